@@ -1,0 +1,110 @@
+/* change: what the source did, as every sink sees it: relation versions, values, changes, transactions, batches.
+ * Types only, and the use count of a batch. Everything a batch points to lives as long as the batch, but for the
+ * relation versions, which live until the end of the session (decoder/relation). */
+#ifndef WALFERRY_CORE_CHANGE_H
+#define WALFERRY_CORE_CHANGE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/arena.h"
+#include "core/bytes.h"
+#include "core/lsn.h"
+
+enum { COLUMNS_MAX = 1600 }; /* MaxHeapAttributeNumber */
+
+typedef struct Column {
+    const char *name;
+    uint32_t type;    /* the source's type OID */
+    int32_t modifier; /* atttypmod, -1: none */
+    bool key;         /* part of the replica identity */
+} Column;
+
+/* One version of a relation: a Relation message that differs from the one before begins a new version.
+ * `number` counts versions from 0 within a session, so that a sink can keep its plans in an array. */
+typedef struct Relation {
+    uint32_t number;
+    uint32_t oid; /* at the source */
+    const char *schema, *name;
+    char identity; /* pg_class.relreplident: d default, n nothing, f full, i index */
+    uint16_t column_count;
+    const Column *columns;
+} Relation;
+
+typedef enum ValueKind {
+    VALUE_ABSENT = 0, /* not sent: outside the key in a key tuple */
+    VALUE_NULL,
+    VALUE_UNCHANGED, /* a TOAST value that the statement did not touch and the WAL does not carry */
+    VALUE_TEXT,
+    VALUE_BINARY
+} ValueKind;
+
+typedef struct Value {
+    ValueKind kind;
+    Slice bytes; /* TEXT and BINARY: a view into the batch's arena */
+} Value;
+
+typedef enum ChangeKind {
+    CHANGE_INSERT,
+    CHANGE_UPDATE,
+    CHANGE_DELETE,
+    CHANGE_TRUNCATE,
+    CHANGE_MESSAGE,
+    CHANGE_BEAT /* our own heartbeat, by row or by message: never data */
+} ChangeKind;
+
+typedef struct Change {
+    ChangeKind kind;
+    uint32_t seq;        /* place among the surviving changes of its transaction, from 0 */
+    const Relation *rel; /* the version in force; NULL in TRUNCATE, MESSAGE and BEAT */
+    union {
+        struct {
+            const Value *before; /* NULL: none sent. rel->column_count values: a key tuple or, under FULL, the row */
+            const Value *after;  /* NULL in a DELETE */
+        } row;
+        struct {
+            const Relation *const *rels;
+            uint32_t count;
+            bool cascade, restart_identity;
+        } truncate;
+        struct {
+            Slice prefix, content;
+            bool transactional;
+        } message;
+        struct {
+            int64_t number; /* the beat's number */
+            int64_t at_us;  /* when it was made, by the source's clock: microseconds since 1970 */
+        } beat;
+    };
+} Change;
+
+/* A transaction, or one piece of a large one. Pieces of one transaction follow each other with nothing between;
+ * nothing of it may become visible before the piece that `ends` it. (commit LSN, seq) is the identity of a change;
+ * only `end` is compared, stored and confirmed. A non-transactional message is a transaction of its own. */
+typedef struct Transaction {
+    uint32_t xid;
+    Lsn commit;           /* of the commit record */
+    Lsn end;              /* first byte behind it */
+    int64_t committed_us; /* source's clock, microseconds since 1970 */
+    uint32_t count;       /* changes in this piece; 0: nothing captured */
+    const Change *changes;
+    bool begins, ends; /* the first piece, the last piece; a whole transaction is both */
+} Transaction;
+
+/* A run of pieces in commit order, in one arena. Shared by the sinks: each holds one use. */
+typedef struct Batch {
+    Arena *arena;
+    uint32_t count;
+    const Transaction *transactions;
+    size_t bytes;          /* what it weighs in a queue */
+    int64_t received_us;   /* monotonic clock: when its last frame was read */
+    int64_t decoded_us;    /* monotonic clock: when it was assembled */
+    atomic_uint users;
+} Batch;
+
+Batch *batch_new(Arena *arena); /* adopts the arena, lives in it; one use */
+void batch_use(Batch *b);
+void batch_drop(Batch *b); /* the last drop frees it and its arena */
+
+#endif

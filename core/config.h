@@ -1,0 +1,84 @@
+/* config: one job, as its file, its flags and the environment describe it. One option table (core/options.c) makes
+ * the parser, the defaults, the checks, --help and docs/reference.md. Order: flag, file, default. The whole job file
+ * of requirements section 6 is parsed and checked; a key (or a value of a key) that this version cannot do yet is
+ * answered "not available yet in this version", exit 2. Every error names the file's line, and an unknown key the
+ * nearest known one. Immutable after config_load, so any thread may read it. */
+#ifndef WALFERRY_CORE_CONFIG_H
+#define WALFERRY_CORE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/error.h"
+#include "core/log.h"
+
+enum { JOB_NAME_MAX = 40 };
+
+typedef enum IdentityPolicy { IDENTITY_FAIL, IDENTITY_FULL, IDENTITY_INSERT_ONLY } IdentityPolicy;
+
+typedef struct Config {
+    char *name; /* [a-z0-9_], 1 to 40 characters; made from both database names when absent */
+    struct {
+        char *dsn;
+        int64_t heartbeat_ms; /* 0: off */
+        char *heartbeat_schema, *heartbeat_table;
+        char *publication;    /* default dts_sync_<name>; another one is only checked, never changed */
+    } source;
+    struct {
+        char *dsn; /* NULL: no database as destination */
+        char *state_schema;
+    } target;
+    struct {
+        bool schema, full, incremental;
+    } phases;
+    IdentityPolicy identity;
+    struct {
+        char *pg_dump; /* "auto" or a path */
+    } schema;
+    struct {
+        int workers; /* resolved: auto is the number of cores, at most 8 */
+    } load;
+    struct {
+        int64_t connection_ms, other_ms;
+    } retry;
+    int64_t memory_bytes;
+    struct {
+        LogLevel level;
+        LogFormat format;
+    } log;
+    struct {
+        char *dir; /* resolved */
+        int64_t max_bytes;
+    } spill;
+    struct {
+        char *path; /* NULL: no file sink */
+    } file;
+    /* made from the name: */
+    char *slot;              /* dts_sync_<name> */
+    char *load_slot;         /* dts_sync_<name>_load */
+    char *insert_publication;/* dts_sync_<name>_i */
+    char *control_socket;    /* path */
+} Config;
+
+/* One "--set KEY=VALUE", or a flag that is short for one (--source is source.dsn). */
+typedef struct ConfigSetting {
+    const char *key, *value;
+} ConfigSetting;
+
+/* `path` may be NULL (flags alone). `need_source`: false for commands that only need a name or a target. */
+Config *config_load(const char *path, const ConfigSetting *settings, size_t count, Error *e);
+void config_free(Config *cfg);
+
+/* For --help, completion and docs: calls visit(key, type, default, help) in table order. */
+void config_visit(void (*visit)(void *context, const char *key, const char *type, const char *default_text,
+                                const char *help, bool available),
+                  void *context);
+
+/* "500ms", "10min", "64MiB" with units; plain 0 is allowed. Shared with flags such as --wait. */
+bool config_duration_ms(const char *text, int64_t *out);
+bool config_size_bytes(const char *text, int64_t *out);
+/* The nearest of `names` to a mistyped word, or NULL when none is near. */
+const char *config_nearest(const char *word, const char *const *names, size_t count);
+
+#endif

@@ -1,0 +1,67 @@
+/* metrics: what a run tells about itself: phase, counters, lag by stage, tables. Written by the threads that know,
+ * read by the live view, status and log lines. Numbers are atomics; texts are under one mutex. */
+#ifndef WALFERRY_CORE_METRICS_H
+#define WALFERRY_CORE_METRICS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/lsn.h"
+
+typedef enum Phase {
+    PHASE_CHECKING,
+    PHASE_SCHEMA,
+    PHASE_FULL,
+    PHASE_CATCHING_UP,
+    PHASE_RUNNING,
+    PHASE_CUTTING_OVER,
+    PHASE_COMPLETED
+} Phase;
+const char *phase_name(Phase phase);               /* "checking", "schema", "full", "catching-up", … */
+bool phase_parse(const char *name, Phase *out);
+
+typedef enum RunState { RUN_RUNNING, RUN_PAUSED, RUN_RETRYING, RUN_STOPPED, RUN_FAILED } RunState;
+const char *run_state_name(RunState state);
+
+typedef enum TableStage { TABLE_PENDING, TABLE_COPYING, TABLE_LOADED, TABLE_STREAMING } TableStage;
+const char *table_stage_name(TableStage stage); /* "pending", "copying", "loaded", "streaming" */
+
+typedef struct TableMetrics {
+    char *name, *target; /* schema.table as on the source, and at the destination; fixed after metrics_tables */
+    atomic_int stage;    /* TableStage */
+    atomic_llong rows, rows_estimated, bytes, bytes_estimated;
+} TableMetrics;
+
+typedef struct Metrics {
+    atomic_int phase, state;
+    atomic_llong since_us;                       /* wall clock: when the phase began */
+    atomic_ullong source_lsn, received_lsn, applied_lsn, confirmed_lsn, restart_lsn;
+    atomic_llong retained_bytes, safe_wal_bytes; /* safe: -1 unknown */
+    atomic_llong rows_copied, bytes_copied, changes, transactions, bytes, conflicts, dead_letters, retries;
+    atomic_llong lag_ms, received_ms, decoded_ms, queued_ms, applied_ms; /* of the last beat; -1 unknown */
+    atomic_llong beat_applied_us;                /* monotonic clock: when the last beat was applied; 0: never */
+    atomic_int post_data_done, post_data_total;  /* indexes, constraints, triggers after the load */
+    uint64_t system_id;
+    uint32_t timeline;
+
+    pthread_mutex_t lock;    /* guards what follows */
+    char reason[600];        /* why the state is what it is */
+    char error[600];         /* the last error */
+    char wal_status[16];
+    char activity[200];      /* what is being waited for or built, for the view */
+    TableMetrics *tables;    /* fixed array once set */
+    int table_count;
+} Metrics;
+
+Metrics *metrics_new(void);
+void metrics_free(Metrics *m);
+/* Names are copied. Once a process. */
+void metrics_tables(Metrics *m, const char *const *names, const char *const *targets, int count);
+void metrics_phase(Metrics *m, Phase phase);
+void metrics_state(Metrics *m, RunState state, const char *reason); /* reason may be NULL */
+void metrics_error(Metrics *m, const char *text);
+void metrics_activity(Metrics *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,132 @@
+#include "core/queue.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+typedef struct Node {
+    struct Node *next;
+    Batch *batch;
+} Node;
+
+struct Queue {
+    pthread_mutex_t lock;
+    pthread_cond_t readable, writable;
+    Node *first, *last;
+    size_t bytes, limit_bytes;
+    bool closed;
+};
+
+Queue *queue_new(size_t limit_bytes) {
+    Queue *q = calloc(1, sizeof *q);
+    assert(q != NULL);
+    q->limit_bytes = limit_bytes;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&q->lock, NULL);
+    pthread_cond_init(&q->readable, &monotonic);
+    pthread_cond_init(&q->writable, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    return q;
+}
+
+void queue_free(Queue *q) {
+    if (q == NULL)
+        return;
+    while (q->first != NULL) {
+        Node *node = q->first;
+        q->first = node->next;
+        batch_drop(node->batch);
+        free(node);
+    }
+    pthread_cond_destroy(&q->readable);
+    pthread_cond_destroy(&q->writable);
+    pthread_mutex_destroy(&q->lock);
+    free(q);
+}
+
+static struct timespec deadline_after(int wait_ms) {
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += wait_ms / 1000;
+    at.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    return at;
+}
+
+static bool has_room(const Queue *q, const Batch *b) {
+    return q->first == NULL || (b->bytes <= q->limit_bytes && q->bytes <= q->limit_bytes - b->bytes);
+}
+
+QueueResult queue_push(Queue *q, Batch *b, int wait_ms) {
+    struct timespec deadline = deadline_after(wait_ms);
+    QueueResult result = QUEUE_OK;
+    Node *node = malloc(sizeof *node);
+    assert(node != NULL);
+    *node = (Node){NULL, b};
+    pthread_mutex_lock(&q->lock);
+    while (!q->closed && !has_room(q, b) && result == QUEUE_OK)
+        if (pthread_cond_timedwait(&q->writable, &q->lock, &deadline) == ETIMEDOUT)
+            result = QUEUE_TIMEOUT;
+    if (q->closed)
+        result = QUEUE_CLOSED;
+    else if (has_room(q, b))
+        result = QUEUE_OK;
+    if (result == QUEUE_OK) {
+        if (q->first == NULL)
+            q->first = node;
+        else
+            q->last->next = node;
+        q->last = node;
+        q->bytes += b->bytes;
+        pthread_cond_signal(&q->readable);
+        node = NULL;
+    }
+    pthread_mutex_unlock(&q->lock);
+    free(node);
+    return result;
+}
+
+QueueResult queue_pop(Queue *q, Batch **out, int wait_ms) {
+    struct timespec deadline = deadline_after(wait_ms);
+    QueueResult result = QUEUE_OK;
+    Node *node = NULL;
+    pthread_mutex_lock(&q->lock);
+    while (q->first == NULL && !q->closed && result == QUEUE_OK)
+        if (pthread_cond_timedwait(&q->readable, &q->lock, &deadline) == ETIMEDOUT)
+            result = QUEUE_TIMEOUT;
+    if (q->first != NULL) {
+        node = q->first;
+        q->first = node->next;
+        q->bytes -= node->batch->bytes;
+        pthread_cond_signal(&q->writable);
+        *out = node->batch;
+        result = QUEUE_OK;
+    } else if (q->closed) {
+        result = QUEUE_CLOSED;
+    }
+    pthread_mutex_unlock(&q->lock);
+    free(node);
+    return result;
+}
+
+void queue_close(Queue *q) {
+    pthread_mutex_lock(&q->lock);
+    q->closed = true;
+    pthread_cond_broadcast(&q->readable);
+    pthread_cond_broadcast(&q->writable);
+    pthread_mutex_unlock(&q->lock);
+}
+
+size_t queue_bytes(Queue *q) {
+    pthread_mutex_lock(&q->lock);
+    size_t bytes = q->bytes;
+    pthread_mutex_unlock(&q->lock);
+    return bytes;
+}

@@ -1,0 +1,63 @@
+/* selection: the objects of the job, read from the source's catalogs once and compiled: publication, COPY, check and
+ * apply all use this one list. Immutable after selection_load; any thread may read it.
+ * Default: every ordinary table (partition leaves included) outside the system schemas, extensions, `walferry` and
+ * dts_*; the heartbeat table never. */
+#ifndef WALFERRY_CORE_SELECTION_H
+#define WALFERRY_CORE_SELECTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/arena.h"
+#include "core/config.h"
+#include "core/error.h"
+#include "core/pg.h"
+
+typedef struct TableColumn {
+    const char *name;
+    const char *type_text; /* format_type(): for comparing both sides */
+    uint32_t type;
+    bool not_null;
+    bool generated; /* stored generated: not copied, not streamed */
+    bool identity_always;
+    bool identity_key; /* part of the replica identity in force */
+    bool binary_safe;  /* trap B3: a binary form that means the same on every server we know */
+} TableColumn;
+
+/* What an UPDATE or DELETE of this table carries, counted as trap A1 demands (immediate, valid, unique, whole,
+ * plain not-null columns that are not generated). */
+typedef enum TableIdentity {
+    TABLE_IDENTITY_KEY,  /* primary key or the index of REPLICA IDENTITY USING INDEX */
+    TABLE_IDENTITY_FULL,
+    TABLE_IDENTITY_NONE
+} TableIdentity;
+
+typedef struct Table {
+    uint32_t oid;
+    const char *schema, *name;
+    const char *full_name; /* schema.name, unquoted: for people and JSON */
+    bool unlogged;         /* copied, never streamed */
+    bool has_children;     /* inheritance: ONLY is needed */
+    bool row_security;
+    bool owned;            /* by a role whose rights the source account has */
+    bool readable;
+    char identity_setting; /* pg_class.relreplident */
+    TableIdentity identity;
+    const char *identity_candidate; /* an index that could be the identity, when identity is NONE; else NULL */
+    bool insert_only;               /* identity NONE under `identity: insert-only` */
+    int64_t rows_estimated, bytes;
+    uint16_t column_count;
+    const TableColumn *columns;
+} Table;
+
+typedef struct Selection {
+    Arena *arena;
+    int count;
+    Table *tables; /* by schema and name */
+} Selection;
+
+Selection *selection_load(Pg *source, const Config *cfg, Error *e);
+void selection_free(Selection *s);
+const Table *selection_find(const Selection *s, const char *schema, const char *name);
+
+#endif

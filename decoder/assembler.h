@@ -1,0 +1,53 @@
+/* assembler: messages to whole transactions. Feeds on frames in the order of arrival, checks the protocol's state
+ * machine (F64), holds every transaction until its end is read, numbers the surviving changes (trap C2), recognises our
+ * own heartbeat, and gives batches of transactions in commit order. Pure: no socket, no clock, no thread of its own.
+ *
+ *   feed(frame) … feed(frame) ──▶ take(batch) until there is none ──▶ feed …
+ * A large transaction is handed out in pieces; feed is not called while pieces of it are left (assembler_full).
+ * Two-phase: a prepared transaction is held until COMMIT PREPARED (only sent whole when the slot was made with
+ * two_phase, which this version never does); ROLLBACK PREPARED forgets it. */
+#ifndef WALFERRY_DECODER_ASSEMBLER_H
+#define WALFERRY_DECODER_ASSEMBLER_H
+
+#include "core/change.h"
+#include "core/ledger.h"
+#include "decoder/held.h"
+#include "decoder/pgoutput.h"
+#include "decoder/relation.h"
+
+typedef struct AssemblerOptions {
+    bool abort_has_lsn;                  /* streaming 'parallel' was asked for */
+    size_t held_bytes;                   /* memory for held transactions; beyond it they spill */
+    size_t batch_bytes;                  /* a batch is closed when it weighs this much; a piece, too */
+    uint32_t batch_changes;              /* or has this many changes */
+    JournalSpace *spill;
+    const char *job;                     /* whose beats are ours */
+    const char *beat_schema, *beat_table; /* NULL: no heartbeat table */
+    void (*release)(void *memory);       /* frees an adopted frame */
+} AssemblerOptions;
+
+typedef struct Assembler Assembler;
+
+/* The ledger hears of every begin and commit when its frame is read (trap B11); NULL in unit tests is fine. */
+Assembler *assembler_new(const AssemblerOptions *options, Ledger *ledger);
+void assembler_free(Assembler *a);
+
+/* Takes over `memory` (which contains `frame`) in any case, also on failure. ERR_PROTOCOL: the session must end. */
+bool assembler_feed(Assembler *a, Slice frame, void *memory, size_t memory_bytes, Error *e);
+/* The next batch that is closed: by size, or by `flush` (nothing more to read at the moment), or a piece of a large
+ * transaction. *out NULL: none now. The one use of the batch goes to the caller. */
+bool assembler_take(Assembler *a, bool flush, Batch **out, Error *e);
+/* True while a committed transaction is being handed out: take, do not feed. */
+bool assembler_full(const Assembler *a);
+
+/* `run --until`: transactions that end beyond it are not handed out. */
+void assembler_until(Assembler *a, Lsn until);
+bool assembler_passed(const Assembler *a); /* a transaction that ends beyond `until` was seen */
+
+/* Between BEGIN and COMMIT of a transaction that is not streamed. */
+bool assembler_in_transaction(const Assembler *a);
+uint64_t assembler_aborts_ignored(const Assembler *a); /* STREAM ABORT of an unknown xid (L12, F49) */
+uint64_t assembler_spilled_bytes(const Assembler *a);  /* on disk now */
+uint32_t assembler_held(const Assembler *a);           /* open transactions held */
+
+#endif

@@ -1,0 +1,41 @@
+/* held: the frames of one transaction whose end has not been read yet, in order of arrival: in memory up to the
+ * common budget, then in a journal. A subtransaction's abort cuts at its first frame (L11; PostgreSQL's worker.c does
+ * the same), which is exact because a child's frames lie inside its parent's, and because the server sends the
+ * Relation messages again after an abort. Nothing is decoded here. The source's thread only. */
+#ifndef WALFERRY_DECODER_HELD_H
+#define WALFERRY_DECODER_HELD_H
+
+#include "core/bytes.h"
+#include "core/error.h"
+#include "core/journal.h"
+
+/* What all held transactions of a session share. */
+typedef struct HeldBudget {
+    size_t limit_bytes, used_bytes; /* memory */
+    JournalSpace *spill;
+} HeldBudget;
+
+typedef struct Held Held;
+
+typedef struct HeldFrame {
+    uint64_t arrival;   /* running number of the frame in the session */
+    Slice bytes;        /* the pgoutput message, without its CopyData header */
+    void *memory;       /* not NULL: the caller adopts it (release); NULL: a view that lasts until the next call */
+    size_t memory_bytes;
+} HeldFrame;
+
+Held *held_new(HeldBudget *budget, uint32_t xid);
+void held_free(Held *h, void (*release)(void *memory));
+/* Adopts `memory`, which contains `bytes`; release is called when it has been written to the journal instead.
+ * subxid: who did it (the top xid outside of streams). */
+bool held_add(Held *h, uint32_t subxid, uint64_t arrival, Slice bytes, void *memory, size_t memory_bytes,
+              void (*release)(void *memory), Error *e);
+/* Cuts at the first frame of subxid; an unknown one (it did nothing, or is cut already) is no error. */
+bool held_cut(Held *h, uint32_t subxid, void (*release)(void *memory), Error *e);
+uint32_t held_xid(const Held *h);
+uint64_t held_count(const Held *h);
+
+/* Reading, once, after the last add: false with ERR_NONE at the end. */
+bool held_next(Held *h, HeldFrame *out, Error *e);
+
+#endif

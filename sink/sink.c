@@ -1,0 +1,10 @@
+#include "sink/sink.h"
+
+int sink_list(const Config *cfg, const SinkOps **out) {
+    int count = 0;
+    if (cfg->target.dsn != NULL)
+        out[count++] = &sink_apply;
+    if (cfg->file.path != NULL)
+        out[count++] = &sink_file;
+    return count;
+}

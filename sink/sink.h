@@ -1,0 +1,54 @@
+/* sink: where changes go. The interface that every sink implements, and the list of sinks.
+ * All members are called from one thread, the sink's own; every call may be the last before kill -9. */
+#ifndef WALFERRY_SINK_SINK_H
+#define WALFERRY_SINK_SINK_H
+
+#include "core/change.h"
+#include "core/config.h"
+#include "core/error.h"
+#include "core/metrics.h"
+#include "core/selection.h"
+
+typedef struct Position {
+    Lsn applied; /* end of the last transaction that is in the sink: skip, start, timeline check (trap A9) */
+    Lsn bound;   /* highest position that may have been confirmed; at least `applied` */
+    uint64_t system_id;
+    uint32_t timeline;
+} Position;
+
+typedef struct SinkOptions {
+    const Config *cfg;
+    const Selection *selection;
+    Metrics *metrics;
+} SinkOptions;
+
+typedef struct Sink Sink;
+
+typedef struct SinkOps {
+    const char *name;
+    /* Connects or opens; may block. Writes nothing. */
+    Sink *(*open)(const SinkOptions *options, Error *e);
+    /* Where it seems to stand, read without the lock: only for choosing where the stream begins. */
+    bool (*peek)(Sink *s, Position *out, Error *e);
+    /* Takes the job's lock, exclusively first, and says where it stands. Called by the owner of the slot: left-over
+     * holders are ended. From here on nobody else writes. */
+    bool (*recover)(Sink *s, Position *out, Error *e);
+    /* Takes in one batch and keeps a use of it for as long as it needs; may block on the destination. Skips whole
+     * transactions with end <= applied. Nothing of a transaction is visible before it is whole. */
+    bool (*write)(Sink *s, Batch *b, Error *e);
+    /* Commits what can be committed (`flush`: now, nothing more is coming at the moment) and says how far everything
+     * survives a power cut. Waits at most wait_ms for durability. */
+    bool (*settle)(Sink *s, bool flush, int wait_ms, Lsn *durable, Error *e);
+    /* Notes durably that the slot may stand at `upto`, before it is told. */
+    bool (*promise)(Sink *s, Lsn upto, Error *e);
+    /* Ends without committing what is not committed; never blocks for long. */
+    void (*close)(Sink *s);
+} SinkOps;
+
+extern const SinkOps sink_apply; /* a PostgreSQL destination, rows and progress in one transaction */
+extern const SinkOps sink_file;  /* JSON lines */
+
+/* The sinks that this job needs, in a fixed order; returns how many (at most LEDGER_SINKS_MAX). */
+int sink_list(const Config *cfg, const SinkOps **out);
+
+#endif

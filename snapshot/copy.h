@@ -1,0 +1,35 @@
+/* copy: one table from the source's snapshot to the destination, whole, in one transaction with its ledger row:
+ * TRUNCATE, COPY FREEZE (trap B4), table_state. The bytes are relayed without parsing, binary where every column's
+ * binary form means the same on both sides (B3), else text. After its lock the worker proves that the table was not
+ * rewritten since the snapshot (A10). One thread per CopyWorker. */
+#ifndef WALFERRY_SNAPSHOT_COPY_H
+#define WALFERRY_SNAPSHOT_COPY_H
+
+#include <stdatomic.h>
+
+#include "core/config.h"
+#include "core/metrics.h"
+#include "core/pg.h"
+#include "core/selection.h"
+#include "core/state.h"
+
+typedef enum CopyResult {
+    COPY_DONE,
+    COPY_REWRITTEN, /* the snapshot does not show this table's rows any more: load it again under a new one */
+    COPY_FAILED     /* e says why */
+} CopyResult;
+
+typedef struct CopyJob {
+    const Config *cfg;
+    const Table *table;
+    const char *snapshot;
+    Lsn point; /* the snapshot's LSN: becomes the table's start_lsn */
+    TableMetrics *progress;
+    Metrics *metrics;
+    const atomic_bool *stop;
+} CopyJob;
+
+/* Both connections idle, the target's with the job's shared lock. Leaves no transaction open. */
+CopyResult copy_table(Pg *source, Pg *target, const CopyJob *job, Error *e);
+
+#endif

@@ -1,0 +1,53 @@
+/* dump: the definitions, by pg_dump and pg_restore. Chooses a pg_dump that can read the source, runs it under the
+ * exported snapshot, and hands out two things: the pre-data script as one text, and the post-data entries one by one
+ * (index, constraint, foreign key, trigger, rule, policy, …) in pg_restore's order. It runs nothing at the destination.
+ * Child processes get the password by PGPASSWORD, never on their command line; they are ended with us.
+ * Entries are cut at pg_restore's own headers and checked one by one against `pg_restore --list`: a text that does not
+ * agree with the list is refused, never guessed. */
+#ifndef WALFERRY_SNAPSHOT_DUMP_H
+#define WALFERRY_SNAPSHOT_DUMP_H
+
+#include <stdatomic.h>
+
+#include "core/config.h"
+#include "core/error.h"
+#include "core/pg.h"
+
+typedef struct DumpTool {
+    char pg_dump[512], pg_restore[512];
+    int version; /* major */
+} DumpTool;
+
+typedef enum DumpKind {
+    DUMP_INDEX,       /* indexes, primary keys, unique and exclusion constraints, statistics, index attachments */
+    DUMP_FOREIGN_KEY,
+    DUMP_TRIGGER,
+    DUMP_OTHER        /* rules, policies, check constraints not valid, comments … */
+} DumpKind;
+
+typedef struct DumpEntry {
+    DumpKind kind;
+    char *type, *schema, *name; /* as pg_restore prints them: "FK CONSTRAINT", "public", "orders orders_fk" */
+    char *sql;                  /* one or more statements */
+    char hash[33];              /* of the sql: identifies the entry in walferry.object_state */
+} DumpEntry;
+
+typedef struct Dump {
+    char *pre_data;    /* SQL script without psql meta commands */
+    char *preamble;    /* the SET statements that every post-data entry needs first */
+    int entry_count;
+    DumpEntry *entries;
+} Dump;
+
+/* cfg->schema.pg_dump, or the newest of PATH and /usr/lib/postgresql/X/bin whose major version is >= the source's;
+ * ERR_CONFIG that names the Debian package when there is none. source_version: server_version_num. */
+bool dump_choose(const Config *cfg, int source_version, DumpTool *out, Error *e);
+/* snapshot may be NULL. *stop ends the child and fails with ERR_STOPPED. */
+bool dump_take(const DumpTool *tool, const Config *cfg, const char *snapshot, const atomic_bool *stop, Dump *out,
+               Error *e);
+void dump_free(Dump *d);
+
+/* Cuts pg_restore's post-data text at its entry headers, checked against the list; exposed for its tests. */
+bool dump_split(const char *list, const char *text, Dump *out, Error *e);
+
+#endif

@@ -1,0 +1,33 @@
+/* load: the full load: which tables, in what order, on how many connections, then everything that is built after the
+ * data. Largest table first. It opens its own connections; the exporter's belongs to the caller and stays idle until
+ * load_tables returns. */
+#ifndef WALFERRY_SNAPSHOT_LOAD_H
+#define WALFERRY_SNAPSHOT_LOAD_H
+
+#include <stdatomic.h>
+
+#include "core/config.h"
+#include "core/metrics.h"
+#include "core/selection.h"
+#include "core/state.h"
+#include "snapshot/dump.h"
+
+typedef struct Load {
+    const Config *cfg;
+    const Selection *selection;
+    Metrics *metrics;
+    const atomic_bool *stop;
+} Load;
+
+/* Copies every table that `records` does not call loaded. Tables that were rewritten since the snapshot (A10) stay
+ * pending and are counted in *left: the caller comes again with a new snapshot. */
+bool load_tables(const Load *load, const TableRecords *records, const char *snapshot, Lsn point, int *left, Error *e);
+/* Runs the entries of the kinds whose bit (1 << DumpKind) is in `kinds`, each with its object_state row, indexes on
+ * several connections. Entries that an earlier run made are left out. */
+bool load_entries(const Load *load, const Dump *dump, unsigned kinds, Error *e);
+/* ANALYZE of every loaded table, on several connections. */
+bool load_analyze(const Load *load, Error *e);
+/* Refreshes materialized views in dependency order. */
+bool load_refresh(const Load *load, Pg *target, Error *e);
+
+#endif
