@@ -103,4 +103,6 @@ void arena_adopt(Arena *a, void *memory, size_t size, void (*release)(void *memo
     a->bytes += size;
 }
 
-size_t arena_bytes(const Arena *a) { return a->bytes; }
+size_t arena_bytes(const Arena *a) {
+    return a->bytes;
+}

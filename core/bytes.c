@@ -6,20 +6,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-Slice slice_text(const char *text) { return (Slice){text, strlen(text)}; }
+Slice slice_text(const char *text) {
+    return (Slice){text, strlen(text)};
+}
 
-bool slice_equal(Slice a, Slice b) { return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0); }
+bool slice_equal(Slice a, Slice b) {
+    return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
+}
 
-bool slice_is(Slice a, const char *text) { return slice_equal(a, slice_text(text)); }
+bool slice_is(Slice a, const char *text) {
+    return slice_equal(a, slice_text(text));
+}
 
 Reader reader_new(Slice over) {
     const uint8_t *at = (const uint8_t *)over.at;
     return (Reader){at, at, at + over.len, false};
 }
 
-size_t reader_left(const Reader *r) { return (size_t)(r->end - r->at); }
+size_t reader_left(const Reader *r) {
+    return (size_t)(r->end - r->at);
+}
 
-size_t reader_offset(const Reader *r) { return (size_t)(r->at - r->start); }
+size_t reader_offset(const Reader *r) {
+    return (size_t)(r->at - r->start);
+}
 
 /* True when `count` bytes may be read; else the reader is bad from now on. */
 static bool reader_has(Reader *r, size_t count) {
@@ -29,7 +39,9 @@ static bool reader_has(Reader *r, size_t count) {
     return false;
 }
 
-uint8_t reader_u8(Reader *r) { return reader_has(r, 1) ? *r->at++ : 0; }
+uint8_t reader_u8(Reader *r) {
+    return reader_has(r, 1) ? *r->at++ : 0;
+}
 
 uint16_t reader_u16(Reader *r) {
     if (!reader_has(r, 2))
@@ -74,7 +86,9 @@ Slice reader_text(Reader *r) {
     return out;
 }
 
-Writer writer_new(size_t limit) { return (Writer){.limit = limit}; }
+Writer writer_new(size_t limit) {
+    return (Writer){.limit = limit};
+}
 
 void writer_free(Writer *w) {
     free(w->at);
@@ -120,11 +134,21 @@ static void writer_number(Writer *w, uint64_t value, size_t width) {
     w->len += width;
 }
 
-void writer_u8(Writer *w, uint8_t value) { writer_number(w, value, 1); }
-void writer_u16(Writer *w, uint16_t value) { writer_number(w, value, 2); }
-void writer_u32(Writer *w, uint32_t value) { writer_number(w, value, 4); }
-void writer_u64(Writer *w, uint64_t value) { writer_number(w, value, 8); }
-void writer_text(Writer *w, const char *text) { writer_bytes(w, slice_text(text)); }
+void writer_u8(Writer *w, uint8_t value) {
+    writer_number(w, value, 1);
+}
+void writer_u16(Writer *w, uint16_t value) {
+    writer_number(w, value, 2);
+}
+void writer_u32(Writer *w, uint32_t value) {
+    writer_number(w, value, 4);
+}
+void writer_u64(Writer *w, uint64_t value) {
+    writer_number(w, value, 8);
+}
+void writer_text(Writer *w, const char *text) {
+    writer_bytes(w, slice_text(text));
+}
 
 void writer_format(Writer *w, const char *format, ...) {
     va_list args, again;
@@ -148,4 +172,6 @@ const char *writer_string(Writer *w) {
     return w->at;
 }
 
-Slice writer_slice(const Writer *w) { return (Slice){w->at, w->len}; }
+Slice writer_slice(const Writer *w) {
+    return (Slice){w->at, w->len};
+}

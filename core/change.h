@@ -73,8 +73,7 @@ typedef struct Change {
             bool transactional;
         } message;
         struct {
-            int64_t number; /* the beat's number */
-            int64_t at_us;  /* when it was made, by the source's clock: microseconds since 1970 */
+            int64_t number;
         } beat;
     };
 } Change;

@@ -8,9 +8,15 @@ static int64_t microseconds(clockid_t id) {
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-int64_t clock_us(void) { return microseconds(CLOCK_MONOTONIC); }
-int64_t clock_ms(void) { return clock_us() / 1000; }
-int64_t clock_wall_us(void) { return microseconds(CLOCK_REALTIME); }
+int64_t clock_us(void) {
+    return microseconds(CLOCK_MONOTONIC);
+}
+int64_t clock_ms(void) {
+    return clock_us() / 1000;
+}
+int64_t clock_wall_us(void) {
+    return microseconds(CLOCK_REALTIME);
+}
 
 void clock_sleep_ms(int64_t ms) {
     struct timespec wait = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};

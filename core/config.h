@@ -66,9 +66,11 @@ typedef struct ConfigSetting {
     const char *key, *value;
 } ConfigSetting;
 
-/* `path` may be NULL (flags alone). `need_source`: false for commands that only need a name or a target. */
+/* `path` may be NULL (flags alone). NULL and e when the job is wrong or lacks its source or destination. */
 Config *config_load(const char *path, const ConfigSetting *settings, size_t count, Error *e);
-void config_free(Config *cfg);
+/* For commands that need only a name or one of the servers: source.dsn and target.dsn may be NULL then. */
+Config *config_load_part(const char *path, const ConfigSetting *settings, size_t count, Error *e);
+void config_free(Config *cfg); /* NULL is fine */
 
 /* For --help, completion and docs: calls visit(key, type, default, help) in table order. */
 void config_visit(void (*visit)(void *context, const char *key, const char *type, const char *default_text,

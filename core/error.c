@@ -4,15 +4,19 @@
 #include <stdio.h>
 #include <string.h>
 
-void error_clear(Error *e) { memset(e, 0, sizeof *e); }
+void error_clear(Error *e) {
+    memset(e, 0, sizeof *e);
+}
 
 bool fail(Error *e, ErrorKind kind, const char *format, ...) {
+    char text[sizeof e->text]; /* the arguments may come from *e */
     va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
     error_clear(e);
     e->kind = kind;
-    va_start(args, format);
-    vsnprintf(e->text, sizeof e->text, format, args);
-    va_end(args);
+    memcpy(e->text, text, sizeof text);
     return false;
 }
 
@@ -30,8 +34,10 @@ bool fail_context(Error *e, const char *format, ...) {
     va_start(args, format);
     int used = vsnprintf(joined, sizeof joined, format, args);
     va_end(args);
-    if (used >= 0 && (size_t)used < sizeof joined)
-        snprintf(joined + used, sizeof joined - (size_t)used, ": %s", e->text);
+    if (used >= 0 && (size_t)used + 2 < sizeof joined) {
+        int room = (int)sizeof joined - used - 2 - 1;
+        snprintf(joined + used, sizeof joined - (size_t)used, ": %.*s", room, e->text);
+    }
     memcpy(e->text, joined, sizeof joined);
     return false;
 }

@@ -20,11 +20,13 @@ typedef struct JournalSpace {
 
 Journal *journal_new(JournalSpace *space, Error *e);
 void journal_free(Journal *j); /* NULL is fine; gives the disk back */
+/* Whole or, when it fails, not at all. */
 bool journal_append(Journal *j, Slice record, Error *e);
 uint64_t journal_count(const Journal *j); /* records inside */
-/* Forgets every record from number `count` on (the first record is number 0). */
+/* Forgets every record from number `count` on (the first record is number 0), and rewinds. */
 bool journal_cut(Journal *j, uint64_t count, Error *e);
-/* Reading begins at the first record; *out is valid until the next call. false with e->kind ERR_NONE: no more. */
+/* Reading begins at the first record; *out is valid until the next call. false with e->kind ERR_NONE: no more. A read
+ * that failed can only be begun anew. */
 bool journal_rewind(Journal *j, Error *e);
 bool journal_next(Journal *j, Slice *out, Error *e);
 uint64_t journal_disk_bytes(const Journal *j);

@@ -30,10 +30,11 @@ void ledger_begin(Ledger *l);               /* BEGIN, or the first piece of anyt
 void ledger_commit(Ledger *l, Lsn end);     /* COMMIT, STREAM COMMIT, COMMIT PREPARED; also of an empty transaction */
 void ledger_idle(Ledger *l, Lsn wal_end);   /* keepalive */
 
-/* By the sinks: */
+/* By the sinks; `end` is never beyond what was read (asserted): */
 void ledger_durable(Ledger *l, int sink, Lsn end);
 /* The position that every sink should promise now, or none: nothing is in flight, the last keepalive is
- * LEDGER_IDLE_BYTES beyond what is confirmed, and LEDGER_IDLE_MS have passed since the last promise was wanted. */
+ * LEDGER_IDLE_BYTES beyond what is confirmed, and LEDGER_IDLE_MS have passed since the last promise was wanted.
+ * It stays the same until every sink has promised it, so each sink's thread may ask and promise what is new to it. */
 Lsn ledger_promise_wanted(Ledger *l, int64_t now_ms);
 void ledger_promised(Ledger *l, int sink, Lsn upto);
 

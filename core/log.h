@@ -1,5 +1,6 @@
 /* log: lines to stderr, as text for people or as JSON for machines. Never waits: when stderr cannot take a line it
- * is dropped and counted, and the next line that goes through says how many. Any thread. Secrets do not come here:
+ * is dropped and counted, and the next line that goes through says how many. A line longer than a pipe takes whole
+ * (4096 bytes) is cut and ends with "...". Any thread. Secrets do not come here:
  * DSNs are logged only through pg_describe(). */
 #ifndef WALFERRY_CORE_LOG_H
 #define WALFERRY_CORE_LOG_H
@@ -22,7 +23,8 @@ void log_write(LogLevel level, const char *format, ...) __attribute__((format(pr
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
 /* The error's text and hint in one line: where a failure is decided, once. */
 void log_failure(LogLevel level, const Error *e);
-/* Every line goes to `taker` instead of stderr (the live view); NULL: back to stderr. */
+/* Every line, without its newline, goes to `taker` instead of stderr (the live view); NULL: back to stderr. Lines come
+ * one at a time, `taker` must not log, and the old one is not called any more when this returns. */
 void log_divert(void (*taker)(LogLevel level, const char *line));
 uint64_t log_dropped(void); /* lines dropped so far */
 

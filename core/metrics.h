@@ -34,6 +34,12 @@ typedef struct TableMetrics {
     atomic_llong rows, rows_estimated, bytes, bytes_estimated;
 } TableMetrics;
 
+/* When a beat passed each stage, by the monotonic clock in microseconds. */
+typedef struct BeatStamps {
+    int64_t number;
+    int64_t received_us, decoded_us, queued_us, applied_us;
+} BeatStamps;
+
 typedef struct Metrics {
     atomic_int phase, state;
     atomic_llong since_us;                       /* wall clock: when the phase began */
@@ -47,6 +53,7 @@ typedef struct Metrics {
     uint32_t timeline;
 
     pthread_mutex_t lock;    /* guards what follows */
+    BeatStamps beat;         /* the last one that was applied; number 0: none */
     char reason[600];        /* why the state is what it is */
     char error[600];         /* the last error */
     char wal_status[16];
@@ -61,6 +68,8 @@ void metrics_free(Metrics *m);
 void metrics_tables(Metrics *m, const char *const *names, const char *const *targets, int count);
 void metrics_phase(Metrics *m, Phase phase);
 void metrics_state(Metrics *m, RunState state, const char *reason); /* reason may be NULL */
+/* A beat was applied; the keeper, who knows when it was made, turns the stamps into lags. */
+void metrics_beat(Metrics *m, const BeatStamps *stamps);
 void metrics_error(Metrics *m, const char *text);
 void metrics_activity(Metrics *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

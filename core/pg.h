@@ -1,7 +1,7 @@
 /* pg: connections to PostgreSQL and statements on them: the only file that calls libpq's connect and exec.
  * Every session gets the settings of trap C5 and design.md "Apply" (timeouts of its own, UTF8, UTC, pinned output
  * formats, row_security off, empty search_path), also the walsender's. A Pg belongs to one thread at a time.
- * Failures are classified by core/retry. Nothing here retries; nothing here logs.
+ * Failures are classified by core/retry. Nothing here retries but pg_open_wait; the server's notices go to the debug log.
  * libpq keeps the SQLSTATE of a failed login to itself: the connection is made by polling with verbose errors, so
  * that the message begins "FATAL:  28P01:" (design "Errors"). */
 #ifndef WALFERRY_CORE_PG_H

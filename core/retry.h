@@ -16,10 +16,12 @@ ErrorKind retry_kind(const char *sqlstate, RetryWhen when);
 /* True for codes that say the connection or the server went away, not the statement. */
 bool retry_is_connection(const char *sqlstate);
 
-/* The windows of the job file: how long errors may go on without any progress between them. */
+/* The windows of the job file: how long errors may go on without any progress between them. The shorter one counts
+ * from the first of a run of other errors: a deadlock after an hour without a server is the first, not the last. */
 typedef struct Retry {
     int64_t connection_ms, other_ms; /* windows */
     int64_t since_ms;                /* monotonic time of the first failure since progress; -1: none */
+    int64_t other_since_ms;          /* of the first that was no connection failure, since the last that was; -1: none */
     int attempts;                    /* since progress */
 } Retry;
 

@@ -20,12 +20,13 @@ typedef struct TableColumn {
     bool not_null;
     bool generated; /* stored generated: not copied, not streamed */
     bool identity_always;
-    bool identity_key; /* part of the replica identity in force */
+    bool identity_key; /* part of the replica identity in force; under FULL every column, as in the stream */
     bool binary_safe;  /* trap B3: a binary form that means the same on every server we know */
 } TableColumn;
 
 /* What an UPDATE or DELETE of this table carries, counted as trap A1 demands (immediate, valid, unique, whole,
- * plain not-null columns that are not generated). */
+ * plain not-null columns that are not generated). Generated ones do not count on 18 and newer either: our publications
+ * leave them out, and the server would then refuse the users' updates. */
 typedef enum TableIdentity {
     TABLE_IDENTITY_KEY,  /* primary key or the index of REPLICA IDENTITY USING INDEX */
     TABLE_IDENTITY_FULL,

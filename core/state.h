@@ -1,13 +1,13 @@
-/* state: the job's record at the destination: who runs it, where it stands, which tables are loaded. It lives where
- * the data lives, so that rows and position commit together and no file is needed to restart. Schema `walferry` (or
- * target.state_schema), made on first use:
- *   job           one row a job: slot, system identifier, timeline, bound, phase, birth, instance
- *   progress      insert-only (trap B1): (job, prev_lsn, lsn, …); the newest row counts, prev_lsn is compare-and-set
- *   table_state   one row a captured table: loaded or not, and the LSN from which its changes count (trap A2)
- *   object_state  indexes, constraints and triggers that are already made
- * The functions run statements on the caller's connection; those named "in the caller's transaction" neither begin nor
- * commit. The job's advisory lock (trap A6): every connection that writes holds it shared; whoever begins a session
- * takes it exclusively first. */
+/* state: the job's record at the destination: who runs it, where it stands, which tables are loaded. It lives
+ * where the data lives, so that rows and position commit together and no file is needed to restart. Schema
+ * `walferry` (or target.state_schema), made on first use: job           one row a job: slot, system
+ * identifier, timeline, bound, phase, birth, instance progress      insert-only (trap B1): (job, prev_lsn,
+ * lsn, …); the newest row counts, prev_lsn is compare-and-set table_state   one row a captured table: loaded
+ * or not, and the LSN from which its changes count (trap A2) object_state  indexes, constraints and triggers
+ * that are already made identity_state  replica identities that walferry set on the source, so that cleanup
+ * can take them back The functions run statements on the caller's connection; those named "in the caller's
+ * transaction" neither begin nor commit. The job's advisory lock (trap A6): every connection that writes
+ * holds it shared; whoever begins a session takes it exclusively first. */
 #ifndef WALFERRY_CORE_STATE_H
 #define WALFERRY_CORE_STATE_H
 
@@ -20,9 +20,9 @@ enum { STATE_FORMAT = 1 };
 
 /* The three steps of a slot's birth (trap A17). */
 typedef enum Birth {
-    BIRTH_INTENT,  /* the slot may or may not exist */
-    BIRTH_SLOT,    /* it exists and its consistent point is the first progress row; nothing is copied yet */
-    BIRTH_DONE     /* the destination's tables are made: the slot must never be made again */
+    BIRTH_INTENT, /* the slot may or may not exist */
+    BIRTH_SLOT,   /* it exists and its consistent point is the first progress row; nothing is copied yet */
+    BIRTH_DONE    /* the destination's tables are made: the slot must never be made again */
 } Birth;
 
 typedef struct JobRecord {
@@ -57,21 +57,25 @@ bool state_open(Pg *pg, const Config *cfg, Error *e);
 bool state_exists(Pg *pg, const Config *cfg, bool *exists, Error *e);
 bool state_read(Pg *pg, const Config *cfg, JobRecord *out, Error *e); /* exists = false: no such job */
 
-/* The exclusive lock, then shared on the same connection. Waits wait_ms for other holders; `end_holders` ends them by
- * pg_terminate_backend (only for the owner of the slot). Else ERR_CONFIG that names the holder. */
+/* The lock (state_lock.c). The exclusive lock, then shared on the same connection. Waits wait_ms for other
+ * holders; `end_holders` ends them by pg_terminate_backend (only for the owner of the slot). Else ERR_CONFIG
+ * that names the holder. */
 bool state_take(Pg *pg, const Config *cfg, int64_t wait_ms, bool end_holders, Error *e);
-/* The shared lock, for every further connection that writes; refused (ERR_RETRY) when it would have to wait. */
+/* The shared lock, for every further connection that writes; refused (ERR_RETRY) when it would have to wait.
+ */
 bool state_share(Pg *pg, const Config *cfg, Error *e);
 
 /* Birth. The intent row, in a transaction of its own; keeps an older intent's row. */
-bool state_intend(Pg *pg, const Config *cfg, uint64_t system_id, uint32_t timeline, const char *instance, Error *e);
+bool state_intend(Pg *pg, const Config *cfg, uint64_t system_id, uint32_t timeline, const char *instance,
+                  Error *e);
 /* applied := bound := point, and one pending row for each table; own transaction. */
 bool state_born(Pg *pg, const Config *cfg, Lsn point, const Selection *selection, Error *e);
 /* The tables exist now: in the caller's transaction, with them. */
 bool state_schema_made(Pg *pg, const Config *cfg, Error *e);
 bool state_instance(Pg *pg, const Config *cfg, const char *instance, Error *e);
 bool state_phase(Pg *pg, const Config *cfg, Phase phase, Error *e);
-bool state_timeline(Pg *pg, const Config *cfg, uint32_t timeline, Error *e);
+/* Bound begins anew at `bound` (trap A9: on a new timeline it is what is applied). */
+bool state_timeline(Pg *pg, const Config *cfg, uint32_t timeline, Lsn bound, Error *e);
 /* Durable when it returns: synchronous_commit = on for this transaction. */
 bool state_bound(Pg *pg, const Config *cfg, Lsn bound, Error *e);
 
@@ -80,12 +84,23 @@ void state_tables_free(TableRecords *records);
 /* In the caller's transaction, with the rows; exactly one pending row must change. */
 bool state_table_loaded(Pg *pg, const Config *cfg, const Table *table, Lsn start, int64_t rows, int64_t bytes,
                         Error *e);
-/* object_state: `made` says whether this statement (by its hash) was done by an earlier run; the second is in the
- * caller's transaction, with the statement. */
+/* object_state: `made` says whether this statement (by its hash) was done by an earlier run; the second is in
+ * the caller's transaction, with the statement. */
 bool state_object_made(Pg *pg, const Config *cfg, const char *hash, bool *made, Error *e);
 bool state_object_note(Pg *pg, const Config *cfg, const char *hash, const char *what, Error *e);
-/* Which identity walferry set on a source table, so that cleanup takes it back: relreplident before, and its index. */
+/* Every pending table begins again: a load without a slot reads everything from one snapshot or not at all.
+ */
+bool state_tables_reset(Pg *pg, const Config *cfg, Error *e);
+/* What a source table's identity was before walferry set another; committed before it is set. */
 bool state_identity_note(Pg *pg, const Config *cfg, const Table *table, Error *e);
+/* Calls visit for each; stops at the first false. */
+bool state_identities(Pg *pg, const Config *cfg,
+                      bool (*visit)(void *context, const char *schema, const char *name, char setting,
+                                    Error *e),
+                      void *context, Error *e);
+
+/* A constant with every "@" replaced by the quoted state schema; of malloc, the caller frees it. */
+char *state_sql(Pg *pg, const Config *cfg, const char *sql);
 
 /* Removes the job's rows, and the schema with the last job. Own transaction. */
 bool state_remove(Pg *pg, const Config *cfg, Error *e);

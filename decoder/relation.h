@@ -1,9 +1,10 @@
-/* relation: the relation versions of a session. A Relation message equal to the version in force makes no new one.
- * Versions live until the session ends, because batches and plans point to them; a session that has seen
- * RELATION_VERSIONS_MAX ends with ERR_RETRY and begins again with an empty cache.
- * Trap A7c: a Relation received inside a streamed transaction counts for that transaction only. It becomes global when
- * the transaction commits, unless a global one of that oid arrived later; it is forgotten when it aborts.
- * The source's thread only; versions themselves are immutable and may be read by any thread. */
+/* relation: the relation versions of a session. A Relation message equal to the version in force (in its
+ * scope, else globally) makes no new one. Versions live until the session ends, because batches and plans
+ * point to them; a session that has seen RELATION_VERSIONS_MAX ends with ERR_RETRY and begins again with an
+ * empty cache. Trap A7c: a Relation received inside a streamed transaction counts for that transaction only.
+ * It becomes global when the transaction commits, unless a global one of that oid arrived later; it is
+ * forgotten when it aborts. The source's thread only; versions themselves are immutable and may be read by
+ * any thread. */
 #ifndef WALFERRY_DECODER_RELATION_H
 #define WALFERRY_DECODER_RELATION_H
 

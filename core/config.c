@@ -1,0 +1,312 @@
+#include "core/config.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/config_complaint.h"
+#include "core/config_expand.h"
+#include "core/config_resolve.h"
+#include "core/config_value.h"
+#include "core/config_yaml.h"
+#include "core/options.h"
+#include "core/pg.h"
+
+/* value_store() writes fields by their place; these are the shapes that it relies on. */
+_Static_assert(sizeof(IdentityPolicy) == sizeof(int) && sizeof(LogLevel) == sizeof(int) &&
+                   sizeof(LogFormat) == sizeof(int),
+               "a choice is stored as an int");
+_Static_assert(offsetof(Config, source.heartbeat_table) ==
+                   offsetof(Config, source.heartbeat_schema) + sizeof(char *),
+               "a table is stored as schema and name");
+_Static_assert(offsetof(Config, phases.full) == offsetof(Config, phases.schema) + sizeof(bool) &&
+                   offsetof(Config, phases.incremental) == offsetof(Config, phases.full) + sizeof(bool),
+               "a list of choices is stored as one bool each");
+
+typedef struct Loader {
+    Config *cfg;
+    const char *path; /* NULL: flags alone */
+    Arena *arena;
+    ConfigEntries entries;                /* of the file, then of the flags */
+    const ConfigEntry *from[OPTIONS_MAX]; /* what set each option */
+    const ConfigEntry *list;              /* the list item read last */
+    uint64_t list_seen;                   /* choices of that list so far */
+    int64_t list_last;
+    Error *e;
+} Loader;
+
+/* What stands where a value should be: nothing, {} or []. */
+static bool shape_check(Loader *l, const ConfigEntry *entry) {
+    const Option *option = option_find(entry->key);
+    if (*entry->key == '\0')
+        return true; /* the whole file is {} */
+    if (option == NULL) {
+        bool section = option_section(entry->key) || option_section_free(entry->key);
+        return section || complaint_key(l->path, entry, l->e);
+    }
+    switch (entry->shape) {
+    case SHAPE_NOTHING: return complaint_about(l->path, entry, "has no value", l->e);
+    case SHAPE_EMPTY_LIST: return complaint_about(l->path, entry, "is an empty list", l->e);
+    default: return complaint_about(l->path, entry, "takes a value, not keys below it", l->e);
+    }
+}
+
+/* A later flag says something else for the same key. */
+static bool entry_overridden(const Loader *l, const ConfigEntry *entry) {
+    for (size_t item = l->entries.count; item > 0; item--) {
+        const ConfigEntry *other = &l->entries.items[item - 1];
+        if (other->setting <= entry->setting)
+            return false;
+        if (strcmp(other->key, entry->key) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool list_check(Loader *l, const ConfigEntry *entry, const Option *option, int64_t choice) {
+    bool same =
+        l->list != NULL && l->list->setting == entry->setting && strcmp(l->list->key, entry->key) == 0;
+    uint64_t seen = same ? l->list_seen : 0;
+    int64_t last = same ? l->list_last : -1;
+    l->list = entry;
+    l->list_seen = seen | UINT64_C(1) << choice;
+    l->list_last = choice;
+    if (seen & UINT64_C(1) << choice)
+        return complaint_about(l->path, entry, "names the same thing twice", l->e);
+    if (!option->ordered || choice > last)
+        return true;
+    Writer sentence = writer_new(500);
+    Slice word;
+    writer_text(&sentence, "must keep the order ");
+    for (int index = 0; option_choice(option->choices, index, &word); index++)
+        writer_format(&sentence, "%s%.*s", index > 0 ? ", " : "", (int)word.len, word.at);
+    complaint_about(l->path, entry, writer_string(&sentence), l->e);
+    writer_free(&sentence);
+    return false;
+}
+
+static char *text_copy(const char *text, size_t length) {
+    char *copy = strndup(text, length);
+    assert(copy != NULL);
+    return copy;
+}
+
+static void value_store(Config *cfg, const Option *option, const OptionValue *value) {
+    void *field = (char *)cfg + option->field;
+    int number = (int)value->number;
+    switch (option->type) {
+    case OPTION_DURATION:
+    case OPTION_SIZE: memcpy(field, &value->number, sizeof value->number); return;
+    case OPTION_NUMBER: memcpy(field, &number, sizeof number); return;
+    case OPTION_CHOICE:
+        if (option_is_list(option))
+            ((bool *)field)[value->number] = true;
+        else
+            memcpy(field, &number, sizeof number);
+        return;
+    case OPTION_TABLE: {
+        size_t schema_length = strcspn(value->text, ".");
+        ((char **)field)[0] = text_copy(value->text, schema_length);
+        ((char **)field)[1] = text_copy(value->text + schema_length + 1, NAME_BYTES_MAX);
+        return;
+    }
+    default: ((char **)field)[0] = text_copy(value->text, strlen(value->text));
+    }
+}
+
+/* Whether the value, already expanded, is one that the option and this version take; stores it. */
+static bool value_take(Loader *l, const ConfigEntry *entry, const Option *option, const char *text) {
+    OptionValue value;
+    if (!option_parse(option, text, &value))
+        return complaint_value(l->path, entry, option, l->e);
+    if (option->type == OPTION_DSN && !pg_dsn_valid(text, l->e))
+        return complaint_context(l->path, entry, l->e);
+    if (option_is_list(option) && option->type == OPTION_CHOICE &&
+        !list_check(l, entry, option, value.number))
+        return false;
+    if (!option_available(option, &value))
+        return complaint_version(l->path, entry, option, l->e);
+    if (option->stored)
+        value_store(l->cfg, option, &value);
+    return true;
+}
+
+static bool type_takes_files(const Option *option) {
+    return option->type < OPTION_BOOL || option->type > OPTION_SIZE;
+}
+
+static bool entry_apply(Loader *l, const ConfigEntry *entry) {
+    if (entry->shape != SHAPE_VALUE)
+        return shape_check(l, entry);
+    const Option *option = option_find(entry->key);
+    if (option == NULL)
+        return complaint_key(l->path, entry, l->e);
+    if (entry_overridden(l, entry))
+        return true;
+
+    size_t count;
+    const ConfigEntry **from = &l->from[option - options_table(&count)];
+    if (*from != NULL && option->stored && !option_is_list(option)) {
+        char sentence[80];
+        snprintf(sentence, sizeof sentence, "stands here a second time, first in line %d", (*from)->line);
+        return complaint_about(l->path, entry, sentence, l->e);
+    }
+    *from = entry;
+
+    Writer text = writer_new(CONFIG_VALUE_BYTES_MAX);
+    bool good = config_expand(entry->value, type_takes_files(option), &text, l->e);
+    if (good)
+        good = value_take(l, entry, option, writer_string(&text));
+    else
+        complaint_context(l->path, entry, l->e);
+    if (text.at != NULL)
+        explicit_bzero(text.at, text.capacity);
+    writer_free(&text);
+    return good;
+}
+
+/* Calls take for each part of "a, b". */
+static void parts_visit(const char *text, void (*take)(Loader *l, const ConfigEntry *part), Loader *l,
+                        ConfigEntry part) {
+    const char *at = text;
+    for (bool more = true; more;) {
+        size_t length = strcspn(at, ",");
+        more = at[length] == ',';
+        const char *begin = at + strspn(at, " "), *end = at + length;
+        while (end > begin && end[-1] == ' ')
+            end--;
+        part.value = arena_text(l->arena, (Slice){begin, begin < end ? (size_t)(end - begin) : 0});
+        take(l, &part);
+        at += length + 1;
+    }
+}
+
+static void part_add(Loader *l, const ConfigEntry *part) {
+    config_entries_add(&l->entries, *part);
+}
+
+static void setting_add(Loader *l, const ConfigSetting *setting, int number) {
+    ConfigEntry entry = {
+        .key = setting->key, .value = setting->value, .setting = number, .shape = SHAPE_VALUE};
+    Writer list_key = writer_new(CONFIG_VALUE_BYTES_MAX);
+    writer_format(&list_key, "%s[]", setting->key);
+    const Option *option = option_find(setting->key) == NULL ? option_find(writer_string(&list_key)) : NULL;
+    if (option != NULL) {
+        entry.key = arena_text(l->arena, writer_slice(&list_key));
+        if (*setting->value == '\0')
+            entry.shape = SHAPE_EMPTY_LIST;
+    }
+    writer_free(&list_key);
+    if (option != NULL && entry.shape == SHAPE_VALUE)
+        parts_visit(setting->value, part_add, l, entry);
+    else
+        config_entries_add(&l->entries, entry);
+}
+
+static bool entries_gather(Loader *l, const ConfigSetting *settings, size_t count) {
+    if (l->path != NULL) {
+        Writer text = writer_new(CONFIG_FILE_BYTES_MAX);
+        bool good = config_file_read(l->path, CONFIG_FILE_BYTES_MAX, &text, l->e);
+        if (!good)
+            fail_context(l->e, "the job file");
+        good = good && config_yaml_parse(l->arena, l->path, writer_slice(&text), &l->entries, l->e);
+        writer_free(&text);
+        if (!good)
+            return false;
+    }
+    for (size_t setting = 0; setting < count; setting++)
+        setting_add(l, &settings[setting], (int)setting + 1);
+    return true;
+}
+
+static void default_take(Loader *l, const ConfigEntry *part) {
+    const Option *option = option_find(part->key);
+    OptionValue value;
+    bool parsed = option_parse(option, part->value, &value);
+    assert(parsed);
+    (void)parsed;
+    value_store(l->cfg, option, &value);
+}
+
+static void defaults_store(Loader *l) {
+    size_t count;
+    const Option *table = options_table(&count);
+    for (size_t option = 0; option < count; option++) {
+        const Option *row = &table[option];
+        bool wanted = row->stored && row->default_text != NULL && !row->computed;
+        if (wanted && l->from[option] == NULL)
+            parts_visit(row->default_text, default_take, l, (ConfigEntry){.key = row->key});
+    }
+}
+
+static bool given(const Loader *l, const char *key) {
+    size_t count;
+    const Option *table = options_table(&count);
+    return l->from[option_find(key) - table] != NULL;
+}
+
+static bool loader_run(Loader *l, const ConfigSetting *settings, size_t count, bool whole) {
+    if (!entries_gather(l, settings, count))
+        return false;
+    for (size_t entry = 0; entry < l->entries.count; entry++) {
+        if (!entry_apply(l, &l->entries.items[entry]))
+            return false;
+    }
+    defaults_store(l);
+    ConfigGiven known = {
+        .whole = whole, .phases = given(l, "phases[]"), .retry_other = given(l, "retry.other")};
+    if (config_resolve(l->cfg, &known, l->e))
+        return true;
+    return l->path == NULL ? false : fail_context(l->e, "%.200s", l->path);
+}
+
+static Config *load(const char *path, const ConfigSetting *settings, size_t count, bool whole, Error *e) {
+    Config *cfg = calloc(1, sizeof *cfg);
+    assert(cfg != NULL);
+    Loader l = {.cfg = cfg, .path = path, .arena = arena_new(), .e = e};
+    error_clear(e);
+    bool good = loader_run(&l, settings, count, whole);
+    config_entries_free(&l.entries);
+    arena_free(l.arena);
+    if (good)
+        return cfg;
+    config_free(cfg);
+    return NULL;
+}
+
+Config *config_load(const char *path, const ConfigSetting *settings, size_t count, Error *e) {
+    return load(path, settings, count, true, e);
+}
+
+Config *config_load_part(const char *path, const ConfigSetting *settings, size_t count, Error *e) {
+    return load(path, settings, count, false, e);
+}
+
+static void secret_free(char *secret) {
+    if (secret != NULL)
+        explicit_bzero(secret, strlen(secret));
+    free(secret);
+}
+
+void config_free(Config *cfg) {
+    if (cfg == NULL)
+        return;
+    secret_free(cfg->source.dsn);
+    secret_free(cfg->target.dsn);
+    char *const texts[] = {cfg->name,
+                           cfg->source.heartbeat_schema,
+                           cfg->source.heartbeat_table,
+                           cfg->source.publication,
+                           cfg->target.state_schema,
+                           cfg->schema.pg_dump,
+                           cfg->spill.dir,
+                           cfg->file.path,
+                           cfg->slot,
+                           cfg->load_slot,
+                           cfg->insert_publication,
+                           cfg->control_socket};
+    for (size_t text = 0; text < sizeof texts / sizeof *texts; text++)
+        free(texts[text]);
+    free(cfg);
+}

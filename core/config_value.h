@@ -1,0 +1,23 @@
+/* config_value: the small grammar of single values in a job file: durations, sizes, numbers, yes and no, and
+ * how a value is shown to people. Pure. config_duration_ms, config_size_bytes and config_nearest of config.h
+ * live here. */
+#ifndef WALFERRY_CORE_CONFIG_VALUE_H
+#define WALFERRY_CORE_CONFIG_VALUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/bytes.h"
+
+bool config_number(const char *text, int64_t *out); /* decimal, perhaps with a minus */
+bool config_bool(const char *text, bool *out);      /* yes, no, true, false, on, off in any case */
+/* The largest unit that divides it: "10min", "64MiB". */
+void config_duration_write(Writer *w, int64_t ms);
+void config_size_write(Writer *w, int64_t bytes);
+
+bool config_utf8_valid(Slice text); /* without overlong forms and surrogates */
+/* For messages: control characters become "?", cut to `size` at a character's end. Returns out. */
+const char *config_shown(char *out, size_t size, const char *text);
+
+#endif

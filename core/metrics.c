@@ -1,0 +1,137 @@
+#include "core/metrics.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+
+static const char *const PHASES[] = {
+    [PHASE_CHECKING] = "checking",       [PHASE_SCHEMA] = "schema",   [PHASE_FULL] = "full",
+    [PHASE_CATCHING_UP] = "catching-up", [PHASE_RUNNING] = "running", [PHASE_CUTTING_OVER] = "cutting-over",
+    [PHASE_COMPLETED] = "completed",
+};
+static const char *const STATES[] = {
+    [RUN_RUNNING] = "running", [RUN_PAUSED] = "paused", [RUN_RETRYING] = "retrying",
+    [RUN_STOPPED] = "stopped", [RUN_FAILED] = "failed",
+};
+static const char *const STAGES[] = {
+    [TABLE_PENDING] = "pending",
+    [TABLE_COPYING] = "copying",
+    [TABLE_LOADED] = "loaded",
+    [TABLE_STREAMING] = "streaming",
+};
+
+enum { PHASE_COUNT = sizeof PHASES / sizeof *PHASES };
+
+const char *phase_name(Phase phase) {
+    assert((size_t)phase < PHASE_COUNT);
+    return PHASES[phase];
+}
+
+bool phase_parse(const char *name, Phase *out) {
+    for (size_t phase = 0; phase < PHASE_COUNT; phase++)
+        if (strcmp(name, PHASES[phase]) == 0) {
+            *out = (Phase)phase;
+            return true;
+        }
+    return false;
+}
+
+const char *run_state_name(RunState state) {
+    assert((size_t)state < sizeof STATES / sizeof *STATES);
+    return STATES[state];
+}
+
+const char *table_stage_name(TableStage stage) {
+    assert((size_t)stage < sizeof STAGES / sizeof *STAGES);
+    return STAGES[stage];
+}
+
+Metrics *metrics_new(void) {
+    Metrics *m = calloc(1, sizeof *m);
+    assert(m != NULL);
+    pthread_mutex_init(&m->lock, NULL);
+    atomic_store(&m->phase, PHASE_CHECKING);
+    atomic_store(&m->state, RUN_RUNNING);
+    atomic_store(&m->since_us, clock_wall_us());
+    atomic_store(&m->safe_wal_bytes, -1);
+    atomic_store(&m->lag_ms, -1);
+    atomic_store(&m->received_ms, -1);
+    atomic_store(&m->decoded_ms, -1);
+    atomic_store(&m->queued_ms, -1);
+    atomic_store(&m->applied_ms, -1);
+    return m;
+}
+
+void metrics_free(Metrics *m) {
+    if (m == NULL)
+        return;
+    for (int table = 0; table < m->table_count; table++) {
+        free(m->tables[table].name);
+        free(m->tables[table].target);
+    }
+    free(m->tables);
+    pthread_mutex_destroy(&m->lock);
+    free(m);
+}
+
+static char *copy(const char *text) {
+    char *mine = strdup(text);
+    assert(mine != NULL);
+    return mine;
+}
+
+void metrics_tables(Metrics *m, const char *const *names, const char *const *targets, int count) {
+    assert(count >= 0);
+    TableMetrics *tables = calloc(count > 0 ? (size_t)count : 1, sizeof *tables);
+    assert(tables != NULL);
+    for (int table = 0; table < count; table++) {
+        tables[table].name = copy(names[table]);
+        tables[table].target = copy(targets[table]);
+    }
+    pthread_mutex_lock(&m->lock);
+    assert(m->tables == NULL); /* readers keep pointers into the array */
+    m->tables = tables;
+    m->table_count = count;
+    pthread_mutex_unlock(&m->lock);
+}
+
+void metrics_phase(Metrics *m, Phase phase) {
+    if (atomic_exchange(&m->phase, (int)phase) != (int)phase)
+        atomic_store(&m->since_us, clock_wall_us());
+}
+
+static void text_set(Metrics *m, char *text, size_t size, const char *value) {
+    pthread_mutex_lock(&m->lock);
+    snprintf(text, size, "%s", value);
+    pthread_mutex_unlock(&m->lock);
+}
+
+void metrics_state(Metrics *m, RunState state, const char *reason) {
+    text_set(m, m->reason, sizeof m->reason, reason != NULL ? reason : "");
+    atomic_store(&m->state, (int)state);
+}
+
+void metrics_error(Metrics *m, const char *text) {
+    text_set(m, m->error, sizeof m->error, text);
+}
+
+void metrics_activity(Metrics *m, const char *format, ...) {
+    char activity[sizeof m->activity];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(activity, sizeof activity, format, args);
+    va_end(args);
+    text_set(m, m->activity, sizeof m->activity, activity);
+}
+
+void metrics_beat(Metrics *m, const BeatStamps *stamps) {
+    pthread_mutex_lock(&m->lock);
+    m->beat = *stamps;
+    pthread_mutex_unlock(&m->lock);
+    atomic_store(&m->beat_applied_us, stamps->applied_us);
+}

@@ -1,0 +1,191 @@
+#include "core/options.h"
+
+#include <string.h>
+
+#include "core/config.h"
+
+#define MILLISECONDS INT64_C(1)
+#define SECONDS      INT64_C(1000)
+#define MINUTES      (60 * SECONDS)
+#define HOURS        (60 * MINUTES)
+#define KIB          INT64_C(1024)
+#define MIB          (1024 * KIB)
+#define GIB          (1024 * MIB)
+#define TIB          (1024 * GIB)
+#define PIB          (1024 * TIB)
+
+/* A row of the table and what can stand in it. */
+#define ROW(name, text, ...)                                                                                 \
+    { .key = (name), .help = (text), __VA_ARGS__ }
+#define NOW(member)         .reach = OPTION_NOW, .stored = true, .field = offsetof(Config, member)
+#define ONLY(values)        .reach = OPTION_ONLY, .only = (values)
+#define DEFAULT(text)       .default_text = (text)
+#define DEFAULT_MADE(text)  .default_text = (text), .computed = true
+#define TEXT(least, most)   .type = OPTION_TEXT, .min = (least), .max = (most)
+#define NUMBER(least, most) .type = OPTION_NUMBER, .min = (least), .max = (most)
+#define SIZE(least, most)   .type = OPTION_SIZE, .min = (least), .max = (most)
+#define PERIOD(least, most) .type = OPTION_DURATION, .min = (least), .max = (most)
+#define CHOICE(words)       .type = OPTION_CHOICE, .choices = (words)
+#define YES_OR_NO           .type = OPTION_BOOL
+#define RATE                .type = OPTION_NUMBER, .min = 0, .max = INT64_C(1000000000)
+#define SIZE_RATE           .type = OPTION_SIZE, .min = 0, .max = TIB
+#define DML                 .type = OPTION_CHOICE, .choices = "insert|update|delete|truncate"
+
+static const Option TABLE[] = {
+    ROW("name", "name of the job; its slot and publication are dts_sync_<name>", .type = OPTION_JOB_NAME,
+        DEFAULT_MADE("<source database>_<target database>"), NOW(name)),
+
+    ROW("source.dsn", "the server to read from", .type = OPTION_DSN, .secret = true, NOW(source.dsn)),
+    ROW("source.heartbeat", "time between two beats at the source; 0 switches them off",
+        PERIOD(100 * MILLISECONDS, HOURS), .zero = true, DEFAULT("1s"), NOW(source.heartbeat_ms)),
+    ROW("source.heartbeat_table", "the table at the source that carries the beats", .type = OPTION_TABLE,
+        DEFAULT("public.dts_postgres_heartbeat"), NOW(source.heartbeat_schema)),
+    ROW("source.publication", "the publication to read; an existing one of another name is only checked",
+        .type = OPTION_IDENTIFIER, DEFAULT_MADE("dts_sync_<name>"), NOW(source.publication)),
+    ROW("source.two_phase", "prepare two-phase transactions at the destination, too", YES_OR_NO,
+        DEFAULT("no"), ONLY("no")),
+
+    ROW("target.dsn", "the server to write to; absent: Kafka or a file only", .type = OPTION_DSN,
+        .secret = true, NOW(target.dsn)),
+    ROW("target.dialect", "what kind of server the destination is", CHOICE("auto|postgresql|greenplum|adbpg"),
+        DEFAULT("auto"), ONLY("auto|postgresql")),
+    ROW("target.state_schema", "the schema at the destination that keeps the progress", .type = OPTION_SCHEMA,
+        DEFAULT("walferry"), NOW(target.state_schema)),
+    ROW("target.storage", "how a destination of the Greenplum family stores new tables",
+        CHOICE("heap|ao_row|ao_column"), DEFAULT("heap"), ONLY("heap")),
+    ROW("target.apply_latency", "how long a destination of the Greenplum family collects changes",
+        PERIOD(0, HOURS), DEFAULT("1s")),
+
+    ROW("phases[]", "what to do, in this order; without target from full on",
+        CHOICE("schema|full|incremental"), .ordered = true, DEFAULT("schema, full, incremental"),
+        NOW(phases)),
+    ROW("identity", "what to do with tables that have no key for UPDATE and DELETE",
+        CHOICE("fail|full|insert-only"), DEFAULT("fail"), NOW(identity)),
+
+    ROW("schema.pg_dump", "path of pg_dump; auto: the newest of PATH and /usr/lib/postgresql/*/bin",
+        TEXT(1, 4096), DEFAULT("auto"), NOW(schema.pg_dump)),
+    ROW("schema.roles", "copy roles", YES_OR_NO, DEFAULT("no"), ONLY("no")),
+    ROW("schema.event_triggers", "copy event triggers", YES_OR_NO, DEFAULT("no"), ONLY("no")),
+
+    ROW("objects.include[]", "tables to take, as schema.table with *", .type = OPTION_PATTERN),
+    ROW("objects.exclude[]", "tables to leave out, as schema.table with *", .type = OPTION_PATTERN),
+    ROW("objects.rename.schemas.*", "another name for a schema", .type = OPTION_IDENTIFIER),
+    ROW("objects.rename.tables.*", "another name for a table", .type = OPTION_TABLE),
+    ROW("objects.rename.columns.*.*", "another name for a column", .type = OPTION_IDENTIFIER),
+    ROW("objects.case", "letter case of names that have no explicit rename", CHOICE("keep|lower|upper"),
+        DEFAULT("keep")),
+    ROW("objects.dml[]", "the kinds of change to apply", DML),
+    ROW("objects.tables.*.where", "condition for the rows of a table to take", TEXT(1, 65536)),
+    ROW("objects.tables.*.columns[]", "columns of a table to take", .type = OPTION_IDENTIFIER),
+    ROW("objects.tables.*.dml[]", "the kinds of change to apply to a table", DML),
+    ROW("objects.tables.*.key[]", "columns that identify a table's rows", .type = OPTION_IDENTIFIER),
+    ROW("objects.tables.*.distributed_by[]", "distribution key of a table in the Greenplum family",
+        .type = OPTION_IDENTIFIER),
+
+    ROW("existing", "what the full load does with tables that the destination has already",
+        CHOICE("fail|keep|truncate|drop"), DEFAULT("fail"), ONLY("fail")),
+    ROW("conflicts", "what to do when a change does not fit the destination's rows",
+        CHOICE("stop|source-wins|skip"), DEFAULT("stop"), ONLY("stop")),
+    ROW("ddl", "what to do when a captured table changes its columns", CHOICE("stop|pause-table|apply"),
+        DEFAULT("stop"), ONLY("stop")),
+
+    ROW("load.workers", "tables copied at the same time; auto: the number of cores, at most 8",
+        NUMBER(1, 128), .automatic = true, DEFAULT("auto"), NOW(load.workers)),
+    ROW("load.split_above", "larger tables are copied in ranges; auto: more than a fair share",
+        SIZE(MIB, PIB), .automatic = true, DEFAULT("auto"), ONLY("auto")),
+    ROW("load.owners", "who owns the objects at the destination", CHOICE("destination-user"),
+        DEFAULT("destination-user"), ONLY("destination-user")),
+    ROW("load.privileges", "copy grants", YES_OR_NO, DEFAULT("no"), ONLY("no")),
+
+    ROW("throttle.load.queries_per_s", "limit of queries at the source in the full load; 0: no limit", RATE,
+        DEFAULT("0"), ONLY("0")),
+    ROW("throttle.load.rows_per_s", "limit of rows in the full load; 0: no limit", RATE, DEFAULT("0"),
+        ONLY("0")),
+    ROW("throttle.load.bytes_per_s", "limit of bytes in the full load; 0: no limit", SIZE_RATE, DEFAULT("0"),
+        ONLY("0")),
+    ROW("throttle.apply.rows_per_s", "limit of rows while applying changes; 0: no limit", RATE, DEFAULT("0"),
+        ONLY("0")),
+    ROW("throttle.apply.bytes_per_s", "limit of bytes while applying changes; 0: no limit", SIZE_RATE,
+        DEFAULT("0"), ONLY("0")),
+
+    ROW("retry.connection", "how long a lost connection is tried again", PERIOD(0, 24 * HOURS),
+        DEFAULT("720min"), NOW(retry.connection_ms)),
+    ROW("retry.other", "how long other passing errors are tried again; at most retry.connection",
+        PERIOD(0, 24 * HOURS), DEFAULT("10min"), NOW(retry.other_ms)),
+    ROW("memory", "memory for changes on their way, beside twice the largest row", SIZE(16 * MIB, 64 * GIB),
+        DEFAULT("128MiB"), NOW(memory_bytes)),
+    ROW("log.level", "how much is logged", CHOICE("debug|info|warn|error"), DEFAULT("info"), NOW(log.level)),
+    ROW("log.format", "form of a log line", CHOICE("text|json"), DEFAULT("text"), NOW(log.format)),
+    ROW("spill.dir", "folder for transactions that do not fit into memory", TEXT(1, 4096),
+        DEFAULT_MADE("$STATE_DIRECTORY or below /var/tmp"), NOW(spill.dir)),
+    ROW("spill.max", "most bytes in that folder", SIZE(MIB, PIB), DEFAULT("20GiB"), NOW(spill.max_bytes)),
+    ROW("file.path", "file that takes the changes as JSON lines", TEXT(1, 4096), NOW(file.path)),
+
+    ROW("kafka.brokers", "addresses of the brokers", TEXT(1, 4096)),
+    ROW("kafka.prefix", "first part of the topics' names", TEXT(1, 200)),
+    ROW("kafka.format", "form of keys and values", CHOICE("json|avro|protobuf"), DEFAULT("json")),
+    ROW("kafka.json_schema", "put the schema into each JSON record", YES_OR_NO, DEFAULT("no")),
+    ROW("kafka.envelope", "shape of a record", CHOICE("debezium|flat|row+headers"), DEFAULT("debezium")),
+    ROW("kafka.control", "topic that keeps the progress", TEXT(1, 249), DEFAULT_MADE("<prefix>.walferry")),
+    ROW("kafka.topics.create", "create missing topics", YES_OR_NO),
+    ROW("kafka.topics.partitions", "partitions of a new topic", NUMBER(1, 100000)),
+    ROW("kafka.topics.replication", "replicas of a new topic; -1: the broker's default", NUMBER(-1, 1000)),
+    ROW("kafka.topics.config.*", "setting of a new topic", TEXT(1, 4096)),
+    ROW("kafka.topics.route[].match", "regular expression of the topics to rename", TEXT(1, 4096)),
+    ROW("kafka.topics.route[].to", "what they are named instead", TEXT(1, 4096)),
+    ROW("kafka.tombstones", "follow a delete by an empty record", YES_OR_NO, DEFAULT("yes")),
+    ROW("kafka.toast", "what stands for a value that the WAL does not carry",
+        CHOICE("placeholder|absent|complete"), DEFAULT("placeholder")),
+    ROW("kafka.special", "what to do with infinity and other values that have no JSON form",
+        CHOICE("header|fail"), DEFAULT("header")),
+    ROW("kafka.transactions", "transaction topic and fields", CHOICE("no|debezium"), DEFAULT("no")),
+    ROW("kafka.refused", "what to do with a record that the broker refuses", CHOICE("stop|dead-letter"),
+        DEFAULT("stop")),
+    ROW("kafka.registry.url", "address of the schema registry", .type = OPTION_URL, .secret = true),
+    ROW("kafka.registry.user", "user at the schema registry", TEXT(1, 4096), .secret = true),
+    ROW("kafka.registry.password", "password at the schema registry", TEXT(1, 4096), .secret = true),
+    ROW("kafka.delivery", "what is promised to readers", CHOICE("exactly-once|at-least-once"),
+        DEFAULT("exactly-once")),
+    ROW("kafka.config.*", "setting of librdkafka", TEXT(1, 4096), .secret = true),
+
+    ROW("guard.retained_wal_alert", "retained WAL from which an alert is given", SIZE(MIB, PIB)),
+    ROW("guard.retained_wal_limit", "retained WAL at which the guard acts", SIZE(MIB, PIB)),
+    ROW("guard.at_limit", "what the guard does then", CHOICE("alert|spool|release"), DEFAULT("alert")),
+    ROW("metrics.listen", "local address for metrics and health", .type = OPTION_ADDRESS),
+    ROW("alerts.latency", "latency from which an alert is given", PERIOD(100 * MILLISECONDS, 24 * HOURS)),
+    ROW("alerts.command", "command to run for an alert", TEXT(0, 4096), DEFAULT("")),
+    ROW("alerts.webhook", "address to call for an alert", .type = OPTION_URL, .secret = true, DEFAULT("")),
+
+    ROW("replay.group", "consumer group of the replay", TEXT(1, 200)),
+    ROW("replay.from", "where the replay begins", .type = OPTION_POSITION),
+    ROW("replay.until", "where the replay ends; absent: never", .type = OPTION_POSITION),
+    ROW("replay.order", "the order that the replay keeps", CHOICE("transactional|per-key")),
+    ROW("replay.create_tables", "create missing tables", YES_OR_NO),
+    ROW("replay.new_columns", "what to do with columns that the target lacks", CHOICE("stop|add")),
+    ROW("replay.poison", "what to do with a record that cannot be read", CHOICE("stop|dead-letter")),
+};
+
+_Static_assert(sizeof TABLE / sizeof *TABLE <= OPTIONS_MAX, "config_load keeps a place for every option");
+
+const Option *options_table(size_t *count) {
+    *count = sizeof TABLE / sizeof *TABLE;
+    return TABLE;
+}
+
+void config_visit(void (*visit)(void *context, const char *key, const char *type, const char *default_text,
+                                const char *help, bool available),
+                  void *context) {
+    Writer type = writer_new(4096);
+    for (const Option *option = TABLE; option < TABLE + sizeof TABLE / sizeof *TABLE; option++) {
+        writer_reset(&type);
+        option_describe(option, &type);
+        if (option->reach == OPTION_ONLY) {
+            writer_text(&type, " (in this version: ");
+            option_describe_available(option, &type);
+            writer_text(&type, ")");
+        }
+        visit(context, option->key, writer_string(&type), option->default_text, option->help,
+              option->reach != OPTION_LATER);
+    }
+    writer_free(&type);
+}

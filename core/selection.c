@@ -1,0 +1,278 @@
+#include "core/selection.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Which tables: $1 state schema, $2 and $3 the heartbeat table; any of them may be NULL. */
+#define SELECTED                                                                                             \
+    " c.relkind = 'r' AND c.relpersistence IN ('p', 'u')"                                                    \
+    " AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'walferry')"               \
+    " AND n.nspname IS DISTINCT FROM $1::text AND c.relname NOT LIKE 'dts\\_%'"                              \
+    " AND (n.nspname::text, c.relname::text) IS DISTINCT FROM ($2::text, $3::text)"                          \
+    " AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid"    \
+    "                 AND d.deptype = 'e')"
+
+/* Four plain queries, put together here: the planner knows nothing about fresh catalogs, and one wrong guess
+ * about a join of ten thousand tables with their indexes costs minutes. */
+static const char TABLES_SQL[] =
+    "SELECT c.oid, n.nspname, c.relname, c.relpersistence = 'u',"
+    "  c.relhassubclass AND EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = c.oid),"
+    "  c.relrowsecurity, pg_has_role(c.relowner, 'USAGE'),"
+    "  has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'), c.relreplident,"
+    "  CASE WHEN c.reltuples > 0 THEN c.reltuples::bigint ELSE pg_stat_get_live_tuples(c.oid) END,"
+    /* Never vacuumed: ask the disk, unless that would queue behind somebody's exclusive lock. */
+    "  CASE WHEN c.relpages > 0 OR c.oid IN (SELECT l.relation FROM pg_locks l"
+    "                                        WHERE l.mode = 'AccessExclusiveLock' AND l.relation IS NOT NULL)"
+    "       THEN (c.relpages::bigint + coalesce(t.relpages, 0)) * current_setting('block_size')::bigint"
+    "       ELSE pg_table_size(c.oid) END"
+    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " LEFT JOIN pg_class t ON t.oid = c.reltoastrelid"
+    " WHERE" SELECTED " ORDER BY c.oid";
+enum TableField {
+    T_OID,
+    T_SCHEMA,
+    T_NAME,
+    T_UNLOGGED,
+    T_CHILDREN,
+    T_SECURITY,
+    T_OWNED,
+    T_READABLE,
+    T_SETTING,
+    T_ROWS,
+    T_BYTES
+};
+
+static const char COLUMNS_SQL[] =
+    "SELECT c.oid, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid, a.attnotnull,"
+    "  a.attgenerated <> '', a.attidentity = 'a'"
+    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+    " WHERE" SELECTED " ORDER BY c.oid, a.attnum";
+enum ColumnField { C_TABLE, C_NUMBER, C_NAME, C_TYPE_TEXT, C_TYPE, C_NOT_NULL, C_GENERATED, C_ALWAYS };
+
+/* Indexes that count as an identity (trap A1), the best candidate first. A not-null constraint that is NOT
+ * VALID (18) proves nothing. */
+static const char INDEXES_SQL[] =
+    "SELECT i.indrelid, x.relname, i.indisprimary, i.indisreplident,"
+    "  array_to_string((i.indkey::int2[])[0:i.indnkeyatts - 1], ' ')"
+    " FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid"
+    " WHERE i.indisunique AND i.indimmediate AND i.indisvalid AND i.indislive"
+    "   AND i.indpred IS NULL AND i.indexprs IS NULL"
+    "   AND NOT EXISTS (SELECT FROM pg_attribute k WHERE k.attrelid = i.indrelid"
+    "       AND k.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])"
+    "       AND (NOT k.attnotnull OR k.attgenerated <> ''"
+    "            OR EXISTS (SELECT FROM pg_constraint v WHERE v.conrelid = k.attrelid AND v.contype = 'n'"
+    "                       AND NOT v.convalidated AND k.attnum = ANY (v.conkey))))"
+    " ORDER BY i.indrelid, i.indisprimary DESC, i.indnkeyatts, x.relname";
+enum IndexField { I_TABLE, I_NAME, I_PRIMARY, I_CHOSEN, I_KEYS };
+
+/* Trap B3: types whose binary form means the same on every server. Not: what carries or is an OID of an
+ * object, xml (names its encoding), and from 17 on interval, whose infinity an older server takes for a
+ * finite value. */
+static const char TYPES_SQL[] =
+    "WITH RECURSIVE plain AS (SELECT t.oid, t.typarray FROM pg_type t"
+    " WHERE t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY ('{"
+    "bool,bytea,char,name,int8,int2,int4,text,oid,json,point,lseg,path,box,polygon,line,circle,float4,"
+    "float8,money,macaddr,macaddr8,inet,cidr,bpchar,varchar,date,time,timetz,timestamp,timestamptz,interval,"
+    "bit,varbit,numeric,uuid,tsvector,tsquery,jsonb,jsonpath,pg_lsn,int4range,int8range,numrange,daterange,"
+    "tsrange,tstzrange,int4multirange,int8multirange,nummultirange,datemultirange,tsmultirange,"
+    "tstzmultirange}'::text[])"
+    "  AND (t.typname <> 'interval' OR current_setting('server_version_num')::int < 170000)"
+    "), safe(oid) AS ("
+    " SELECT oid FROM plain UNION SELECT typarray FROM plain WHERE typarray <> 0"
+    " UNION SELECT t.oid FROM pg_type t WHERE t.typtype = 'e'"
+    " UNION SELECT t.oid FROM pg_extension x JOIN pg_depend d ON d.refobjid = x.oid AND d.deptype = 'e'"
+    "       JOIN pg_type t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid"
+    "       WHERE x.extname = 'citext' AND t.typname = 'citext'"
+    "), known(oid) AS ("
+    " SELECT oid FROM safe UNION"
+    " SELECT t.oid FROM pg_type t JOIN known k ON k.oid = t.typbasetype WHERE t.typtype = 'd'"
+    ") SELECT oid FROM known ORDER BY oid";
+
+static const char BEGIN_SQL[] = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+typedef struct Catalogs {
+    PGresult *tables, *columns, *indexes, *types;
+    int column, index; /* next rows that are not given to a table yet */
+} Catalogs;
+
+static void catalogs_clear(Catalogs *c) {
+    PQclear(c->tables);
+    PQclear(c->columns);
+    PQclear(c->indexes);
+    PQclear(c->types);
+}
+
+static bool catalogs_read(Catalogs *c, Pg *source, const Config *cfg, Error *e) {
+    const char *const params[] = {cfg->target.state_schema, cfg->source.heartbeat_schema,
+                                  cfg->source.heartbeat_table};
+    return (c->tables = pg_query(source, TABLES_SQL, 3, params, e)) != NULL &&
+           (c->columns = pg_query(source, COLUMNS_SQL, 3, params, e)) != NULL &&
+           (c->indexes = pg_query(source, INDEXES_SQL, 0, NULL, e)) != NULL &&
+           (c->types = pg_query(source, TYPES_SQL, 0, NULL, e)) != NULL;
+}
+
+static uint32_t cell_oid(const PGresult *rows, int row, int column) {
+    return (uint32_t)pg_cell_int(rows, row, column);
+}
+
+static const char *cell_copy(Arena *arena, const PGresult *rows, int row, int column) {
+    return arena_text(arena, slice_text(pg_cell(rows, row, column)));
+}
+
+static bool type_is_known(const PGresult *types, uint32_t type) {
+    int low = 0, high = PQntuples(types);
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        uint32_t here = cell_oid(types, middle, 0);
+        if (here == type)
+            return true;
+        if (here < type)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
+static const char *full_name(Arena *arena, const char *schema, const char *name) {
+    size_t schema_length = strlen(schema), name_length = strlen(name);
+    char *full = arena_alloc(arena, schema_length + name_length + 2);
+    memcpy(full, schema, schema_length);
+    full[schema_length] = '.';
+    memcpy(full + schema_length + 1, name, name_length);
+    return full;
+}
+
+static Table table_read(Arena *arena, const PGresult *rows, int row) {
+    Table t = {.oid = cell_oid(rows, row, T_OID),
+               .schema = cell_copy(arena, rows, row, T_SCHEMA),
+               .name = cell_copy(arena, rows, row, T_NAME),
+               .unlogged = pg_cell_bool(rows, row, T_UNLOGGED),
+               .has_children = pg_cell_bool(rows, row, T_CHILDREN),
+               .row_security = pg_cell_bool(rows, row, T_SECURITY),
+               .owned = pg_cell_bool(rows, row, T_OWNED),
+               .readable = pg_cell_bool(rows, row, T_READABLE),
+               .identity_setting = pg_cell(rows, row, T_SETTING)[0],
+               .identity = TABLE_IDENTITY_NONE,
+               .rows_estimated = pg_cell_int(rows, row, T_ROWS),
+               .bytes = pg_cell_int(rows, row, T_BYTES)};
+    t.full_name = full_name(arena, t.schema, t.name);
+    return t;
+}
+
+/* The attribute numbers that make the table's identity ("1 3"), or NULL; takes the table's index rows. */
+static const char *identity_read(Arena *arena, Table *t, Catalogs *c) {
+    const PGresult *rows = c->indexes;
+    const char *keys = NULL, *candidate = NULL;
+    while (c->index < PQntuples(rows) && cell_oid(rows, c->index, I_TABLE) < t->oid)
+        c->index++;
+    for (; c->index < PQntuples(rows) && cell_oid(rows, c->index, I_TABLE) == t->oid; c->index++) {
+        if (candidate == NULL)
+            candidate = pg_cell(rows, c->index, I_NAME);
+        if ((t->identity_setting == 'd' && pg_cell_bool(rows, c->index, I_PRIMARY)) ||
+            (t->identity_setting == 'i' && pg_cell_bool(rows, c->index, I_CHOSEN)))
+            keys = pg_cell(rows, c->index, I_KEYS);
+    }
+    if (t->identity_setting == 'f')
+        t->identity = TABLE_IDENTITY_FULL;
+    else if (keys != NULL)
+        t->identity = TABLE_IDENTITY_KEY;
+    else if (candidate != NULL)
+        t->identity_candidate = arena_text(arena, slice_text(candidate));
+    return keys;
+}
+
+static bool keys_hold(const char *keys, int64_t number) {
+    char *end;
+    for (const char *at = keys; *at != '\0'; at = end)
+        if (strtoll(at, &end, 10) == number)
+            return true;
+    return false;
+}
+
+/* `columns` has room for what is left; takes the table's column rows. */
+static void columns_read(Arena *arena, Table *t, TableColumn *columns, Catalogs *c, const char *keys) {
+    const PGresult *rows = c->columns;
+    t->columns = columns;
+    for (; c->column < PQntuples(rows) && cell_oid(rows, c->column, C_TABLE) == t->oid; c->column++) {
+        int row = c->column;
+        bool in_key = keys != NULL && keys_hold(keys, pg_cell_int(rows, row, C_NUMBER));
+        uint32_t type = cell_oid(rows, row, C_TYPE);
+        columns[t->column_count++] = (TableColumn){
+            .name = cell_copy(arena, rows, row, C_NAME),
+            .type_text = cell_copy(arena, rows, row, C_TYPE_TEXT),
+            .type = type,
+            .not_null = pg_cell_bool(rows, row, C_NOT_NULL),
+            .generated = pg_cell_bool(rows, row, C_GENERATED),
+            .identity_always = pg_cell_bool(rows, row, C_ALWAYS),
+            .identity_key = in_key || t->identity == TABLE_IDENTITY_FULL,
+            .binary_safe = type_is_known(c->types, type),
+        };
+    }
+}
+
+static int names_compare(const char *schema, const char *name, const Table *t) {
+    int by_schema = strcmp(schema, t->schema);
+    return by_schema != 0 ? by_schema : strcmp(name, t->name);
+}
+
+static int tables_compare(const void *a, const void *b) {
+    const Table *left = a;
+    return names_compare(left->schema, left->name, b);
+}
+
+static Selection *compile(Catalogs *c, IdentityPolicy policy) {
+    Arena *arena = arena_new();
+    Selection *s = arena_alloc(arena, sizeof *s);
+    s->arena = arena;
+    s->count = PQntuples(c->tables);
+    s->tables = arena_alloc(arena, (size_t)s->count * sizeof *s->tables + 1);
+    TableColumn *columns = arena_alloc(arena, (size_t)PQntuples(c->columns) * sizeof *columns + 1);
+    for (int row = 0; row < s->count; row++) {
+        Table *t = &s->tables[row];
+        *t = table_read(arena, c->tables, row);
+        const char *keys = identity_read(arena, t, c);
+        t->insert_only = t->identity == TABLE_IDENTITY_NONE && policy == IDENTITY_INSERT_ONLY;
+        columns_read(arena, t, columns + c->column, c, keys);
+    }
+    /* One snapshot gave both lists. */
+    assert(c->column == PQntuples(c->columns));
+    qsort(s->tables, (size_t)s->count, sizeof *s->tables, tables_compare);
+    return s;
+}
+
+Selection *selection_load(Pg *source, const Config *cfg, Error *e) {
+    /* All queries must see the same catalogs; a caller in a transaction has seen to that. */
+    bool own = PQtransactionStatus(source->conn) == PQTRANS_IDLE;
+    Catalogs catalogs = {0};
+    Selection *s = NULL;
+    if ((!own || pg_run(source, BEGIN_SQL, e)) && catalogs_read(&catalogs, source, cfg, e))
+        s = compile(&catalogs, cfg->identity);
+    catalogs_clear(&catalogs);
+    Error ignored;
+    if (own)
+        pg_run(source, "ROLLBACK", &ignored);
+    return s;
+}
+
+void selection_free(Selection *s) {
+    if (s != NULL)
+        arena_free(s->arena);
+}
+
+const Table *selection_find(const Selection *s, const char *schema, const char *name) {
+    int low = 0, high = s->count;
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        int order = names_compare(schema, name, &s->tables[middle]);
+        if (order == 0)
+            return &s->tables[middle];
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
+}

@@ -1,0 +1,409 @@
+#include "core/state.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char SQL_EXISTS[] = "SELECT count(*) FROM pg_catalog.pg_class c"
+                                 " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                                 " WHERE n.nspname = $1 AND c.relname = 'job' AND c.relkind = 'r'";
+
+/* One transaction under a lock, because two jobs may come to a new destination at the same moment. */
+static const char SQL_MAKE[] =
+    "BEGIN;"
+    "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('walferry state schema'));"
+    "CREATE SCHEMA IF NOT EXISTS @;"
+    "CREATE TABLE IF NOT EXISTS @.job (job text PRIMARY KEY, format int NOT NULL, slot text NOT NULL,"
+    " system_id text NOT NULL, timeline bigint NOT NULL, birth text NOT NULL, bound pg_lsn NOT NULL,"
+    " phase text NOT NULL, instance text NOT NULL, changed timestamptz NOT NULL DEFAULT pg_catalog.now());"
+    "CREATE TABLE IF NOT EXISTS @.progress (job text NOT NULL, prev_lsn pg_lsn NOT NULL, lsn pg_lsn NOT NULL,"
+    " committed timestamptz, beat bigint, PRIMARY KEY (job, prev_lsn));"
+    "CREATE TABLE IF NOT EXISTS @.table_state (job text NOT NULL, schema_name text NOT NULL,"
+    " table_name text NOT NULL, loaded boolean NOT NULL, start_lsn pg_lsn, rows bigint, bytes bigint,"
+    " PRIMARY KEY (job, schema_name, table_name));"
+    "CREATE TABLE IF NOT EXISTS @.object_state (job text NOT NULL, hash text NOT NULL, what text NOT NULL,"
+    " PRIMARY KEY (job, hash));"
+    "CREATE TABLE IF NOT EXISTS @.identity_state (job text NOT NULL, schema_name text NOT NULL,"
+    " table_name text NOT NULL, setting text NOT NULL, PRIMARY KEY (job, schema_name, table_name));"
+    "COMMIT";
+
+static const char SQL_READ[] =
+    "SELECT format, slot, system_id, timeline, birth, bound, phase, instance,"
+    " (SELECT lsn FROM @.progress p WHERE p.job = j.job ORDER BY prev_lsn DESC LIMIT 1)"
+    " FROM @.job j WHERE job = $1";
+
+static const char SQL_INTEND[] =
+    "INSERT INTO @.job (job, format, slot, system_id, timeline, birth, bound, phase, instance)"
+    " VALUES ($1, $2, $3, $4, $5, 'intent', '0/0', 'checking', $6)"
+    " ON CONFLICT (job) DO UPDATE SET birth = 'intent', system_id = $4, timeline = $5, instance = $6,"
+    " phase = 'checking', changed = pg_catalog.now()";
+
+static const char SQL_CLEAR_PROGRESS[] = "DELETE FROM @.progress WHERE job = $1";
+static const char SQL_CLEAR_TABLES[] = "DELETE FROM @.table_state WHERE job = $1";
+static const char SQL_CLEAR_OBJECTS[] = "DELETE FROM @.object_state WHERE job = $1";
+static const char SQL_FIRST_PROGRESS[] = "INSERT INTO @.progress (job, prev_lsn, lsn) VALUES ($1, '0/0', $2)";
+static const char SQL_BORN[] = "UPDATE @.job SET birth = 'slot', bound = $2, phase = 'schema', changed = "
+                               "pg_catalog.now() WHERE job = $1";
+static const char SQL_PENDING[] =
+    "INSERT INTO @.table_state (job, schema_name, table_name, loaded) SELECT $1, s, t, false"
+    " FROM pg_catalog.unnest($2::text[], $3::text[]) AS x (s, t)";
+static const char SQL_SCHEMA_MADE[] =
+    "UPDATE @.job SET birth = 'done', phase = 'full', changed = pg_catalog.now() WHERE job = $1";
+static const char SQL_INSTANCE[] =
+    "UPDATE @.job SET instance = $2, changed = pg_catalog.now() WHERE job = $1";
+static const char SQL_PHASE[] = "UPDATE @.job SET phase = $2, changed = pg_catalog.now() WHERE job = $1";
+static const char SQL_TIMELINE[] =
+    "UPDATE @.job SET timeline = $2, bound = $3, changed = pg_catalog.now() WHERE job = $1";
+static const char SQL_BOUND[] = "UPDATE @.job SET bound = greatest(bound, $2::pg_catalog.pg_lsn), changed = "
+                                "pg_catalog.now() WHERE job = $1";
+
+static const char SQL_TABLES[] =
+    "SELECT schema_name, table_name, loaded, start_lsn, rows, bytes FROM @.table_state WHERE job = $1"
+    " ORDER BY schema_name, table_name";
+static const char SQL_TABLE_LOADED[] =
+    "UPDATE @.table_state SET loaded = true, start_lsn = $4, rows = $5, bytes = $6"
+    " WHERE job = $1 AND schema_name = $2 AND table_name = $3 AND NOT loaded";
+static const char SQL_TABLES_RESET[] = "UPDATE @.table_state SET loaded = false WHERE job = $1";
+static const char SQL_OBJECT_MADE[] = "SELECT count(*) FROM @.object_state WHERE job = $1 AND hash = $2";
+static const char SQL_OBJECT_NOTE[] = "INSERT INTO @.object_state (job, hash, what) VALUES ($1, $2, $3)";
+static const char SQL_IDENTITY_NOTE[] =
+    "INSERT INTO @.identity_state (job, schema_name, table_name, setting) VALUES ($1, $2, $3, $4)"
+    " ON CONFLICT DO NOTHING";
+static const char SQL_IDENTITIES[] =
+    "SELECT schema_name, table_name, setting FROM @.identity_state WHERE job = $1 ORDER BY 1, 2";
+
+static const char SQL_REMOVE[] = "DELETE FROM @.%s WHERE job = $1";
+static const char SQL_JOBS_LEFT[] = "SELECT count(*) FROM @.job";
+static const char SQL_DROP_TABLES[] =
+    "DROP TABLE @.progress, @.table_state, @.object_state, @.identity_state, @.job";
+static const char SQL_SCHEMA_USED[] =
+    "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = $1";
+static const char SQL_DROP_SCHEMA[] = "DROP SCHEMA @";
+
+enum { SQL_LIMIT = 64 * 1024 * 1024, NUMBER_SIZE = 24 };
+
+char *state_sql(Pg *pg, const Config *cfg, const char *sql) {
+    Writer out = writer_new(SQL_LIMIT);
+    for (; *sql != '\0'; sql++) {
+        if (*sql == '@')
+            pg_write_name(&out, pg, cfg->target.state_schema);
+        else
+            writer_bytes(&out, (Slice){sql, 1});
+    }
+    writer_string(&out);
+    return out.at;
+}
+
+/* One statement of ours with text parameters; NULL and e on failure. */
+static PGresult *ask(Pg *pg, const Config *cfg, const char *sql, int count, const char *const *params,
+                     Error *e) {
+    char *expanded = state_sql(pg, cfg, sql);
+    PGresult *result = pg_query(pg, expanded, count, params, e);
+    free(expanded);
+    return result;
+}
+
+/* As ask, when only the number of touched rows matters; -1 on failure. */
+static int64_t change(Pg *pg, const Config *cfg, const char *sql, int count, const char *const *params,
+                      Error *e) {
+    PGresult *result = ask(pg, cfg, sql, count, params, e);
+    if (result == NULL)
+        return -1;
+    int64_t touched = pg_affected(result);
+    PQclear(result);
+    return touched;
+}
+
+/* As change, for statements that must touch the job's row. */
+static bool change_job(Pg *pg, const Config *cfg, const char *sql, int count, const char *const *params,
+                       Error *e) {
+    int64_t touched = change(pg, cfg, sql, count, params, e);
+    if (touched == 1)
+        return true;
+    if (touched < 0)
+        return false;
+    fail(e, ERR_LOST, "the record of job \"%s\" is gone from the target", cfg->name);
+    return fail_hint(e, "somebody removed it: run walferry cleanup and start again with a new load");
+}
+
+static bool count_of(Pg *pg, const Config *cfg, const char *sql, int count, const char *const *params,
+                     int64_t *out, Error *e) {
+    PGresult *result = ask(pg, cfg, sql, count, params, e);
+    if (result == NULL)
+        return false;
+    *out = pg_cell_int(result, 0, 0);
+    PQclear(result);
+    return true;
+}
+
+bool state_exists(Pg *pg, const Config *cfg, bool *exists, Error *e) {
+    int64_t found;
+    if (!count_of(pg, cfg, SQL_EXISTS, 1, (const char *const[]){cfg->target.state_schema}, &found, e))
+        return false;
+    *exists = found > 0;
+    return true;
+}
+
+bool state_open(Pg *pg, const Config *cfg, Error *e) {
+    bool exists;
+    if (!state_exists(pg, cfg, &exists, e))
+        return false;
+    if (!exists) {
+        char *sql = state_sql(pg, cfg, SQL_MAKE);
+        bool made = pg_run(pg, sql, e);
+        free(sql);
+        if (!made) {
+            Error ignored;
+            pg_run(pg, "ROLLBACK", &ignored);
+            return fail_context(e, "cannot make schema \"%s\"", cfg->target.state_schema);
+        }
+    }
+    JobRecord record;
+    if (!state_read(pg, cfg, &record, e))
+        return false;
+    if (!record.exists || record.format <= STATE_FORMAT)
+        return true;
+    fail(e, ERR_CONFIG, "job \"%s\" was written by a newer walferry (format %d, this one knows %d)",
+         cfg->name, record.format, STATE_FORMAT);
+    return fail_hint(e, "run it with the newer version");
+}
+
+static Birth birth_parse(const char *text) {
+    if (strcmp(text, "intent") == 0)
+        return BIRTH_INTENT;
+    return strcmp(text, "slot") == 0 ? BIRTH_SLOT : BIRTH_DONE;
+}
+
+bool state_read(Pg *pg, const Config *cfg, JobRecord *out, Error *e) {
+    *out = (JobRecord){0};
+    PGresult *result = ask(pg, cfg, SQL_READ, 1, (const char *const[]){cfg->name}, e);
+    if (result == NULL)
+        return false;
+    out->exists = PQntuples(result) == 1;
+    if (out->exists) {
+        out->format = (int)pg_cell_int(result, 0, 0);
+        snprintf(out->slot, sizeof out->slot, "%s", pg_cell(result, 0, 1));
+        out->system_id = strtoull(pg_cell(result, 0, 2), NULL, 10);
+        out->timeline = (uint32_t)pg_cell_int(result, 0, 3);
+        out->birth = birth_parse(pg_cell(result, 0, 4));
+        out->applied = pg_cell_lsn(result, 0, 8);
+        out->bound = lsn_max(pg_cell_lsn(result, 0, 5), out->applied);
+        if (!phase_parse(pg_cell(result, 0, 6), &out->phase))
+            out->phase = PHASE_CHECKING;
+        snprintf(out->instance, sizeof out->instance, "%s", pg_cell(result, 0, 7));
+    }
+    PQclear(result);
+    return true;
+}
+
+bool state_intend(Pg *pg, const Config *cfg, uint64_t system_id, uint32_t timeline, const char *instance,
+                  Error *e) {
+    char format[NUMBER_SIZE], system[NUMBER_SIZE], line[NUMBER_SIZE];
+    snprintf(format, sizeof format, "%d", STATE_FORMAT);
+    snprintf(system, sizeof system, "%" PRIu64, system_id);
+    snprintf(line, sizeof line, "%" PRIu32, timeline);
+    const char *const params[] = {cfg->name, format, cfg->slot, system, line, instance};
+    return change_job(pg, cfg, SQL_INTEND, 6, params, e);
+}
+
+/* An SQL array literal of the tables' schemas (or names). */
+static void write_array(Writer *out, const Selection *selection, bool schemas) {
+    writer_text(out, "{");
+    for (int table = 0; table < selection->count; table++) {
+        const char *text = schemas ? selection->tables[table].schema : selection->tables[table].name;
+        writer_text(out, table == 0 ? "\"" : ",\"");
+        for (; *text != '\0'; text++) {
+            if (*text == '"' || *text == '\\')
+                writer_u8(out, '\\');
+            writer_u8(out, (uint8_t)*text);
+        }
+        writer_text(out, "\"");
+    }
+    writer_text(out, "}");
+}
+
+static bool born_rows(Pg *pg, const Config *cfg, const char *point, const Selection *selection, Error *e) {
+    const char *const job[] = {cfg->name};
+    const char *const job_and_point[] = {cfg->name, point};
+    if (change(pg, cfg, SQL_CLEAR_PROGRESS, 1, job, e) < 0 ||
+        change(pg, cfg, SQL_CLEAR_TABLES, 1, job, e) < 0 ||
+        change(pg, cfg, SQL_CLEAR_OBJECTS, 1, job, e) < 0 ||
+        change(pg, cfg, SQL_FIRST_PROGRESS, 2, job_and_point, e) < 0 ||
+        !change_job(pg, cfg, SQL_BORN, 2, job_and_point, e))
+        return false;
+    Writer schemas = writer_new(SQL_LIMIT), names = writer_new(SQL_LIMIT);
+    write_array(&schemas, selection, true);
+    write_array(&names, selection, false);
+    const char *const params[] = {cfg->name, writer_string(&schemas), writer_string(&names)};
+    bool ok = change(pg, cfg, SQL_PENDING, 3, params, e) >= 0;
+    writer_free(&schemas);
+    writer_free(&names);
+    return ok;
+}
+
+bool state_born(Pg *pg, const Config *cfg, Lsn point, const Selection *selection, Error *e) {
+    char text[LSN_TEXT_SIZE];
+    Error ignored;
+    if (!pg_run(pg, "BEGIN; SET LOCAL synchronous_commit = on", e))
+        return false;
+    if (born_rows(pg, cfg, lsn_text(point, text), selection, e) && pg_run(pg, "COMMIT", e))
+        return true;
+    pg_run(pg, "ROLLBACK", &ignored);
+    return false;
+}
+
+bool state_schema_made(Pg *pg, const Config *cfg, Error *e) {
+    return change_job(pg, cfg, SQL_SCHEMA_MADE, 1, (const char *const[]){cfg->name}, e);
+}
+
+bool state_instance(Pg *pg, const Config *cfg, const char *instance, Error *e) {
+    return change_job(pg, cfg, SQL_INSTANCE, 2, (const char *const[]){cfg->name, instance}, e);
+}
+
+bool state_phase(Pg *pg, const Config *cfg, Phase phase, Error *e) {
+    return change_job(pg, cfg, SQL_PHASE, 2, (const char *const[]){cfg->name, phase_name(phase)}, e);
+}
+
+bool state_timeline(Pg *pg, const Config *cfg, uint32_t timeline, Lsn bound, Error *e) {
+    char line[NUMBER_SIZE], text[LSN_TEXT_SIZE];
+    snprintf(line, sizeof line, "%" PRIu32, timeline);
+    return change_job(pg, cfg, SQL_TIMELINE, 3, (const char *const[]){cfg->name, line, lsn_text(bound, text)},
+                      e);
+}
+
+bool state_bound(Pg *pg, const Config *cfg, Lsn bound, Error *e) {
+    char text[LSN_TEXT_SIZE];
+    Error ignored;
+    if (!pg_run(pg, "BEGIN; SET LOCAL synchronous_commit = on", e))
+        return false;
+    if (change_job(pg, cfg, SQL_BOUND, 2, (const char *const[]){cfg->name, lsn_text(bound, text)}, e) &&
+        pg_run(pg, "COMMIT", e))
+        return true;
+    pg_run(pg, "ROLLBACK", &ignored);
+    return false;
+}
+
+/* ---- tables and objects ---- */
+
+bool state_tables(Pg *pg, const Config *cfg, TableRecords *out, Error *e) {
+    *out = (TableRecords){.all_loaded = true};
+    PGresult *result = ask(pg, cfg, SQL_TABLES, 1, (const char *const[]){cfg->name}, e);
+    if (result == NULL)
+        return false;
+    out->count = PQntuples(result);
+    out->rows = calloc((size_t)out->count + 1, sizeof *out->rows);
+    assert(out->rows != NULL);
+    for (int row = 0; row < out->count; row++) {
+        TableRecord *table = &out->rows[row];
+        table->schema = strdup(pg_cell(result, row, 0));
+        table->name = strdup(pg_cell(result, row, 1));
+        table->loaded = pg_cell_bool(result, row, 2);
+        table->start = pg_cell_lsn(result, row, 3);
+        table->rows = pg_cell_int(result, row, 4);
+        table->bytes = pg_cell_int(result, row, 5);
+        if (table->loaded)
+            out->highest_start = lsn_max(out->highest_start, table->start);
+        else
+            out->all_loaded = false;
+    }
+    PQclear(result);
+    return true;
+}
+
+void state_tables_free(TableRecords *records) {
+    for (int row = 0; row < records->count; row++) {
+        free(records->rows[row].schema);
+        free(records->rows[row].name);
+    }
+    free(records->rows);
+    *records = (TableRecords){0};
+}
+
+bool state_table_loaded(Pg *pg, const Config *cfg, const Table *table, Lsn start, int64_t rows, int64_t bytes,
+                        Error *e) {
+    char text[LSN_TEXT_SIZE], row_text[NUMBER_SIZE], byte_text[NUMBER_SIZE];
+    snprintf(row_text, sizeof row_text, "%" PRId64, rows);
+    snprintf(byte_text, sizeof byte_text, "%" PRId64, bytes);
+    const char *const params[] = {cfg->name, table->schema, table->name, lsn_text(start, text),
+                                  row_text,  byte_text};
+    int64_t touched = change(pg, cfg, SQL_TABLE_LOADED, 6, params, e);
+    if (touched == 1 || touched < 0)
+        return touched == 1;
+    return fail(e, ERR_LOST,
+                "table \"%s\" is not pending in the record of job \"%s\": somebody else loads it",
+                table->full_name, cfg->name);
+}
+
+bool state_tables_reset(Pg *pg, const Config *cfg, Error *e) {
+    return change(pg, cfg, SQL_TABLES_RESET, 1, (const char *const[]){cfg->name}, e) >= 0;
+}
+
+bool state_object_made(Pg *pg, const Config *cfg, const char *hash, bool *made, Error *e) {
+    int64_t found;
+    if (!count_of(pg, cfg, SQL_OBJECT_MADE, 2, (const char *const[]){cfg->name, hash}, &found, e))
+        return false;
+    *made = found > 0;
+    return true;
+}
+
+bool state_object_note(Pg *pg, const Config *cfg, const char *hash, const char *what, Error *e) {
+    return change(pg, cfg, SQL_OBJECT_NOTE, 3, (const char *const[]){cfg->name, hash, what}, e) >= 0;
+}
+
+bool state_identity_note(Pg *pg, const Config *cfg, const Table *table, Error *e) {
+    const char setting[] = {table->identity_setting, '\0'};
+    const char *const params[] = {cfg->name, table->schema, table->name, setting};
+    return change(pg, cfg, SQL_IDENTITY_NOTE, 4, params, e) >= 0;
+}
+
+bool state_identities(Pg *pg, const Config *cfg,
+                      bool (*visit)(void *context, const char *schema, const char *name, char setting,
+                                    Error *e),
+                      void *context, Error *e) {
+    PGresult *result = ask(pg, cfg, SQL_IDENTITIES, 1, (const char *const[]){cfg->name}, e);
+    bool ok = result != NULL;
+    for (int row = 0; ok && row < PQntuples(result); row++)
+        ok = visit(context, pg_cell(result, row, 0), pg_cell(result, row, 1), pg_cell(result, row, 2)[0], e);
+    PQclear(result);
+    return ok;
+}
+
+/* ---- the end ---- */
+
+static bool remove_rows(Pg *pg, const Config *cfg, Error *e) {
+    static const char *const tables[] = {"progress", "table_state", "object_state", "identity_state", "job"};
+    for (size_t table = 0; table < sizeof tables / sizeof *tables; table++) {
+        char sql[80];
+        snprintf(sql, sizeof sql, SQL_REMOVE, tables[table]);
+        if (change(pg, cfg, sql, 1, (const char *const[]){cfg->name}, e) < 0)
+            return false;
+    }
+    int64_t left;
+    if (!count_of(pg, cfg, SQL_JOBS_LEFT, 0, NULL, &left, e))
+        return false;
+    if (left > 0)
+        return true;
+    const char *const schema[] = {cfg->target.state_schema};
+    if (change(pg, cfg, SQL_DROP_TABLES, 0, NULL, e) < 0 ||
+        !count_of(pg, cfg, SQL_SCHEMA_USED, 1, schema, &left, e))
+        return false;
+    return left > 0 || change(pg, cfg, SQL_DROP_SCHEMA, 0, NULL, e) >= 0;
+}
+
+bool state_remove(Pg *pg, const Config *cfg, Error *e) {
+    bool exists;
+    Error ignored;
+    if (!state_exists(pg, cfg, &exists, e))
+        return false;
+    if (!exists)
+        return true;
+    if (!pg_run(pg, "BEGIN; SET LOCAL lock_timeout = '5s'", e))
+        return false;
+    if (remove_rows(pg, cfg, e) && pg_run(pg, "COMMIT", e))
+        return true;
+    pg_run(pg, "ROLLBACK", &ignored);
+    return false;
+}

@@ -1,0 +1,155 @@
+#include "decoder/relation.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Entry {
+    const Relation *rel; /* NULL: free */
+    uint64_t arrival;    /* of the newest message that announced it */
+} Entry;
+
+/* From oid to the version in force: open addressing, at most half full; nothing is ever taken out. */
+typedef struct OidMap {
+    Entry *entries;
+    uint32_t size, used; /* size is a power of two, or 0 */
+} OidMap;
+
+struct RelationCache {
+    OidMap global;
+    Arena *versions;
+    uint32_t count;
+};
+
+struct RelationScope {
+    OidMap map;
+};
+
+/* The oid's entry, or the free one where it belongs. */
+static Entry *map_slot(const OidMap *map, uint32_t oid) {
+    uint32_t mask = map->size - 1;
+    uint32_t slot = (oid * UINT32_C(2654435769) >> 7) & mask;
+    while (map->entries[slot].rel != NULL && map->entries[slot].rel->oid != oid)
+        slot = (slot + 1) & mask;
+    return &map->entries[slot];
+}
+
+static const Relation *map_get(const OidMap *map, uint32_t oid) {
+    return map->size == 0 ? NULL : map_slot(map, oid)->rel;
+}
+
+static void map_grow(OidMap *map) {
+    OidMap larger = {.size = map->size == 0 ? 16 : map->size * 2, .used = map->used};
+    larger.entries = calloc(larger.size, sizeof *larger.entries);
+    assert(larger.entries != NULL);
+    for (uint32_t slot = 0; slot < map->size; slot++)
+        if (map->entries[slot].rel != NULL)
+            *map_slot(&larger, map->entries[slot].rel->oid) = map->entries[slot];
+    free(map->entries);
+    *map = larger;
+}
+
+static void map_put(OidMap *map, const Relation *rel, uint64_t arrival) {
+    if (map->used * 2 >= map->size)
+        map_grow(map);
+    Entry *entry = map_slot(map, rel->oid);
+    if (entry->rel == NULL)
+        map->used++;
+    *entry = (Entry){rel, arrival};
+}
+
+RelationCache *relation_cache_new(void) {
+    RelationCache *c = calloc(1, sizeof *c);
+    assert(c != NULL);
+    c->versions = arena_new();
+    return c;
+}
+
+void relation_cache_free(RelationCache *c) {
+    if (c == NULL)
+        return;
+    arena_free(c->versions);
+    free(c->global.entries);
+    free(c);
+}
+
+static bool column_equal(const Column *a, const Column *b) {
+    return a->type == b->type && a->modifier == b->modifier && a->key == b->key &&
+           strcmp(a->name, b->name) == 0;
+}
+
+static bool version_describes(const Relation *rel, const Message *m) {
+    if (rel->identity != m->relation.identity || rel->column_count != m->relation.column_count ||
+        !slice_is(m->relation.schema, rel->schema) || !slice_is(m->relation.name, rel->name))
+        return false;
+    for (unsigned column = 0; column < rel->column_count; column++)
+        if (!column_equal(&rel->columns[column], &m->relation.columns[column]))
+            return false;
+    return true;
+}
+
+static const Relation *version_new(RelationCache *c, const Message *m) {
+    uint16_t count = m->relation.column_count;
+    Column *columns = arena_alloc(c->versions, count * sizeof *columns);
+    for (unsigned column = 0; column < count; column++) {
+        columns[column] = m->relation.columns[column];
+        columns[column].name = arena_text(c->versions, slice_text(m->relation.columns[column].name));
+    }
+    Relation *rel = arena_alloc(c->versions, sizeof *rel);
+    *rel = (Relation){.number = c->count++,
+                      .oid = m->relation.oid,
+                      .schema = arena_text(c->versions, m->relation.schema),
+                      .name = arena_text(c->versions, m->relation.name),
+                      .identity = m->relation.identity,
+                      .column_count = count,
+                      .columns = columns};
+    return rel;
+}
+
+/* A streamed transaction announces what it uses again, mostly as everybody knows it: that is no new version.
+ */
+bool relation_put(RelationCache *c, RelationScope *scope, uint64_t arrival, const Message *m, Error *e) {
+    assert(m->kind == MESSAGE_RELATION);
+    const Relation *rel = scope == NULL ? NULL : map_get(&scope->map, m->relation.oid);
+    if (rel == NULL)
+        rel = map_get(&c->global, m->relation.oid);
+    if (rel == NULL || !version_describes(rel, m)) {
+        if (c->count == RELATION_VERSIONS_MAX)
+            return fail(e, ERR_RETRY, "this session has seen %u versions of relations", c->count);
+        rel = version_new(c, m);
+    }
+    map_put(scope == NULL ? &c->global : &scope->map, rel, arrival);
+    return true;
+}
+
+const Relation *relation_get(const RelationCache *c, const RelationScope *scope, uint32_t oid) {
+    return map_get(scope == NULL ? &c->global : &scope->map, oid);
+}
+
+RelationScope *relation_scope_new(void) {
+    RelationScope *s = calloc(1, sizeof *s);
+    assert(s != NULL);
+    return s;
+}
+
+void relation_scope_free(RelationScope *s) {
+    if (s == NULL)
+        return;
+    free(s->map.entries);
+    free(s);
+}
+
+void relation_scope_promote(RelationCache *c, RelationScope *scope) {
+    for (uint32_t slot = 0; slot < scope->map.size; slot++) {
+        const Entry *entry = &scope->map.entries[slot];
+        if (entry->rel == NULL)
+            continue;
+        const Entry *known = c->global.size == 0 ? NULL : map_slot(&c->global, entry->rel->oid);
+        if (known == NULL || known->rel == NULL || known->arrival < entry->arrival)
+            map_put(&c->global, entry->rel, entry->arrival);
+    }
+}
+
+uint32_t relation_versions(const RelationCache *c) {
+    return c->count;
+}
