@@ -20,6 +20,8 @@ typedef struct SinkOptions {
     const Config *cfg;
     const Selection *selection;
     Metrics *metrics;
+    Position begin; /* where a sink that has no record yet begins: where the sinks before it stand; none: it
+                       is lost */
 } SinkOptions;
 
 typedef struct Sink Sink;
@@ -30,14 +32,14 @@ typedef struct SinkOps {
     Sink *(*open)(const SinkOptions *options, Error *e);
     /* Where it seems to stand, read without the lock: only for choosing where the stream begins. */
     bool (*peek)(Sink *s, Position *out, Error *e);
-    /* Takes the job's lock, exclusively first, and says where it stands. Called by the owner of the slot: left-over
-     * holders are ended. From here on nobody else writes. */
+    /* Takes the job's lock, exclusively first, and says where it stands. Called by the owner of the slot:
+     * left-over holders are ended. From here on nobody else writes. */
     bool (*recover)(Sink *s, Position *out, Error *e);
-    /* Takes in one batch and keeps a use of it for as long as it needs; may block on the destination. Skips whole
-     * transactions with end <= applied. Nothing of a transaction is visible before it is whole. */
+    /* Takes in one batch and keeps a use of it for as long as it needs; may block on the destination. Skips
+     * whole transactions with end <= applied. Nothing of a transaction is visible before it is whole. */
     bool (*write)(Sink *s, Batch *b, Error *e);
-    /* Commits what can be committed (`flush`: now, nothing more is coming at the moment) and says how far everything
-     * survives a power cut. Waits at most wait_ms for durability. */
+    /* Commits what can be committed (`flush`: now, nothing more is coming at the moment) and says how far
+     * everything survives a power cut. Waits at most wait_ms for durability. */
     bool (*settle)(Sink *s, bool flush, int wait_ms, Lsn *durable, Error *e);
     /* Notes durably that the slot may stand at `upto`, before it is told. */
     bool (*promise)(Sink *s, Lsn upto, Error *e);

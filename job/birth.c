@@ -1,0 +1,163 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "core/fault.h"
+#include "core/log.h"
+#include "decoder/heartbeat.h"
+#include "decoder/publication.h"
+#include "decoder/slot.h"
+#include "job/phases.h"
+
+static const char SQL_EXPORT[] = "SELECT pg_catalog.pg_export_snapshot()";
+static const char SQL_SYSTEM_ID[] = "SELECT system_identifier FROM pg_catalog.pg_control_system()";
+
+enum {
+    CONNECT_MS = 10000,
+    SLOT_WAIT_MS = 10 * 60 * 1000, /* for transactions that are open on the source */
+    DROP_WAIT_MS = 10000,
+    IDENTITY_WAIT_MS = 60000,
+    LOCK_WAIT_MS = 15000
+};
+
+void exported_end(Exported *exported) {
+    pg_close(exported->exporter);
+    *exported = (Exported){0};
+}
+
+static Pg *walsender_open(const Job *job, Error *e) {
+    PgAddress to = {
+        .dsn = job->cfg->source.dsn, .side = "source", .job = job->cfg->name, .replication = true};
+    return pg_open(&to, CONNECT_MS, e);
+}
+
+/* Told about once a second while the slot waits for open transactions; false gives up. */
+static bool waiting_for(void *context, const char *whom) {
+    Job *job = context;
+    metrics_activity(job->metrics, "making the slot: waiting for %s", whom);
+    log_info("making the slot: waiting for %s", whom);
+    return !atomic_load(&job->stop);
+}
+
+static bool slot_birth(Walk *walk, const char *name, bool temporary, Exported *out, Error *e) {
+    SlotBirth birth;
+    out->exporter = walsender_open(walk->job, e);
+    if (out->exporter == NULL)
+        return false;
+    metrics_activity(walk->job->metrics, "making slot \"%s\"", name);
+    if (!slot_create(out->exporter, walk->source, name, temporary, SLOT_WAIT_MS, waiting_for, walk->job,
+                     &birth, e)) {
+        exported_end(out);
+        return false;
+    }
+    snprintf(out->snapshot, sizeof out->snapshot, "%s", birth.snapshot);
+    out->point = birth.point;
+    metrics_activity(walk->job->metrics, "%s", "");
+    return true;
+}
+
+/* A slot of our name is ours only if the record says so: else it is somebody's position (design "The slot's
+ * birth"). */
+static bool slot_clear(Walk *walk, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    SlotView slot;
+    if (!slot_look(walk->source, cfg->slot, &slot, e))
+        return false;
+    if (!slot.exists)
+        return true;
+    if (!walk->job_record.exists) {
+        fail(e, ERR_LOST, "slot \"%s\" exists on the source, but the target knows no job \"%s\"", cfg->slot,
+             cfg->name);
+        return fail_hint(
+            e, "it may belong to a job with another target: choose another name, or run walferry cleanup "
+               "if the slot is a left-over");
+    }
+    return FAULT("slot.before_drop", e) && slot_drop(walk->source, cfg->slot, DROP_WAIT_MS, e);
+}
+
+static bool server_identify(Walk *walk, ServerIdentity *out, Error *e) {
+    *out = (ServerIdentity){.timeline = 0};
+    if (walk->job->cfg->phases.incremental) {
+        Pg *walsender = walsender_open(walk->job, e);
+        bool ok = walsender != NULL && slot_identify(walsender, out, e);
+        pg_close(walsender);
+        return ok;
+    }
+    Error refused; /* not every account may ask, and a job without a stream does not depend on it */
+    char text[24];
+    if (pg_value(walk->source, SQL_SYSTEM_ID, 0, NULL, text, sizeof text, &refused))
+        sscanf(text, "%lu", &out->system_id);
+    return true;
+}
+
+/* Tables without identity, as `identity` says; noted at the destination before it is done, so that cleanup
+ * can undo it. */
+static bool identities_set(Walk *walk, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    if (cfg->identity == IDENTITY_FAIL)
+        return true;
+    for (int number = 0; number < walk->selection->count; number++) {
+        Table *table = &walk->selection->tables[number];
+        if (table->identity != TABLE_IDENTITY_NONE || table->unlogged)
+            continue;
+        if (cfg->identity == IDENTITY_INSERT_ONLY && table->identity_candidate == NULL)
+            continue; /* published for INSERT and TRUNCATE only */
+        if (!state_identity_note(walk->record, cfg, table, e) ||
+            !publication_set_identity(walk->source, table, IDENTITY_WAIT_MS, e))
+            return false;
+        table->identity = table->identity_candidate != NULL ? TABLE_IDENTITY_KEY : TABLE_IDENTITY_FULL;
+        table->insert_only = false;
+        log_info("table \"%s\": replica identity set to %s", table->full_name,
+                 table->identity_candidate != NULL ? table->identity_candidate : "full");
+    }
+    return true;
+}
+
+static bool source_prepare(Walk *walk, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    HeartbeatForm form;
+    return identities_set(walk, e) &&
+           (cfg->source.heartbeat_ms == 0 || heartbeat_make(walk->source, cfg, &form, e)) &&
+           publication_make(walk->source, cfg, walk->selection, e);
+}
+
+/* One snapshot of an ordinary transaction, for a job that will not follow the source. */
+static bool snapshot_export(Walk *walk, Exported *out, Error *e) {
+    PgAddress to = {.dsn = walk->job->cfg->source.dsn, .side = "source", .job = walk->job->cfg->name};
+    out->exporter = pg_open(&to, CONNECT_MS, e);
+    if (out->exporter == NULL)
+        return false;
+    if (pg_run(out->exporter, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", e) &&
+        pg_value(out->exporter, SQL_EXPORT, 0, NULL, out->snapshot, sizeof out->snapshot, e))
+        return true;
+    exported_end(out);
+    return false;
+}
+
+bool birth_of_job(Walk *walk, Exported *out, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    ServerIdentity server;
+    *out = (Exported){0};
+    if (!server_identify(walk, &server, e) || !state_take(walk->record, cfg, LOCK_WAIT_MS, false, e))
+        return false;
+    if (cfg->phases.incremental && !slot_clear(walk, e))
+        return false;
+    if (!state_intend(walk->record, cfg, server.system_id, server.timeline, walk->job->instance, e))
+        return false;
+    if (!cfg->phases.incremental)
+        return snapshot_export(walk, out, e) && state_born(walk->record, cfg, LSN_NONE, walk->selection, e);
+    if (!source_prepare(walk, e) || !slot_birth(walk, cfg->slot, false, out, e))
+        return false;
+    log_info("slot \"%s\" made, consistent point " LSN_FMT, cfg->slot, LSN_ARGS(out->point));
+    return FAULT("snapshot.after_slot", e) && state_born(walk->record, cfg, out->point, walk->selection, e) &&
+           FAULT("snapshot.after_export", e);
+}
+
+bool birth_of_load_snapshot(Walk *walk, Exported *out, Error *e) {
+    *out = (Exported){0};
+    if (!walk->job->cfg->phases.incremental)
+        return snapshot_export(walk, out, e);
+    if (!slot_birth(walk, walk->job->cfg->load_slot, true, out, e))
+        return false;
+    log_info("loading the rest under a new snapshot at " LSN_FMT, LSN_ARGS(out->point));
+    return true;
+}

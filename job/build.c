@@ -1,0 +1,109 @@
+#include <stdio.h>
+
+#include "core/fault.h"
+#include "core/log.h"
+#include "job/phases.h"
+#include "snapshot/load.h"
+#include "snapshot/sequence.h"
+
+/* Foreign keys and triggers of rows that arrive by the stream must not fire (trap C7). */
+static const char SQL_MAY_REPLICA[] = "BEGIN; SET LOCAL session_replication_role = replica; COMMIT";
+
+enum { ROUNDS_MAX = 10 };
+
+static Load load_of(const Walk *walk) {
+    return (Load){walk->job->cfg, walk->selection, walk->job->metrics, &walk->job->stop};
+}
+
+bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e) {
+    DumpTool tool;
+    metrics_activity(walk->job->metrics, "reading the definitions");
+    bool ok = dump_choose(walk->job->cfg, walk->source->version, &tool, e) &&
+              dump_take(&tool, walk->job->cfg, snapshot, &walk->job->stop, out, e);
+    metrics_activity(walk->job->metrics, "%s", "");
+    return ok;
+}
+
+/* All definitions that come before the rows, in one transaction with the record that they are made: a killed
+ * run leaves all of them or none. */
+bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    Error ignored;
+    if (cfg->phases.schema && !build_dump(walk, exported->snapshot, dump, e))
+        return false;
+    if (!pg_run(walk->record, "BEGIN; SET LOCAL lock_timeout = '10s'", e))
+        return false;
+    bool ok = !cfg->phases.schema || pg_run(walk->record, dump->pre_data, e) ||
+              fail_context(e, "making the schema at the target");
+    if (ok && state_schema_made(walk->record, cfg, e) &&
+        pg_run(walk->record, "SET LOCAL synchronous_commit = on; COMMIT", e)) {
+        log_info("schema made at the target");
+        return true;
+    }
+    pg_run(walk->record, "ROLLBACK", &ignored);
+    return false;
+}
+
+/* Round after round: the first under the job's own snapshot, each further one, for tables whose rows that
+ * snapshot does not show any more (trap A10) or that a killed run left unfinished, under a new one of a
+ * temporary slot (A2). */
+bool build_load(Walk *walk, Exported *first, Error *e) {
+    Load load = load_of(walk);
+    Exported exported = *first;
+    *first = (Exported){0};
+    for (int round = 0; round < ROUNDS_MAX; round++) {
+        TableRecords records;
+        if (!state_tables(walk->record, walk->job->cfg, &records, e))
+            break;
+        if (records.all_loaded) {
+            state_tables_free(&records);
+            exported_end(&exported);
+            return true;
+        }
+        int left = 0;
+        bool ok = exported.exporter != NULL || birth_of_load_snapshot(walk, &exported, e);
+        ok = ok && load_tables(&load, &records, exported.snapshot, exported.point, &left, e);
+        state_tables_free(&records);
+        exported_end(&exported);
+        if (!ok)
+            return false;
+        walk->progressed = true;
+        if (left > 0)
+            log_info("%d tables were rewritten since the snapshot: loading them again under a new one", left);
+    }
+    exported_end(&exported);
+    if (e->kind == ERR_NONE)
+        fail(e, ERR_DATA, "tables are rewritten on the source again and again while they are loaded");
+    return false;
+}
+
+bool build_indexes(Walk *walk, Dump *dump, Error *e) {
+    Load load = load_of(walk);
+    return load_entries(&load, dump, 1u << DUMP_INDEX, e);
+}
+
+/* Whether applied rows can be kept from firing triggers and foreign keys; without that they are left out
+ * until the cutover, because a cascade at the destination would delete what the stream deletes next. */
+static bool triggers_can_be_kept_still(Walk *walk) {
+    Error refused;
+    if (!walk->job->cfg->phases.incremental || pg_run(walk->record, SQL_MAY_REPLICA, &refused))
+        return true;
+    pg_run(walk->record, "ROLLBACK", &refused);
+    log_warn(
+        "foreign keys and triggers are left out at the target until the cutover: the account may not set "
+        "session_replication_role");
+    return false;
+}
+
+bool build_rest(Walk *walk, Dump *dump, Error *e) {
+    Load load = load_of(walk);
+    unsigned kinds = 1u << DUMP_OTHER;
+    int sequences = 0;
+    if (triggers_can_be_kept_still(walk))
+        kinds |= 1u << DUMP_FOREIGN_KEY | 1u << DUMP_TRIGGER;
+    if (!load_entries(&load, dump, kinds, e) || !load_analyze(&load, e) ||
+        !load_refresh(&load, walk->record, e) || !sequence_carry(walk->source, walk->record, &sequences, e))
+        return false;
+    log_info("%d sequences carried over", sequences);
+    return FAULT("snapshot.before_handover", e);
+}

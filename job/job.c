@@ -1,0 +1,43 @@
+#include "job/job.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "job/supervise.h"
+
+static void instance_describe(char *out, size_t size) {
+    char host[100] = "unknown host", since[40];
+    time_t now = time(NULL);
+    struct tm utc;
+    gethostname(host, sizeof host - 1);
+    gmtime_r(&now, &utc);
+    strftime(since, sizeof since, "%Y-%m-%d %H:%M:%S UTC", &utc);
+    snprintf(out, size, "host %s, pid %d, since %s", host, (int)getpid(), since);
+}
+
+Job *job_new(const Config *cfg, Metrics *metrics) {
+    Job *job = calloc(1, sizeof *job);
+    assert(job != NULL);
+    job->cfg = cfg;
+    job->metrics = metrics;
+    job->first_wait_ms = 10000;
+    job->started_us = clock_us();
+    instance_describe(job->instance, sizeof job->instance);
+    return job;
+}
+
+void job_free(Job *job) {
+    free(job);
+}
+
+void job_stop(Job *job) {
+    atomic_store(&job->stop, true);
+}
+
+bool job_run(Job *job, Error *e) {
+    return supervise(job, e);
+}

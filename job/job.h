@@ -1,0 +1,40 @@
+/* job: one job's life in this process: checked, born or recovered, loaded, streaming, settled. The walk is written in
+ * phases.c; what streams is in pipeline.c; who decides about errors is supervise.c. */
+#ifndef WALFERRY_JOB_JOB_H
+#define WALFERRY_JOB_JOB_H
+
+#include <stdatomic.h>
+
+#include "core/config.h"
+#include "core/error.h"
+#include "core/metrics.h"
+#include "core/selection.h"
+
+typedef enum UntilKind { UNTIL_STOPPED, UNTIL_NOW, UNTIL_LSN } UntilKind;
+
+typedef struct Until {
+    UntilKind kind;
+    Lsn lsn; /* UNTIL_LSN */
+} Until;
+
+typedef struct Job {
+    const Config *cfg;
+    Metrics *metrics;
+    Until until;
+    int64_t first_wait_ms; /* how long the first connection to each server is tried (--wait) */
+    int64_t started_us;    /* monotonic */
+    char instance[200];    /* "host, pid 123, since 2026-11-21 09:00:00 UTC": for messages and the job's record */
+    char last_instance[200]; /* who ran it before, as the job's record says; "" for a new job */
+    bool connected_once; /* both servers were reached: from here on the retry windows count, not first_wait_ms */
+    bool plan_told;
+    atomic_bool stop;      /* settle and end; set by job_stop, read by every thread */
+} Job;
+
+Job *job_new(const Config *cfg, Metrics *metrics);
+void job_free(Job *job);
+/* From the check to the end that was asked for; blocks; the caller's own thread. True: exit 0. */
+bool job_run(Job *job, Error *e);
+/* Asks the run to settle and end; any thread, a signal-waiting thread included; returns at once. */
+void job_stop(Job *job);
+
+#endif

@@ -1,0 +1,267 @@
+#include "job/phases.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "job/pipeline.h"
+#include "job/plan.h"
+
+enum { CONNECT_MS = 10000, LOCK_WAIT_MS = 15000 };
+
+void phases_close(Walk *walk) {
+    pg_close(walk->record);
+    pg_close(walk->source);
+    selection_free(walk->selection);
+    walk->record = walk->source = NULL;
+    walk->selection = NULL;
+}
+
+static Pg *side_open(const Walk *walk, const char *dsn, const char *side, Error *e) {
+    const Job *job = walk->job;
+    PgAddress to = {.dsn = dsn, .side = side, .job = job->cfg->name};
+    return job->connected_once ? pg_open(&to, CONNECT_MS, e) : pg_open_wait(&to, job->first_wait_ms, e);
+}
+
+/* ---- what the job consists of ---- */
+
+static bool is_recorded(const TableRecords *records, const Table *table) {
+    for (int row = 0; row < records->count; row++)
+        if (strcmp(records->rows[row].name, table->name) == 0 &&
+            strcmp(records->rows[row].schema, table->schema) == 0)
+            return true;
+    return false;
+}
+
+/* A job that is born keeps its tables: one that the source has got since was never loaded, and must not be
+ * published. */
+static bool selection_keep_recorded(Walk *walk, Error *e) {
+    TableRecords records;
+    if (!state_tables(walk->record, walk->job->cfg, &records, e))
+        return false;
+    Selection *selection = walk->selection;
+    int kept = 0;
+    for (int number = 0; number < selection->count; number++) {
+        if (is_recorded(&records, &selection->tables[number]))
+            selection->tables[kept++] = selection->tables[number];
+        else
+            log_warn("table \"%s\" is new on the source and not part of this job",
+                     selection->tables[number].full_name);
+    }
+    selection->count = kept;
+    state_tables_free(&records);
+    return true;
+}
+
+/* The rows of a finished table do not come again: its numbers are in the record. */
+static bool metrics_restore(Walk *walk, Error *e) {
+    Metrics *m = walk->job->metrics;
+    TableRecords records;
+    if (!state_tables(walk->record, walk->job->cfg, &records, e))
+        return false;
+    for (int row = 0; row < records.count; row++)
+        for (int table = 0; table < m->table_count; table++) {
+            const TableRecord *record = &records.rows[row];
+            size_t schema = strlen(record->schema);
+            if (!record->loaded || strncmp(m->tables[table].name, record->schema, schema) != 0 ||
+                m->tables[table].name[schema] != '.' ||
+                strcmp(m->tables[table].name + schema + 1, record->name) != 0)
+                continue;
+            atomic_store(&m->tables[table].stage, TABLE_LOADED);
+            atomic_store(&m->tables[table].rows, record->rows);
+            atomic_store(&m->tables[table].bytes, record->bytes);
+        }
+    state_tables_free(&records);
+    return true;
+}
+
+static bool metrics_fill(Walk *walk, Error *e) {
+    Metrics *m = walk->job->metrics;
+    const Selection *selection = walk->selection;
+    if (m->table_count == 0 && selection->count > 0) {
+        const char **names = calloc((size_t)selection->count, sizeof *names);
+        for (int table = 0; table < selection->count; table++)
+            names[table] = selection->tables[table].full_name;
+        metrics_tables(m, names, names, selection->count);
+        free(names);
+        for (int table = 0; table < selection->count; table++) {
+            atomic_store(&m->tables[table].rows_estimated, selection->tables[table].rows_estimated);
+            atomic_store(&m->tables[table].bytes_estimated, selection->tables[table].bytes);
+        }
+    }
+    m->system_id = walk->job_record.system_id;
+    m->timeline = walk->job_record.timeline;
+    return metrics_restore(walk, e);
+}
+
+static bool walk_open(Walk *walk, Error *e) {
+    Job *job = walk->job;
+    const Config *cfg = job->cfg;
+    walk->source = side_open(walk, cfg->source.dsn, "source", e);
+    if (walk->source == NULL)
+        return false;
+    walk->record = side_open(walk, cfg->target.dsn, "target", e);
+    if (walk->record == NULL)
+        return false;
+    job->connected_once = true;
+    walk->selection = selection_load(walk->source, cfg, e);
+    if (walk->selection == NULL || !state_open(walk->record, cfg, e) ||
+        !state_read(walk->record, cfg, &walk->job_record, e))
+        return false;
+    memcpy(job->last_instance, walk->job_record.instance, sizeof job->last_instance);
+    if (walk->job_record.exists && walk->job_record.birth == BIRTH_DONE && !selection_keep_recorded(walk, e))
+        return false;
+    return true;
+}
+
+static void plan_tell(Walk *walk) {
+    Job *job = walk->job;
+    if (job->plan_told)
+        return;
+    job->plan_told = true;
+    Writer plan = writer_new(64 * 1024);
+    plan_write(&plan, job->cfg, walk->selection, &walk->job_record);
+    char *rest = NULL, *text = strdup(writer_string(&plan));
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest))
+        log_info("%s", line);
+    free(text);
+    writer_free(&plan);
+}
+
+/* ---- the walk ---- */
+
+static bool enter(Walk *walk, Phase phase, Error *e) {
+    metrics_phase(walk->job->metrics, phase);
+    log_info("%s", phase_name(phase));
+    return state_phase(walk->record, walk->job->cfg, phase, e);
+}
+
+/* From nothing to tables at the destination. */
+static bool be_born(Walk *walk, Exported *exported, Dump *dump, Error *e) {
+    metrics_phase(walk->job->metrics, PHASE_SCHEMA);
+    if (!birth_of_job(walk, exported, e) || !metrics_fill(walk, e) || !build_schema(walk, exported, dump, e))
+        return false;
+    walk->progressed = true;
+    metrics_phase(walk->job->metrics, PHASE_FULL);
+    log_info("%s", phase_name(PHASE_FULL));
+    return true;
+}
+
+/* A load without a slot is of one snapshot: what a killed run has loaded is of another, and begins again. */
+static bool resume(Walk *walk, Error *e) {
+    TableRecords records;
+    const Config *cfg = walk->job->cfg;
+    metrics_phase(walk->job->metrics, PHASE_FULL);
+    if (!state_take(walk->record, cfg, LOCK_WAIT_MS, false, e) ||
+        !state_instance(walk->record, cfg, walk->job->instance, e))
+        return false;
+    if (cfg->phases.incremental)
+        return true;
+    if (!state_tables(walk->record, cfg, &records, e))
+        return false;
+    bool unfinished = !records.all_loaded;
+    state_tables_free(&records);
+    return !unfinished || state_tables_reset(walk->record, cfg, e);
+}
+
+/* Streams until `until`; the walk's own connections are closed first, because the session takes the job's
+ * lock. */
+static bool stream(Walk *walk, Lsn until, bool until_is_now, bool *reached, Error *e) {
+    pg_close(walk->record);
+    pg_close(walk->source);
+    walk->record = walk->source = NULL;
+    Pipeline p = {
+        .job = walk->job, .selection = walk->selection, .until = until, .until_is_now = until_is_now};
+    bool progressed = false;
+    bool ok = pipeline_run(&p, &progressed, e);
+    walk->progressed = walk->progressed || progressed;
+    if (until_is_now && !p.until_is_now) /* found: it stays where it is over further sessions */
+        walk->job->until = (Until){UNTIL_LSN, p.until};
+    *reached = ok && atomic_load(&p.reached);
+    return ok;
+}
+
+/* Below the newest snapshot of its tables the destination is not a prefix of the source (trap A2): foreign
+ * keys wait. */
+static bool converge(Walk *walk, bool *reached, Error *e) {
+    TableRecords records;
+    *reached = true;
+    if (!walk->job->cfg->phases.incremental)
+        return true;
+    if (!state_tables(walk->record, walk->job->cfg, &records, e) ||
+        !state_read(walk->record, walk->job->cfg, &walk->job_record, e))
+        return false;
+    Lsn newest = records.highest_start;
+    state_tables_free(&records);
+    if (!lsn_before(walk->job_record.applied, newest))
+        return true;
+    log_info("tables are of different moments: streaming up to " LSN_FMT " before foreign keys are built",
+             LSN_ARGS(newest));
+    if (!stream(walk, newest, false, reached, e))
+        return false;
+    if (!*reached)
+        return true; /* asked to stop on the way */
+    walk->source = side_open(walk, walk->job->cfg->source.dsn, "source", e);
+    walk->record = walk->source == NULL ? NULL : side_open(walk, walk->job->cfg->target.dsn, "target", e);
+    return walk->record != NULL && state_take(walk->record, walk->job->cfg, LOCK_WAIT_MS, false, e);
+}
+
+/* Rows, indexes, and everything else up to the moment where the stream takes over. */
+static bool build(Walk *walk, Exported *exported, Dump *dump, bool *complete, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    *complete = false;
+    if (cfg->phases.full && !build_load(walk, exported, e))
+        return false;
+    exported_end(exported);
+    bool reached = true;
+    if (cfg->phases.schema && dump->pre_data == NULL && !build_dump(walk, NULL, dump, e))
+        return false;
+    if (cfg->phases.schema && !build_indexes(walk, dump, e))
+        return false;
+    if (!converge(walk, &reached, e))
+        return false;
+    if (!reached)
+        return true; /* asked to stop on the way */
+    if (cfg->phases.schema && !build_rest(walk, dump, e))
+        return false;
+    *complete = true;
+    return enter(walk, cfg->phases.incremental ? PHASE_CATCHING_UP : PHASE_COMPLETED, e);
+}
+
+static bool follow(Walk *walk, Error *e) {
+    const Until *until = &walk->job->until;
+    bool reached;
+    for (int table = 0; table < walk->job->metrics->table_count; table++)
+        atomic_store(&walk->job->metrics->tables[table].stage, TABLE_STREAMING);
+    return stream(walk, until->kind == UNTIL_LSN ? until->lsn : LSN_NONE, until->kind == UNTIL_NOW, &reached,
+                  e);
+}
+
+static bool walk_on(Walk *walk, Exported *exported, Dump *dump, Error *e) {
+    const JobRecord *record = &walk->job_record;
+    bool born = record->exists && record->birth == BIRTH_DONE;
+    bool complete = born && record->phase > PHASE_FULL;
+    plan_tell(walk);
+    if (!born && !be_born(walk, exported, dump, e))
+        return false;
+    if (born && (!metrics_fill(walk, e) || (!complete && !resume(walk, e))))
+        return false;
+    if (!complete && !build(walk, exported, dump, &complete, e))
+        return false;
+    if (!complete || !walk->job->cfg->phases.incremental)
+        return true;
+    if (born && record->phase > PHASE_FULL)
+        metrics_phase(walk->job->metrics, PHASE_CATCHING_UP);
+    return follow(walk, e);
+}
+
+bool phases_walk(Walk *walk, Error *e) {
+    Exported exported = {0};
+    Dump dump = {0};
+    error_clear(e);
+    bool ok = walk_open(walk, e) && walk_on(walk, &exported, &dump, e);
+    exported_end(&exported);
+    dump_free(&dump);
+    phases_close(walk);
+    return ok;
+}

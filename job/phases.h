@@ -1,0 +1,49 @@
+/* phases: a job's walk: checking → schema → full → catching-up → running, from wherever its record at the destination
+ * says it stands. Every walk begins at that record, so that going on after an error or a kill is the same as starting.
+ *
+ *   phases.c  the walk itself
+ *   birth.c   a new job: intent, publication, slot with exported snapshot, record (trap A17)
+ *   build.c   definitions and rows at the destination: dump, load, indexes, constraints (traps A2, A10) */
+#ifndef WALFERRY_JOB_PHASES_H
+#define WALFERRY_JOB_PHASES_H
+
+#include "core/selection.h"
+#include "core/state.h"
+#include "job/job.h"
+#include "snapshot/dump.h"
+
+typedef struct Walk {
+    Job *job;
+    Pg *source;
+    Pg *record; /* the job's record at the destination; holds the job's lock once it is taken */
+    Selection *selection;
+    JobRecord job_record;
+    bool progressed; /* something was loaded or applied in this walk */
+} Walk;
+
+/* One walk, to its end or to the first failure. */
+bool phases_walk(Walk *walk, Error *e);
+/* Closes what a walk has opened. */
+void phases_close(Walk *walk);
+
+/* A source snapshot and the LSN that it belongs to; the exporter stays idle for as long as it is used. */
+typedef struct Exported {
+    Pg *exporter;
+    char snapshot[64];
+    Lsn point; /* none: a job without incremental */
+} Exported;
+void exported_end(Exported *exported); /* closes; a temporary slot goes with it */
+
+/* birth.c */
+bool birth_of_job(Walk *walk, Exported *out, Error *e);
+bool birth_of_load_snapshot(Walk *walk, Exported *out, Error *e); /* for tables that are not loaded yet */
+
+/* build.c */
+bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e);
+bool build_load(Walk *walk, Exported *first, Error *e); /* takes over `first` */
+/* Everything after the rows that may exist before the stream has converged (indexes, keys), or the rest. */
+bool build_indexes(Walk *walk, Dump *dump, Error *e);
+bool build_rest(Walk *walk, Dump *dump, Error *e);
+bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e);
+
+#endif

@@ -1,0 +1,359 @@
+#include "job/pipeline.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/state.h"
+#include "decoder/publication.h"
+#include "decoder/slot.h"
+
+static const char SQL_SENDER_TIMEOUT[] =
+    "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'";
+
+enum {
+    CONNECT_MS = 10000,
+    WATCH_MS = 50,
+    SLOT_WAIT_EXTRA_MS = 5000,
+    SLOT_TRY_EVERY_MS = 250,
+    BATCH_CHANGES = 4096,
+    CAUGHT_UP_MS = 2000,
+    FALLEN_BEHIND_MS = 30000
+};
+
+void pipeline_fail(Pipeline *p, const Error *e) {
+    pthread_mutex_lock(&p->lock);
+    if (!atomic_load(&p->failed))
+        p->error = *e;
+    atomic_store(&p->failed, true);
+    pthread_mutex_unlock(&p->lock);
+}
+
+bool pipeline_ending(const Pipeline *p) {
+    return atomic_load(&p->failed) || atomic_load(&p->job->stop);
+}
+
+static Pg *source_open(const Pipeline *p, bool replication, Error *e) {
+    const Config *cfg = p->job->cfg;
+    PgAddress source = {
+        .dsn = cfg->source.dsn, .side = "source", .job = cfg->name, .replication = replication};
+    return pg_open(&source, CONNECT_MS, e);
+}
+
+/* ---- opening: the slot, then the locks, then the positions (trap A6) ---- */
+
+static bool sinks_open(Pipeline *p, Lsn *start, Error *e) {
+    SinkOptions options = {.cfg = p->job->cfg, .selection = p->selection, .metrics = p->job->metrics};
+    p->sink_count = sink_list(p->job->cfg, p->ops);
+    for (int sink = 0; sink < p->sink_count; sink++) {
+        Position position;
+        p->sinks[sink] = p->ops[sink]->open(&options, e);
+        if (p->sinks[sink] == NULL || !p->ops[sink]->peek(p->sinks[sink], &position, e))
+            return false;
+        *start = sink == 0 ? position.applied : lsn_min(*start, position.applied);
+        options.begin = position;
+    }
+    assert(!lsn_is_none(*start)); /* trap A7a: a stream never begins at 0/0 */
+    return true;
+}
+
+static bool lost(Error *e, const char *why) {
+    fail(e, ERR_LOST, "%s", why);
+    return fail_hint(
+        e, "the destination no longer knows what it misses: run walferry cleanup, then start with a new "
+           "load; or bring back the source server that this job began with");
+}
+
+/* The slot as the server shows it, before and after it is ours. */
+static bool slot_is_right(const Config *cfg, const SlotView *slot, Error *e) {
+    char why[300];
+    if (!slot->exists)
+        snprintf(why, sizeof why, "slot \"%s\" does not exist on the source any more", cfg->slot);
+    else if (!slot->logical || strcmp(slot->plugin, "pgoutput") != 0)
+        snprintf(why, sizeof why, "slot \"%s\" is not a pgoutput slot: somebody made it anew", cfg->slot);
+    else if (strcmp(slot->wal_status, "lost") == 0)
+        snprintf(why, sizeof why, "slot \"%s\" has lost its WAL (max_slot_wal_keep_size was passed)",
+                 cfg->slot);
+    else
+        return true;
+    return lost(e, why);
+}
+
+static bool slot_within_bound(const Config *cfg, const SlotView *slot, Lsn bound, Error *e) {
+    char why[300], at[LSN_TEXT_SIZE], limit[LSN_TEXT_SIZE];
+    if (!lsn_before(bound, slot->confirmed))
+        return true;
+    snprintf(why, sizeof why,
+             "slot \"%s\" stands at %s, beyond %s, the highest position that this job has confirmed: "
+             "somebody moved it "
+             "or made it anew",
+             cfg->slot, lsn_text(slot->confirmed, at), lsn_text(bound, limit));
+    return lost(e, why);
+}
+
+static bool server_is_ours(const ServerIdentity *server, const Position *position, Error *e) {
+    char why[300];
+    if (server->system_id != position->system_id) {
+        snprintf(why, sizeof why,
+                 "the source is another server: system identifier %" PRIu64 ", this job began on %" PRIu64,
+                 server->system_id, position->system_id);
+        return lost(e, why);
+    }
+    if (server->timeline != position->timeline) {
+        snprintf(why, sizeof why,
+                 "the source is on timeline %" PRIu32 ", this job began on timeline %" PRIu32,
+                 server->timeline, position->timeline);
+        return lost(e, why);
+    }
+    return true;
+}
+
+static int64_t sender_timeout_ms(Pg *source) {
+    char text[24];
+    Error ignored;
+    return pg_value(source, SQL_SENDER_TIMEOUT, 0, NULL, text, sizeof text, &ignored)
+               ? strtoll(text, NULL, 10)
+               : 0;
+}
+
+static Stream *stream_try(Pipeline *p, const StreamOptions *options, ServerIdentity *server, Error *e) {
+    Pg *walsender = source_open(p, true, e);
+    if (walsender == NULL)
+        return NULL;
+    if (!slot_identify(walsender, server, e)) {
+        pg_close(walsender);
+        return NULL;
+    }
+    return stream_open(walsender, options, e);
+}
+
+/* The slot decides who runs the job. Another holder is given the time in which a dead one is noticed. */
+static bool slot_take(Pipeline *p, const StreamOptions *options, ServerIdentity *server, Error *e) {
+    int64_t deadline_ms = clock_ms() + options->sender_timeout_ms + SLOT_WAIT_EXTRA_MS;
+    bool told = false;
+    for (;;) {
+        p->stream = stream_try(p, options, server, e);
+        if (p->stream != NULL)
+            return true;
+        if (strcmp(e->sqlstate, "55006") != 0)
+            return false;
+        if (atomic_load(&p->job->stop))
+            return fail(e, ERR_STOPPED, "stopping");
+        if (clock_ms() >= deadline_ms)
+            break;
+        if (!told)
+            log_info("%s: waiting until it is given up", e->text);
+        told = true;
+        metrics_activity(p->job->metrics, "waiting for the slot: %s", e->text);
+        clock_sleep_ms(SLOT_TRY_EVERY_MS);
+    }
+    e->kind = ERR_CONFIG;
+    fail_context(e, "another instance runs this job (%s)", p->job->last_instance);
+    return fail_hint(e, "stop that one first: walferry stop");
+}
+
+static bool keeper_open(Pipeline *p, Error *e) {
+    const Config *cfg = p->job->cfg;
+    p->keeper = source_open(p, false, e);
+    return p->keeper != NULL && publication_verify(p->keeper, cfg, p->selection, e) &&
+           heartbeat_find(p->keeper, cfg, &p->heartbeat, e);
+}
+
+/* `--until now`: everything committed before a beat of our own. */
+static bool until_find(Pipeline *p, Error *e) {
+    if (!p->until_is_now)
+        return true;
+    HeartbeatForm form = p->heartbeat == HEARTBEAT_OFF ? HEARTBEAT_MESSAGE : p->heartbeat;
+    if (!heartbeat_beat(p->keeper, p->job->cfg, form, clock_wall_us() / 1000, &p->until, e))
+        return false;
+    p->until_is_now = false;
+    log_info("running until " LSN_FMT, LSN_ARGS(p->until));
+    return true;
+}
+
+static bool sinks_recover(Pipeline *p, const ServerIdentity *server, const SlotView *slot, Lsn start,
+                          Error *e) {
+    Lsn lowest = LSN_NONE;
+    for (int sink = 0; sink < p->sink_count; sink++) {
+        Position position;
+        if (!p->ops[sink]->recover(p->sinks[sink], &position, e) || !server_is_ours(server, &position, e) ||
+            !slot_within_bound(p->job->cfg, slot, position.bound, e))
+            return false;
+        p->applied[sink] = position.applied;
+        lowest = sink == 0 ? position.applied : lsn_min(lowest, position.applied);
+    }
+    /* Read without the lock, `start` may have been of a commit that a crash of the destination took back. */
+    if (lsn_before(lowest, start))
+        return fail(e, ERR_RETRY, "the target went back from " LSN_FMT " to " LSN_FMT, LSN_ARGS(start),
+                    LSN_ARGS(lowest));
+    p->ledger = ledger_new(p->sink_count, p->applied, lsn_max(lowest, slot->confirmed));
+    p->received = lowest;
+    return true;
+}
+
+static void assembler_make(Pipeline *p) {
+    const Config *cfg = p->job->cfg;
+    p->spill = (JournalSpace){.dir = cfg->spill.dir, .max_bytes = (uint64_t)cfg->spill.max_bytes};
+    size_t share = (size_t)cfg->memory_bytes / 4;
+    AssemblerOptions options = {
+        .abort_has_lsn = stream_aborts_have_lsn(p->stream),
+        .held_bytes = share,
+        .batch_bytes = share / 8 < (1u << 20) ? share / 8 : (1u << 20),
+        .batch_changes = BATCH_CHANGES,
+        .spill = &p->spill,
+        .job = cfg->name,
+        .beat_schema = cfg->source.heartbeat_schema,
+        .beat_table = cfg->source.heartbeat_table,
+        .release = PQfreemem,
+    };
+    p->assembler = assembler_new(&options, p->ledger);
+    assembler_until(p->assembler, p->until);
+    for (int sink = 0; sink < p->sink_count; sink++)
+        p->queues[sink] = queue_new(share / (size_t)p->sink_count);
+}
+
+static bool session_open(Pipeline *p, Error *e) {
+    const Config *cfg = p->job->cfg;
+    Lsn start = LSN_NONE;
+    SlotView slot;
+    ServerIdentity server;
+    if (!sinks_open(p, &start, e) || !keeper_open(p, e) || !slot_look(p->keeper, cfg->slot, &slot, e) ||
+        !slot_is_right(cfg, &slot, e))
+        return false;
+    Writer publications = writer_new(1024);
+    publication_names(p->keeper, cfg, p->selection, &publications);
+    StreamOptions options = {.slot = cfg->slot,
+                             .publications = writer_string(&publications),
+                             .start = start,
+                             .messages = p->keeper->version >= 140000,
+                             .sender_timeout_ms = sender_timeout_ms(p->keeper)};
+    bool ok = slot_take(p, &options, &server, e) && slot_look(p->keeper, cfg->slot, &slot, e) &&
+              slot_is_right(cfg, &slot, e) && sinks_recover(p, &server, &slot, start, e) && until_find(p, e);
+    writer_free(&publications);
+    if (!ok)
+        return false;
+    assembler_make(p);
+    log_info("streaming from " LSN_FMT " (slot \"%s\")", LSN_ARGS(start), cfg->slot);
+    return true;
+}
+
+/* ---- running ---- */
+
+/* How old the newest applied beat is; without a heartbeat, 0 when nothing is outstanding. -1: unknown. */
+static int64_t behind_ms(Pipeline *p) {
+    Metrics *m = p->job->metrics;
+    if (p->heartbeat == HEARTBEAT_OFF) {
+        Lsn source = {atomic_load(&m->source_lsn)}, received = {atomic_load(&m->received_lsn)};
+        return !ledger_in_flight(p->ledger) && !lsn_before(received, source) ? 0 : -1;
+    }
+    int64_t applied_us = atomic_load(&m->beat_applied_us), lag_ms = atomic_load(&m->lag_ms);
+    return applied_us == 0 || lag_ms < 0 ? -1 : (clock_us() - applied_us) / 1000 + lag_ms;
+}
+
+static Phase phase_now(Pipeline *p) {
+    Phase phase = (Phase)atomic_load(&p->job->metrics->phase);
+    int64_t behind = behind_ms(p), close_ms = 2 * p->job->cfg->source.heartbeat_ms;
+    if (phase == PHASE_CATCHING_UP && behind >= 0 &&
+        behind < (close_ms > CAUGHT_UP_MS ? close_ms : CAUGHT_UP_MS))
+        return PHASE_RUNNING;
+    if (phase == PHASE_RUNNING && behind > FALLEN_BEHIND_MS)
+        return PHASE_CATCHING_UP;
+    return phase;
+}
+
+/* The phase is stored at the destination by a connection of its own, with the job's shared lock. */
+static Pg *record_open(Pipeline *p, Error *e) {
+    const Config *cfg = p->job->cfg;
+    PgAddress target = {.dsn = cfg->target.dsn, .side = "target", .job = cfg->name};
+    Pg *record = pg_open(&target, CONNECT_MS, e);
+    if (record == NULL)
+        return NULL;
+    if (state_share(record, cfg, e) && state_instance(record, cfg, p->job->instance, e))
+        return record;
+    pg_close(record);
+    return NULL;
+}
+
+static bool watch_phase(Pipeline *p, Pg *record, Error *e) {
+    Metrics *m = p->job->metrics;
+    Phase phase = phase_now(p);
+    if (phase == (Phase)atomic_load(&m->phase))
+        return true;
+    metrics_phase(m, phase);
+    log_info("%s", phase_name(phase));
+    return record == NULL || state_phase(record, p->job->cfg, phase, e);
+}
+
+static void watch(Pipeline *p, Pg *record) {
+    Error e;
+    while (atomic_load(&p->sinks_left) > 0) {
+        if (!pipeline_ending(p) && !watch_phase(p, record, &e))
+            pipeline_fail(p, &e);
+        clock_sleep_ms(WATCH_MS);
+    }
+}
+
+static bool session_run(Pipeline *p, Error *e) {
+    Pg *record = NULL;
+    if (p->job->cfg->target.dsn != NULL && (record = record_open(p, e)) == NULL)
+        return false;
+    pthread_t source, keeper, sinks[LEDGER_SINKS_MAX];
+    SinkThread threads[LEDGER_SINKS_MAX];
+    metrics_state(p->job->metrics, RUN_RUNNING, NULL);
+    metrics_activity(p->job->metrics, "%s", "");
+    atomic_store(&p->sinks_left, p->sink_count);
+    int made = 0;
+    for (int sink = 0; sink < p->sink_count; sink++) {
+        threads[sink] = (SinkThread){p, sink};
+        made |= pthread_create(&sinks[sink], NULL, pipeline_sink, &threads[sink]);
+    }
+    made |=
+        pthread_create(&source, NULL, pipeline_source, p) | pthread_create(&keeper, NULL, keeper_thread, p);
+    assert(made == 0);
+    watch(p, record);
+    for (int sink = 0; sink < p->sink_count; sink++)
+        pthread_join(sinks[sink], NULL);
+    pthread_join(source, NULL);
+    pthread_join(keeper, NULL);
+    pg_close(record);
+    if (!atomic_load(&p->failed))
+        return true;
+    *e = p->error;
+    return false;
+}
+
+static void session_close(Pipeline *p) {
+    if (p->stream != NULL)
+        stream_close(p->stream);
+    for (int sink = 0; sink < p->sink_count; sink++) {
+        if (p->sinks[sink] != NULL)
+            p->ops[sink]->close(p->sinks[sink]);
+        queue_free(p->queues[sink]);
+        p->sinks[sink] = NULL;
+        p->queues[sink] = NULL;
+    }
+    assembler_free(p->assembler);
+    ledger_free(p->ledger);
+    pg_close(p->keeper);
+    p->stream = NULL;
+    p->assembler = NULL;
+    p->ledger = NULL;
+    p->keeper = NULL;
+}
+
+bool pipeline_run(Pipeline *p, bool *progressed, Error *e) {
+    Metrics *m = p->job->metrics;
+    pthread_mutex_init(&p->lock, NULL);
+    atomic_store(&p->failed, false);
+    atomic_store(&p->source_down, false);
+    atomic_store(&p->reached, false);
+    unsigned long long applied_before = atomic_load(&m->applied_lsn);
+    bool ok = session_open(p, e) && session_run(p, e);
+    *progressed = atomic_load(&m->applied_lsn) > applied_before;
+    session_close(p);
+    pthread_mutex_destroy(&p->lock);
+    return ok;
+}

@@ -1,0 +1,68 @@
+/* pipeline: one session of the stream: recovery, then source ─▶ queue ─▶ sink until somebody stops it, `until` is
+ * reached, or something fails. A session never mends itself: whatever fails, the next session begins at recovery, so
+ * that the way after an error is the way after kill -9.
+ *
+ *   pipeline.c         the session: opening in the order that makes it exclusive (trap A6), threads, ending
+ *   pipeline_source.c  source thread: frames in, batches out, status back (also while a queue is full, L15)
+ *   pipeline_sink.c    one thread a sink: write, settle, promise
+ *   keeper.c           heartbeat, guard, lag; and the ear for a source that is shutting down (trap A13) */
+#ifndef WALFERRY_JOB_PIPELINE_H
+#define WALFERRY_JOB_PIPELINE_H
+
+#include <pthread.h>
+
+#include "core/ledger.h"
+#include "core/queue.h"
+#include "decoder/assembler.h"
+#include "decoder/heartbeat.h"
+#include "decoder/stream.h"
+#include "job/job.h"
+#include "sink/sink.h"
+
+enum { BEATS_REMEMBERED = 64 };
+
+typedef struct Pipeline {
+    Job *job;
+    const Selection *selection;
+    Lsn until;     /* none: no end */
+    bool until_is_now; /* `until` is to be found by a beat of our own */
+
+    int sink_count;
+    const SinkOps *ops[LEDGER_SINKS_MAX];
+    Sink *sinks[LEDGER_SINKS_MAX];
+    Queue *queues[LEDGER_SINKS_MAX];
+    Lsn applied[LEDGER_SINKS_MAX]; /* at recovery */
+    atomic_int sinks_left;         /* sink threads that have not ended */
+
+    Stream *stream; /* source thread's, once it runs */
+    Assembler *assembler;
+    JournalSpace spill;
+    Ledger *ledger;
+    Lsn received;
+
+    Pg *keeper; /* keeper thread's, once it runs */
+    HeartbeatForm heartbeat;
+    _Atomic int64_t beat_made_us[BEATS_REMEMBERED]; /* monotonic, by number modulo */
+
+    atomic_bool failed;      /* somebody failed: everybody ends at once */
+    atomic_bool source_down; /* the source is going away: close the stream without a word */
+    atomic_bool reached;     /* `until` was passed by the reader */
+    pthread_mutex_t lock;    /* guards error */
+    Error error;             /* the first one */
+} Pipeline;
+
+/* Blocks until the session has ended. True: stopped or reached. *progressed: something was applied in it. */
+bool pipeline_run(Pipeline *p, bool *progressed, Error *e);
+
+/* For its threads: */
+void pipeline_fail(Pipeline *p, const Error *e); /* the first one counts */
+bool pipeline_ending(const Pipeline *p);         /* failed, or the job was asked to stop */
+void *pipeline_source(void *pipeline);
+typedef struct SinkThread {
+    Pipeline *pipeline;
+    int number;
+} SinkThread;
+void *pipeline_sink(void *sink_thread);
+void *keeper_thread(void *pipeline);
+
+#endif

@@ -1,0 +1,179 @@
+#include <libpq-fe.h>
+
+#include "core/clock.h"
+#include "core/fault.h"
+#include "core/log.h"
+#include "job/pipeline.h"
+
+enum {
+    READ_WAIT_MS = 50,
+    PUSH_WAIT_MS = 50,
+    ADVANCED_STATUS_MS = 200, /* a position that moved is told this soon */
+    ASK_POSITION_MS = 100,    /* `until`: how often the server is asked where it is */
+    FINISH_WAIT_MS = 3000
+};
+
+typedef struct Teller {
+    int64_t told_ms;
+    Lsn told;
+} Teller;
+
+static bool tell(Pipeline *p, Teller *teller, bool reply_wanted, Error *e) {
+    if (!FAULT("source.before_feedback", e))
+        return false;
+    Lsn confirmed = ledger_confirmed(p->ledger);
+    teller->told_ms = clock_ms();
+    teller->told = confirmed;
+    atomic_store(&p->job->metrics->confirmed_lsn, confirmed.at);
+    return stream_status(p->stream, lsn_max(p->received, confirmed), confirmed, reply_wanted, e);
+}
+
+/* Unsolicited, well within the server's patience: whatever else this thread waits for, it comes through here.
+ */
+static bool tell_when_due(Pipeline *p, Teller *teller, Error *e) {
+    int64_t since_ms = clock_ms() - teller->told_ms;
+    bool advanced = lsn_before(teller->told, ledger_confirmed(p->ledger)) && since_ms >= ADVANCED_STATUS_MS;
+    if (!advanced && since_ms < stream_status_every_ms(p->stream))
+        return true;
+    return tell(p, teller, false, e);
+}
+
+static bool interrupted(Pipeline *p, Error *e) {
+    return pipeline_ending(p) || atomic_load(&p->source_down) ? fail(e, ERR_STOPPED, "stopping") : true;
+}
+
+static bool push_to(Pipeline *p, Teller *teller, Queue *queue, Batch *b, Error *e) {
+    for (;;) {
+        QueueResult result = queue_push(queue, b, PUSH_WAIT_MS);
+        if (result == QUEUE_OK)
+            return true;
+        if (result == QUEUE_CLOSED)
+            return fail(e, ERR_STOPPED, "the sink has ended");
+        if (!tell_when_due(p, teller, e) || !interrupted(p, e))
+            return false;
+    }
+}
+
+/* One use for each queue; on failure the uses that were not handed over are dropped. */
+static bool push(Pipeline *p, Teller *teller, Batch *b, Error *e) {
+    b->decoded_us = clock_us();
+    for (int sink = 1; sink < p->sink_count; sink++)
+        batch_use(b);
+    for (int sink = 0; sink < p->sink_count; sink++)
+        if (!push_to(p, teller, p->queues[sink], b, e)) {
+            for (; sink < p->sink_count; sink++)
+                batch_drop(b);
+            return false;
+        }
+    return true;
+}
+
+static bool hand_out(Pipeline *p, Teller *teller, bool flush, int64_t received_us, Error *e) {
+    for (;;) {
+        Batch *b;
+        if (!assembler_take(p->assembler, flush, &b, e))
+            return false;
+        if (b == NULL)
+            return true;
+        b->received_us = received_us;
+        if (!push(p, teller, b, e))
+            return false;
+    }
+}
+
+static void note_received(Pipeline *p, Lsn wal_end) {
+    p->received = lsn_max(p->received, wal_end);
+    atomic_store_explicit(&p->job->metrics->received_lsn, p->received.at, memory_order_relaxed);
+}
+
+static bool take_data(Pipeline *p, const Frame *frame, Error *e) {
+    Lsn before = ledger_last_commit(p->ledger);
+    if (!assembler_feed(p->assembler, frame->bytes, frame->memory, frame->memory_bytes, e))
+        return false;
+    atomic_fetch_add_explicit(&p->job->metrics->bytes, (long long)frame->bytes.len, memory_order_relaxed);
+    Lsn after = ledger_last_commit(p->ledger);
+    if (lsn_equal(before, after))
+        return true;
+    note_received(p, after);
+    return FAULT("source.after_commit_parsed", e);
+}
+
+static bool take_keepalive(Pipeline *p, Teller *teller, const Frame *frame, Error *e) {
+    note_received(p, frame->wal_end);
+    ledger_idle(p->ledger, frame->wal_end);
+    return !frame->reply_wanted || tell(p, teller, false, e);
+}
+
+/* Every transaction that ends at or before `until` has been read: the server has said that it is beyond. */
+static bool is_reached(Pipeline *p) {
+    if (lsn_is_none(p->until))
+        return false;
+    return assembler_passed(p->assembler) || !lsn_before(p->received, p->until);
+}
+
+static bool ask_position(Pipeline *p, Teller *teller, int64_t *asked_ms, Error *e) {
+    if (lsn_is_none(p->until) || clock_ms() - *asked_ms < ASK_POSITION_MS)
+        return true;
+    *asked_ms = clock_ms();
+    return tell(p, teller, true, e);
+}
+
+/* Reads until it is interrupted or `until` is reached; then what is complete goes out. */
+static bool read_loop(Pipeline *p, Teller *teller, Error *e) {
+    int64_t received_us = clock_us(), asked_ms = 0;
+    bool waiting = false;
+    while (!is_reached(p)) {
+        Frame frame;
+        if (!interrupted(p, e) || !stream_read(p->stream, waiting ? READ_WAIT_MS : 0, &frame, e))
+            return false;
+        waiting = frame.kind == FRAME_NONE;
+        bool ok = true;
+        switch (frame.kind) {
+        case FRAME_DATA:
+            received_us = clock_us();
+            ok = take_data(p, &frame, e) && hand_out(p, teller, false, received_us, e);
+            break;
+        case FRAME_KEEPALIVE: ok = take_keepalive(p, teller, &frame, e); break;
+        case FRAME_NONE:
+            ok = hand_out(p, teller, true, received_us, e) && ask_position(p, teller, &asked_ms, e);
+            break;
+        case FRAME_END:
+            fail(e, ERR_RETRY, "the source ended the stream");
+            e->connection = true;
+            ok = false;
+            break;
+        }
+        if (!ok || !tell_when_due(p, teller, e))
+            return false;
+    }
+    atomic_store(&p->reached, true);
+    return hand_out(p, teller, true, received_us, e);
+}
+
+/* The sinks settle what they have; the source keeps hearing from us meanwhile. */
+static void wait_for_sinks(Pipeline *p, Teller *teller) {
+    Error ignored;
+    for (int sink = 0; sink < p->sink_count; sink++)
+        queue_close(p->queues[sink]);
+    while (atomic_load(&p->sinks_left) > 0 && !atomic_load(&p->source_down)) {
+        clock_sleep_ms(5);
+        if (!tell_when_due(p, teller, &ignored))
+            return;
+    }
+}
+
+void *pipeline_source(void *pipeline) {
+    Pipeline *p = pipeline;
+    Teller teller = {clock_ms(), ledger_confirmed(p->ledger)};
+    Error e;
+    bool asked_to_end = read_loop(p, &teller, &e) || (e.kind == ERR_STOPPED && !atomic_load(&p->failed));
+    if (!asked_to_end && e.kind != ERR_STOPPED)
+        pipeline_fail(p, &e);
+    wait_for_sinks(p, &teller);
+    if (asked_to_end && !atomic_load(&p->failed) && !atomic_load(&p->source_down))
+        stream_finish(p->stream, lsn_max(p->received, ledger_confirmed(p->ledger)),
+                      ledger_confirmed(p->ledger), FINISH_WAIT_MS);
+    stream_close(p->stream);
+    p->stream = NULL;
+    return NULL;
+}

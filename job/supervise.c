@@ -1,0 +1,86 @@
+#include "job/supervise.h"
+
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/retry.h"
+#include "job/check.h"
+#include "job/phases.h"
+
+enum { WAIT_STEP_MS = 50 };
+
+/* `run` makes the check itself; a Failed item ends it before anything is made. */
+static bool check_passes(Job *job, Error *e) {
+    CheckReport report;
+    CheckOptions options = {.wait_ms = job->first_wait_ms};
+    if (!check_run(job->cfg, &options, &report, e))
+        return false;
+    const CheckItem *failed = NULL;
+    for (int item = 0; item < report.count; item++) {
+        if (report.items[item].state == CHECK_ALERT)
+            log_warn("check: %s: %s", report.items[item].name, report.items[item].seen);
+        if (report.items[item].state == CHECK_FAILED && failed == NULL)
+            failed = &report.items[item];
+    }
+    if (failed != NULL) {
+        fail(e, report.unreachable ? ERR_RETRY : ERR_CONFIG, "check failed: %s: %s", failed->name,
+             failed->seen);
+        fail_hint(e, "%s", failed->fix);
+    }
+    check_free(&report);
+    return failed == NULL;
+}
+
+static uint64_t random_number(void) {
+    uint64_t number = 0;
+    if (getrandom(&number, sizeof number, 0) != sizeof number)
+        number = (uint64_t)clock_us();
+    return number;
+}
+
+static bool wait_or_stop(Job *job, int64_t wait_ms) {
+    int64_t until_ms = clock_ms() + wait_ms;
+    while (clock_ms() < until_ms && !atomic_load(&job->stop))
+        clock_sleep_ms(WAIT_STEP_MS);
+    return !atomic_load(&job->stop);
+}
+
+/* True: try again. */
+static bool try_again(Job *job, Retry *retry, int *protocol_errors, const Error *e) {
+    int64_t wait_ms = 0;
+    if (!job->connected_once || atomic_load(&job->stop))
+        return false;
+    if (e->kind == ERR_PROTOCOL && (*protocol_errors)++ == 0)
+        log_failure(LOG_WARN, e);
+    else if (e->kind != ERR_RETRY || !retry_again(retry, e, clock_ms(), random_number(), &wait_ms))
+        return false;
+    else
+        log_failure(LOG_WARN, e);
+    atomic_fetch_add(&job->metrics->retries, 1);
+    metrics_state(job->metrics, RUN_RETRYING, e->text);
+    log_info("trying again in %lld ms (attempt %d)", (long long)wait_ms, retry->attempts);
+    return wait_or_stop(job, wait_ms);
+}
+
+bool supervise(Job *job, Error *e) {
+    const Config *cfg = job->cfg;
+    Retry retry = retry_new(cfg->retry.connection_ms, cfg->retry.other_ms);
+    int protocol_errors = 0;
+    if (!check_passes(job, e))
+        return false;
+    for (;;) {
+        Walk walk = {.job = job};
+        if (phases_walk(&walk, e))
+            return true;
+        if (walk.progressed) {
+            retry_progress(&retry);
+            protocol_errors = 0;
+        }
+        if (e->kind == ERR_STOPPED)
+            return true;
+        if (!try_again(job, &retry, &protocol_errors, e))
+            return atomic_load(&job->stop);
+    }
+}

@@ -1,0 +1,142 @@
+#include "sink/apply.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core/clock.h"
+#include "core/fault.h"
+#include "core/log.h"
+
+static const char SQL_SESSION[] = "SET synchronous_commit = off";
+/* Refused to an account without the right: `check` says what that means (trap C7). */
+static const char SQL_REPLICA[] = "SET session_replication_role = replica";
+
+enum {
+    CONNECT_MS = 10000,
+    TAKE_LOCK_MS = 30000,
+    ASK_FLUSHED_EVERY_MS = 10,
+    STALLED_FLUSH_MS = 1000 /* nobody else writes there: the destination flushes only what we make it flush */
+};
+
+static void apply_close(Sink *s) {
+    if (s == NULL)
+        return;
+    group_forget(s);
+    live_free(s->live);
+    pg_close(s->pg);
+    arena_free(s->plan_arena);
+    free(s->plans);
+    state_tables_free(&s->tables);
+    free(s->progress_sql);
+    free(s->trim_sql);
+    free(s->scratch);
+    free(s);
+}
+
+static Sink *apply_open(const SinkOptions *options, Error *e) {
+    Sink *s = calloc(1, sizeof *s);
+    assert(s != NULL);
+    s->options = *options;
+    s->plan_arena = arena_new();
+    PgAddress to = {
+        .dsn = options->cfg->target.dsn, .side = "target", .job = options->cfg->name, .options = SQL_SESSION};
+    Error refused;
+    s->pg = pg_open(&to, CONNECT_MS, e);
+    if (s->pg == NULL) {
+        apply_close(s);
+        return NULL;
+    }
+    if (!pg_run(s->pg, SQL_REPLICA, &refused))
+        log_debug("applying with triggers and foreign keys in force: %s", refused.text);
+    return s;
+}
+
+static void position_of(const JobRecord *record, Position *out) {
+    *out = (Position){record->applied, record->bound, record->system_id, record->timeline};
+}
+
+static bool read_record(Sink *s, Position *out, Error *e) {
+    JobRecord record;
+    if (!state_read(s->pg, s->options.cfg, &record, e))
+        return false;
+    if (!record.exists)
+        return fail(e, ERR_LOST, "the record of job \"%s\" is gone from the target", s->options.cfg->name);
+    position_of(&record, out);
+    return true;
+}
+
+static bool apply_peek(Sink *s, Position *out, Error *e) {
+    return read_record(s, out, e);
+}
+
+static bool apply_recover(Sink *s, Position *out, Error *e) {
+    if (!state_take(s->pg, s->options.cfg, TAKE_LOCK_MS, true, e))
+        return false;
+    if (!FAULT("apply.before_progress_read", e) || !read_record(s, out, e) ||
+        !state_tables(s->pg, s->options.cfg, &s->tables, e))
+        return false;
+    s->applied = s->durable = out->applied;
+    s->pg->when = RETRY_APPLYING;
+    s->live = live_new(s->pg, group_check, s);
+    return group_prepare(s, e);
+}
+
+static bool apply_write(Sink *s, Batch *b, Error *e) {
+    return group_add(s, b, e);
+}
+
+/* Between groups only: plain statements on the same connection. */
+static bool bound_note(Sink *s, Lsn upto, Error *e) {
+    live_pause(s->live);
+    bool ok = state_bound(s->pg, s->options.cfg, upto, e);
+    live_resume(s->live);
+    return ok;
+}
+
+/* A commit that waits for its flush takes every earlier one with it. */
+static bool flush_now(Sink *s, Error *e) {
+    if (!bound_note(s, s->applied, e))
+        return false;
+    s->unflushed_count = 0;
+    s->durable = s->applied;
+    return true;
+}
+
+static bool apply_settle(Sink *s, bool flush, int wait_ms, Lsn *durable, Error *e) {
+    if (flush && !group_flush(s, wait_ms > 0, e))
+        return false;
+    int64_t now_ms = clock_ms();
+    if (s->unflushed_count > 0 && !s->group.open) {
+        if (s->unflushed_since_ms == 0)
+            s->unflushed_since_ms = now_ms;
+        bool stalled = now_ms - s->unflushed_since_ms >= STALLED_FLUSH_MS;
+        if (wait_ms > 0 || (stalled && flush)) {
+            if (!flush_now(s, e))
+                return false;
+        } else if (now_ms - s->flush_asked_ms >= ASK_FLUSHED_EVERY_MS) {
+            s->flush_asked_ms = now_ms;
+            if (!group_ask_flushed(s, e))
+                return false;
+        }
+    }
+    if (s->unflushed_count == 0 || !lsn_equal(s->durable, s->durable_before))
+        s->unflushed_since_ms = 0;
+    s->durable_before = s->durable;
+    *durable = s->durable;
+    return true;
+}
+
+static bool apply_promise(Sink *s, Lsn upto, Error *e) {
+    return group_flush(s, true, e) && bound_note(s, upto, e);
+}
+
+const SinkOps sink_apply = {
+    .name = "apply",
+    .open = apply_open,
+    .peek = apply_peek,
+    .recover = apply_recover,
+    .write = apply_write,
+    .settle = apply_settle,
+    .promise = apply_promise,
+    .close = apply_close,
+};

@@ -1,0 +1,93 @@
+/* apply: the sink that applies to a PostgreSQL destination: what its files share. apply.c is the sink's
+ * interface and session, apply_group.c the destination's transactions, apply_row.c one change to one
+ * statement.
+ *
+ * Source transactions are put into one destination transaction (a group) while more of them wait, and
+ * committed at once when nothing more is there. COMMIT is sent only after every result before it was read and
+ * every row count was right (trap A6); the progress row is in the same transaction and is compare-and-set. A
+ * group that is refused is rolled back and done again transaction by transaction, so that a conflict stops
+ * exactly before the one it is in. */
+#ifndef WALFERRY_SINK_APPLY_H
+#define WALFERRY_SINK_APPLY_H
+
+#include "core/state.h"
+#include "sink/live.h"
+#include "sink/plan.h"
+#include "sink/sink.h"
+
+/* What a pipelined statement is for. */
+typedef enum NoteKind {
+    NOTE_BEGIN,
+    NOTE_PREPARE,
+    NOTE_PLAN,     /* of: Relation */
+    NOTE_ROW,      /* of: Transaction, about: Change; exactly one row */
+    NOTE_TRUNCATE, /* of: Transaction */
+    NOTE_PROGRESS,
+    NOTE_COMMIT,
+    NOTE_WHERE /* the destination's own WAL positions */
+} NoteKind;
+
+/* A committed group whose commit record is not known to be flushed. */
+typedef struct Unflushed {
+    Lsn source_end, target_at;
+} Unflushed;
+enum { UNFLUSHED_MAX = 1024 };
+
+typedef struct Group {
+    Batch **batches; /* one use each */
+    uint32_t batch_count, batch_capacity;
+    size_t bytes;
+    bool open;      /* BEGIN was sent */
+    bool inside;    /* in the middle of a transaction that comes in pieces */
+    Lsn end;        /* of the last whole transaction in it; none: empty */
+    int64_t end_us; /* its commit time */
+    uint32_t transactions;
+    uint64_t changes;
+    int64_t since_ms; /* when its first transaction came */
+    int64_t beat;     /* newest beat in it; 0: none */
+    int64_t beat_received_us, beat_decoded_us, beat_queued_us;
+} Group;
+
+struct Sink {
+    SinkOptions options;
+    Pg *pg;
+    Live *live;
+    Lsn applied; /* end of the last committed transaction */
+    Group group;
+    Arena *plan_arena;
+    Plan **plans; /* by Relation.number */
+    uint32_t plan_capacity, next_statement;
+    TableRecords tables;
+    Unflushed unflushed[UNFLUSHED_MAX];
+    uint32_t unflushed_first, unflushed_count;
+    Lsn target_inserted, target_flushed; /* the destination's own positions */
+    Lsn durable, durable_before;         /* of the source: now, and when settle was last asked */
+    int64_t flush_asked_ms, unflushed_since_ms;
+    uint32_t commits_since_trim;
+    char *progress_sql, *trim_sql;
+    /* parameters of the statement being built */
+    const char *values[2 * COLUMNS_MAX];
+    int lengths[2 * COLUMNS_MAX], formats[2 * COLUMNS_MAX];
+    char *scratch;
+    size_t scratch_size;
+};
+
+/* apply_row: sends what one change means; nothing for changes that are not for the destination. */
+bool apply_change(Sink *s, const Transaction *tx, const Change *change, Error *e);
+/* Adds table, operation, key and place of a failed change to e. */
+void apply_describe(const Transaction *tx, const Change *change, Error *e);
+/* Builds the plan from NOTE_PLAN's result. */
+void apply_plan_arrived(Sink *s, const Relation *rel, const PGresult *result, Error *e);
+
+/* apply_group */
+bool group_prepare(Sink *s, Error *e);       /* the fixed statements of a session */
+bool group_begin(Sink *s, Error *e);         /* BEGIN, unless it was sent */
+bool group_add(Sink *s, Batch *b, Error *e); /* a batch's transactions, committing in between where it must */
+/* Commits when there is something to commit: whole transactions, or (lazily, unless `now`) only empty ones.
+ */
+bool group_flush(Sink *s, bool now, Error *e);
+void group_forget(Sink *s);                /* drops its batches, commits nothing */
+bool group_ask_flushed(Sink *s, Error *e); /* the destination's WAL positions, and what is durable by them */
+void group_check(void *sink, const LiveNote *note, const PGresult *result, Error *e); /* a LiveCheck */
+
+#endif

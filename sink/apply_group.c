@@ -1,0 +1,356 @@
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/fault.h"
+#include "core/log.h"
+#include "sink/apply.h"
+
+static const char SQL_PROGRESS[] =
+    "INSERT INTO @.progress (job, prev_lsn, lsn, committed, beat) VALUES ($1, $2, $3,"
+    " 'epoch'::timestamptz + $4::bigint * '1 microsecond'::interval, $5)";
+static const char SQL_WHERE[] =
+    "SELECT pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_wal_flush_lsn()";
+/* The newest thousand always stay: they fence a writer that has fallen behind (traps A6, B1). */
+static const char SQL_TRIM[] =
+    "DELETE FROM @.progress WHERE job = $1 AND prev_lsn < (SELECT prev_lsn FROM @.progress"
+    " WHERE job = $1 ORDER BY prev_lsn DESC OFFSET 1000 LIMIT 1)";
+
+#define NAME_BEGIN    "walferry_begin"
+#define NAME_COMMIT   "walferry_commit"
+#define NAME_PROGRESS "walferry_progress"
+#define NAME_WHERE    "walferry_where"
+
+enum {
+    GROUP_CHANGES = 20000,     /* a destination transaction is closed at this many changes, */
+    GROUP_TRANSACTIONS = 5000, /* this many source transactions, */
+    GROUP_MS = 200,            /* or this age, whichever comes first */
+    GROUP_BYTES = 8 << 20,
+    EMPTY_MS = 1000,  /* progress over empty transactions alone is written this often */
+    TRIM_EVERY = 1000 /* commits */
+};
+
+/* ---- results ---- */
+
+static void check_rows(const LiveNote *note, const PGresult *result, Error *e) {
+    int64_t rows = pg_affected(result);
+    if (rows == 1)
+        return;
+    if (rows == 0)
+        fail(e, ERR_DATA, "no such row at the target");
+    else
+        fail(e, ERR_DATA, "%" PRId64 " rows at the target instead of one", rows);
+    apply_describe(note->of, note->about, e);
+    fail_hint(e, "the target was changed by somebody else: compare the row on both sides, mend the target, "
+                 "start again");
+}
+
+/* The progress row is compare-and-set: a row that is there already was written by somebody else. */
+static void check_progress(const PGresult *result, Error *e) {
+    if (e->kind != ERR_NONE && strcmp(e->sqlstate, "23505") == 0)
+        fail(e, ERR_RETRY, "another instance has moved this job's progress");
+    else if (e->kind == ERR_NONE && pg_affected(result) != 1)
+        fail(e, ERR_RETRY, "the progress was not written");
+}
+
+static void take_where(Sink *s, const PGresult *result) {
+    s->target_inserted = pg_cell_lsn(result, 0, 0);
+    s->target_flushed = pg_cell_lsn(result, 0, 1);
+}
+
+void group_check(void *sink, const LiveNote *note, const PGresult *result, Error *e) {
+    Sink *s = sink;
+    bool refused = e->kind != ERR_NONE;
+    switch ((NoteKind)note->kind) {
+    case NOTE_PREPARE:
+    case NOTE_TRUNCATE:
+        if (refused)
+            apply_describe(note->of, note->about, e);
+        break;
+    case NOTE_ROW:
+        if (refused)
+            apply_describe(note->of, note->about, e);
+        else
+            check_rows(note, result, e);
+        break;
+    case NOTE_PLAN:
+        if (!refused)
+            apply_plan_arrived(s, note->of, result, e);
+        break;
+    case NOTE_PROGRESS: check_progress(result, e); break;
+    case NOTE_COMMIT: /* an aborted transaction answers COMMIT with ROLLBACK */
+        if (!refused && strcmp(PQcmdStatus((PGresult *)(uintptr_t)result), "COMMIT") != 0)
+            fail(e, ERR_RETRY, "the target did not commit");
+        break;
+    case NOTE_WHERE:
+        if (!refused)
+            take_where(s, result);
+        break;
+    case NOTE_BEGIN: break;
+    }
+}
+
+/* ---- the fixed statements ---- */
+
+bool group_prepare(Sink *s, Error *e) {
+    LiveNote note = {NOTE_PREPARE, NULL, NULL};
+    if (s->progress_sql == NULL) {
+        s->progress_sql = state_sql(s->pg, s->options.cfg, SQL_PROGRESS);
+        s->trim_sql = state_sql(s->pg, s->options.cfg, SQL_TRIM);
+    }
+    return live_prepare(s->live, note, NAME_BEGIN, "BEGIN", e) &&
+           live_prepare(s->live, note, NAME_COMMIT, "COMMIT", e) &&
+           live_prepare(s->live, note, NAME_PROGRESS, s->progress_sql, e) &&
+           live_prepare(s->live, note, NAME_WHERE, SQL_WHERE, e) && live_sync(s->live, e);
+}
+
+static bool send_fixed(Sink *s, NoteKind kind, const char *name, Error *e) {
+    LiveNote note = {kind, NULL, NULL};
+    return live_send(s->live, note, name, 0, NULL, NULL, NULL, e);
+}
+
+bool group_begin(Sink *s, Error *e) {
+    if (s->group.open)
+        return true;
+    s->group.open = true;
+    return send_fixed(s, NOTE_BEGIN, NAME_BEGIN, e);
+}
+
+static bool send_progress(Sink *s, Error *e) {
+    char prev[LSN_TEXT_SIZE], end[LSN_TEXT_SIZE], committed[24], beat[24];
+    const Group *group = &s->group;
+    snprintf(committed, sizeof committed, "%" PRId64, group->end_us);
+    snprintf(beat, sizeof beat, "%" PRId64, group->beat);
+    const char *const values[] = {s->options.cfg->name, lsn_text(s->applied, prev), lsn_text(group->end, end),
+                                  committed, group->beat == 0 ? NULL : beat};
+    int lengths[5] = {0}, formats[5] = {0};
+    for (int value = 0; value < 5; value++)
+        lengths[value] = values[value] == NULL ? 0 : (int)strlen(values[value]);
+    LiveNote note = {NOTE_PROGRESS, NULL, NULL};
+    return live_send(s->live, note, NAME_PROGRESS, 5, values, lengths, formats, e);
+}
+
+/* ---- durability ---- */
+
+/* Commits are not waited for (synchronous_commit = off): a source position is durable when the destination's
+ * WAL is flushed up to a point behind the commit record. */
+static void unflushed_add(Sink *s, Lsn source_end) {
+    if (s->unflushed_count == UNFLUSHED_MAX) /* the newest takes over the place of the one before it */
+        s->unflushed_count--;
+    uint32_t at = (s->unflushed_first + s->unflushed_count++) % UNFLUSHED_MAX;
+    s->unflushed[at] = (Unflushed){source_end, s->target_inserted};
+}
+
+static void unflushed_settle(Sink *s) {
+    while (s->unflushed_count > 0 &&
+           !lsn_before(s->target_flushed, s->unflushed[s->unflushed_first].target_at)) {
+        s->durable = s->unflushed[s->unflushed_first].source_end;
+        s->unflushed_first = (s->unflushed_first + 1) % UNFLUSHED_MAX;
+        s->unflushed_count--;
+    }
+}
+
+bool group_ask_flushed(Sink *s, Error *e) {
+    if (!send_fixed(s, NOTE_WHERE, NAME_WHERE, e) || !live_sync(s->live, e))
+        return false;
+    unflushed_settle(s);
+    return true;
+}
+
+/* ---- commit ---- */
+
+static void group_clear(Sink *s) {
+    Group *group = &s->group;
+    for (uint32_t at = 0; at < group->batch_count; at++)
+        batch_drop(group->batches[at]);
+    *group = (Group){.batches = group->batches, .batch_capacity = group->batch_capacity};
+}
+
+void group_forget(Sink *s) {
+    group_clear(s);
+    free(s->group.batches);
+    s->group = (Group){0};
+}
+
+static void tell_metrics(Sink *s) {
+    Metrics *m = s->options.metrics;
+    const Group *group = &s->group;
+    atomic_fetch_add(&m->transactions, group->transactions);
+    atomic_fetch_add(&m->changes, (long long)group->changes);
+    atomic_store(&m->applied_lsn, group->end.at);
+    if (group->beat != 0)
+        metrics_beat(m, &(BeatStamps){group->beat, group->beat_received_us, group->beat_decoded_us,
+                                      group->beat_queued_us, clock_us()});
+}
+
+static bool trim(Sink *s, Error *e) {
+    if (++s->commits_since_trim < TRIM_EVERY)
+        return true;
+    s->commits_since_trim = 0;
+    LiveNote note = {NOTE_PREPARE, NULL, NULL};
+    const char *const job[] = {s->options.cfg->name};
+    return live_send_text(s->live, note, s->trim_sql, 1, job, e) && live_sync(s->live, e);
+}
+
+/* Everything up to group.end becomes visible together with the progress, or nothing of it. */
+static bool group_commit(Sink *s, Error *e) {
+    assert(!s->group.inside && !lsn_is_none(s->group.end));
+    if (!group_begin(s, e) || !send_progress(s, e) || !live_drain(s->live, e))
+        return false;
+    if (!FAULT("apply.before_commit", e))
+        return false;
+    if (!send_fixed(s, NOTE_COMMIT, NAME_COMMIT, e) || !send_fixed(s, NOTE_WHERE, NAME_WHERE, e) ||
+        !live_sync(s->live, e))
+        return false;
+    s->applied = s->group.end;
+    if (!FAULT("apply.after_commit", e))
+        return false;
+    unflushed_add(s, s->applied);
+    unflushed_settle(s);
+    tell_metrics(s);
+    group_clear(s);
+    return trim(s, e);
+}
+
+/* ---- one transaction after the other ---- */
+
+static bool apply_piece(Sink *s, const Transaction *tx, Error *e) {
+    for (uint32_t at = 0; at < tx->count; at++) {
+        const Change *change = &tx->changes[at];
+        if (change->kind == CHANGE_BEAT)
+            s->group.beat = change->beat.number;
+        else if (!apply_change(s, tx, change, e)) {
+            if (!live_has_failed(s->live))
+                apply_describe(tx, change, e);
+            return false;
+        }
+    }
+    s->group.changes += tx->count;
+    return true;
+}
+
+static void note_end(Sink *s, const Transaction *tx) {
+    s->group.inside = false;
+    s->group.end = tx->end;
+    s->group.end_us = tx->committed_us;
+    s->group.transactions++;
+}
+
+static void plans_unprepare(Sink *s) {
+    for (uint32_t plan = 0; plan < s->plan_capacity; plan++)
+        for (Shape *shape = s->plans[plan] == NULL ? NULL : s->plans[plan]->shapes; shape != NULL;
+             shape = shape->next)
+            shape->prepared = false;
+}
+
+/* The group was refused: back to where it began, then each source transaction in one of its own. The one that
+ * is refused again stops the job, with everything before it applied and nothing of it. */
+static bool group_again_singly(Sink *s, Error *e) {
+    Group again = s->group;
+    s->group = (Group){0};
+    log_debug("a group of %u transactions was refused, applying them one by one: %s", again.transactions,
+              e->text);
+    plans_unprepare(s);
+    bool ok = live_reset(s->live, e) && group_prepare(s, e);
+    for (uint32_t at = 0; ok && at < again.batch_count; at++) {
+        const Batch *b = again.batches[at];
+        for (uint32_t number = 0; ok && number < b->count; number++) {
+            const Transaction *tx = &b->transactions[number];
+            if (!lsn_before(s->applied, tx->end) || !tx->ends)
+                continue; /* a first piece goes on after this */
+            assert(tx->begins);
+            ok = apply_piece(s, tx, e);
+            if (ok) {
+                note_end(s, tx);
+                ok = group_commit(s, e);
+            }
+        }
+    }
+    group_forget(s);
+    s->group = again;
+    group_clear(s);
+    return ok;
+}
+
+static bool group_commit_or_again(Sink *s, Error *e) {
+    uint32_t transactions = s->group.transactions;
+    if (group_commit(s, e))
+        return true;
+    return e->kind == ERR_DATA && transactions > 1 && group_again_singly(s, e);
+}
+
+static void group_keep(Sink *s, Batch *b) {
+    Group *group = &s->group;
+    if (group->batch_count == group->batch_capacity) {
+        group->batch_capacity = group->batch_capacity == 0 ? 16 : group->batch_capacity * 2;
+        group->batches = realloc(group->batches, group->batch_capacity * sizeof(Batch *));
+        assert(group->batches != NULL);
+    }
+    batch_use(b);
+    group->batches[group->batch_count++] = b;
+    group->bytes += b->bytes;
+}
+
+static bool group_is_due(const Sink *s) {
+    const Group *group = &s->group;
+    return group->changes >= GROUP_CHANGES || group->transactions >= GROUP_TRANSACTIONS ||
+           group->bytes >= GROUP_BYTES || clock_ms() - group->since_ms >= GROUP_MS;
+}
+
+/* A piece of a large transaction: its group holds nothing else, so it can let go of every batch as it is
+ * answered. */
+static bool piece_settled(Sink *s, Error *e) {
+    if (!live_drain(s->live, e))
+        return false;
+    for (uint32_t at = 0; at < s->group.batch_count; at++)
+        batch_drop(s->group.batches[at]);
+    s->group.batch_count = 0;
+    s->group.bytes = 0;
+    return true;
+}
+
+/* One piece of the batch; what fails with more than one transaction in the group is tried again one by one.
+ */
+static bool add_piece(Sink *s, Batch *b, const Transaction *tx, Error *e) {
+    if (tx->begins && !tx->ends && s->group.transactions > 0 && !group_commit_or_again(s, e))
+        return false;
+    if (s->group.batch_count == 0 || s->group.batches[s->group.batch_count - 1] != b)
+        group_keep(s, b);
+    if (s->group.transactions == 0 && tx->begins)
+        s->group.since_ms = clock_ms();
+    s->group.inside = true;
+    if (!apply_piece(s, tx, e))
+        return e->kind == ERR_DATA && s->group.transactions > 0 && group_again_singly(s, e);
+    if (tx->ends)
+        note_end(s, tx);
+    if (s->group.beat != 0) {
+        s->group.beat_received_us = b->received_us;
+        s->group.beat_decoded_us = b->decoded_us;
+        s->group.beat_queued_us = clock_us();
+    }
+    if (!tx->ends)
+        return piece_settled(s, e);
+    /* a transaction that came in pieces could not be done again singly: it stays alone in its group */
+    return (tx->begins && !group_is_due(s)) || group_commit_or_again(s, e);
+}
+
+bool group_add(Sink *s, Batch *b, Error *e) {
+    for (uint32_t number = 0; number < b->count; number++) {
+        const Transaction *tx = &b->transactions[number];
+        if (lsn_before(s->applied, tx->end) && !add_piece(s, b, tx, e))
+            return false;
+    }
+    return true;
+}
+
+bool group_flush(Sink *s, bool now, Error *e) {
+    Group *group = &s->group;
+    if (group->inside || lsn_is_none(group->end))
+        return true;
+    if (!now && !group->open && group->beat == 0 && clock_ms() - group->since_ms < EMPTY_MS)
+        return true;
+    return group_commit_or_again(s, e);
+}

@@ -1,0 +1,270 @@
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sink/apply.h"
+#include "sink/statement.h"
+
+/* Until the end of the group: long enough for readers to leave, short enough not to queue up behind one. */
+static const char SQL_TRUNCATE_WAIT[] = "SET LOCAL lock_timeout = '10s'";
+
+enum { SQL_LIMIT = 1024 * 1024, KEY_TEXT_SIZE = 200 };
+
+/* ---- plans ---- */
+
+static bool table_start(const Sink *s, const Relation *rel, Lsn *start, Error *e) {
+    for (int row = 0; row < s->tables.count; row++) {
+        const TableRecord *table = &s->tables.rows[row];
+        if (strcmp(table->name, rel->name) == 0 && strcmp(table->schema, rel->schema) == 0) {
+            *start = table->start;
+            return table->loaded ||
+                   fail(e, ERR_DATA, "table \"%s.%s\" is not loaded", rel->schema, rel->name);
+        }
+    }
+    fail(e, ERR_DATA, "table \"%s.%s\" is in the stream, but this job has not loaded it", rel->schema,
+         rel->name);
+    return fail_hint(e, "somebody added it to the publication: take it out again");
+}
+
+void apply_plan_arrived(Sink *s, const Relation *rel, const PGresult *result, Error *e) {
+    Lsn start;
+    if (table_start(s, rel, &start, e))
+        s->plans[rel->number] = plan_build(s->plan_arena, s->pg, rel, result, start, e);
+}
+
+/* Asks the destination about the relation the first time, within the pipeline. */
+static Plan *plan_of(Sink *s, const Relation *rel, Error *e) {
+    if (rel->number >= s->plan_capacity) {
+        uint32_t capacity = s->plan_capacity == 0 ? 64 : s->plan_capacity;
+        while (capacity <= rel->number)
+            capacity *= 2;
+        s->plans = realloc(s->plans, capacity * sizeof(Plan *));
+        assert(s->plans != NULL);
+        memset(s->plans + s->plan_capacity, 0, (capacity - s->plan_capacity) * sizeof(Plan *));
+        s->plan_capacity = capacity;
+    }
+    if (s->plans[rel->number] == NULL) {
+        const char *const params[] = {rel->schema, rel->name};
+        LiveNote note = {NOTE_PLAN, rel, NULL};
+        if (!live_send_text(s->live, note, PLAN_QUERY, 2, params, e) || !live_drain(s->live, e))
+            return NULL;
+    }
+    return s->plans[rel->number];
+}
+
+/* ---- parameters ---- */
+
+typedef struct Parameters {
+    const Value *list[2 * COLUMNS_MAX];
+    int count;
+} Parameters;
+
+/* libpq wants NUL-terminated texts, the frame has none: the values are copied once, side by side. */
+static void parameters_bind(Sink *s, const Parameters *p) {
+    size_t needed = 0;
+    for (int at = 0; at < p->count; at++)
+        needed += p->list[at]->bytes.len + 1;
+    if (needed > s->scratch_size) {
+        free(s->scratch);
+        s->scratch_size = needed * 2;
+        s->scratch = malloc(s->scratch_size);
+        assert(s->scratch != NULL);
+    }
+    char *to = s->scratch;
+    for (int at = 0; at < p->count; at++) {
+        const Value *value = p->list[at];
+        s->values[at] = NULL;
+        s->lengths[at] = 0;
+        s->formats[at] = value->kind == VALUE_BINARY ? 1 : 0;
+        if (value->kind == VALUE_NULL)
+            continue;
+        memcpy(to, value->bytes.at, value->bytes.len);
+        to[value->bytes.len] = '\0';
+        s->values[at] = to;
+        s->lengths[at] = (int)value->bytes.len;
+        to += value->bytes.len + 1;
+    }
+}
+
+static bool is_known(const Value *value) {
+    return value->kind == VALUE_TEXT || value->kind == VALUE_BINARY || value->kind == VALUE_NULL;
+}
+
+/* The old row's columns: from the old tuple where there is one, else the key has not changed and the new one
+ * has it. */
+static bool add_where(const Plan *plan, const Change *change, Parameters *p, Error *e) {
+    const Value *old = change->row.before != NULL ? change->row.before : change->row.after;
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        bool used =
+            plan->where == PLAN_WHERE_KEY ? plan->columns[column].key : plan->columns[column].writable;
+        if (!used)
+            continue;
+        if (!is_known(&old[column]))
+            return fail(e, ERR_DATA, "the source did not send the old value of column \"%s\"",
+                        plan->rel->columns[column].name);
+        p->list[p->count++] = &old[column];
+    }
+    return true;
+}
+
+static void add_written(const Plan *plan, const Change *change, const bool *written, Parameters *p) {
+    for (uint16_t column = 0; column < plan->rel->column_count; column++)
+        if (written[column])
+            p->list[p->count++] = &change->row.after[column];
+}
+
+static bool send_shape(Sink *s, Plan *plan, ShapeKind kind, const bool *written, const Transaction *tx,
+                       const Change *change, const Parameters *p, Error *e) {
+    Shape *shape = plan_shape(plan, s->plan_arena, kind, written, &s->next_statement);
+    if (!group_begin(s, e))
+        return false;
+    if (!shape->prepared) {
+        Writer sql = writer_new(SQL_LIMIT);
+        uint16_t count = statement_write(&sql, plan, shape);
+        assert(count == p->count);
+        LiveNote note = {NOTE_PREPARE, tx, change};
+        bool sent = live_prepare(s->live, note, shape->name, writer_string(&sql), e);
+        writer_free(&sql);
+        if (!sent)
+            return false;
+        shape->prepared = true;
+    }
+    parameters_bind(s, p);
+    LiveNote note = {NOTE_ROW, tx, change};
+    return live_send(s->live, note, shape->name, p->count, s->values, s->lengths, s->formats, e);
+}
+
+/* ---- one change ---- */
+
+static bool apply_insert(Sink *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
+    bool written[COLUMNS_MAX];
+    Parameters p = {.count = 0};
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        written[column] = plan->columns[column].writable;
+        if (written[column] && !is_known(&change->row.after[column]))
+            return fail(e, ERR_DATA, "the source did not send the value of column \"%s\"",
+                        plan->rel->columns[column].name);
+    }
+    add_written(plan, change, written, &p);
+    return send_shape(s, plan, SHAPE_INSERT, written, tx, change, &p, e);
+}
+
+static bool same_value(const Value *a, const Value *b) {
+    return a->kind == b->kind && (a->kind == VALUE_NULL || slice_equal(a->bytes, b->bytes));
+}
+
+/* True when a GENERATED ALWAYS identity column has, or may have, another value than at the destination:
+ * UPDATE cannot set it (trap B9). */
+static bool always_changed(const Plan *plan, const Change *change) {
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        if (!plan->columns[column].always || change->row.after[column].kind == VALUE_UNCHANGED)
+            continue;
+        if (change->row.before == NULL) {
+            if (!plan->rel->columns[column].key)
+                return true; /* nobody says what it was */
+        } else if (change->row.before[column].kind == VALUE_ABSENT ||
+                   !same_value(&change->row.before[column], &change->row.after[column])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool apply_update(Sink *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
+    bool written[COLUMNS_MAX], any_settable = false;
+    Parameters p = {.count = 0};
+    ShapeKind kind = plan->has_always && always_changed(plan, change) ? SHAPE_REINSERT : SHAPE_UPDATE;
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        const PlanColumn *to = &plan->columns[column];
+        bool key_kept = change->row.before == NULL && plan->rel->columns[column].key;
+        bool settable = to->writable && (kind == SHAPE_REINSERT || !to->always);
+        any_settable = any_settable || settable;
+        written[column] = settable && !key_kept && is_known(&change->row.after[column]);
+    }
+    if (!any_settable)
+        return true; /* only an identity column, and that has not changed */
+    add_written(plan, change, written, &p);
+    return add_where(plan, change, &p, e) && send_shape(s, plan, kind, written, tx, change, &p, e);
+}
+
+static bool apply_delete(Sink *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
+    bool written[COLUMNS_MAX] = {false};
+    Parameters p = {.count = 0};
+    if (change->row.before == NULL)
+        return fail(e, ERR_DATA, "the source did not send the old row");
+    return add_where(plan, change, &p, e) && send_shape(s, plan, SHAPE_DELETE, written, tx, change, &p, e);
+}
+
+/* All listed tables that are due, in one statement, never CASCADE (trap A5). */
+static bool apply_truncate(Sink *s, const Transaction *tx, const Change *change, Error *e) {
+    Writer sql = writer_new(SQL_LIMIT);
+    uint32_t due = 0;
+    bool ok = true;
+    writer_text(&sql, "TRUNCATE ");
+    for (uint32_t table = 0; ok && table < change->truncate.count; table++) {
+        Plan *plan = plan_of(s, change->truncate.rels[table], e);
+        ok = plan != NULL;
+        if (!ok || !lsn_before(plan->start, tx->end))
+            continue;
+        writer_format(&sql, "%s%s%s", due++ == 0 ? "" : ", ", plan->partitioned ? "" : "ONLY ", plan->table);
+    }
+    writer_text(&sql, change->truncate.restart_identity ? " RESTART IDENTITY RESTRICT" : " RESTRICT");
+    LiveNote note = {NOTE_TRUNCATE, tx, change};
+    if (ok && due > 0)
+        ok = group_begin(s, e) && live_send_text(s->live, note, SQL_TRUNCATE_WAIT, 0, NULL, e) &&
+             live_send_text(s->live, note, writer_string(&sql), 0, NULL, e);
+    writer_free(&sql);
+    return ok;
+}
+
+bool apply_change(Sink *s, const Transaction *tx, const Change *change, Error *e) {
+    if (change->kind == CHANGE_TRUNCATE)
+        return apply_truncate(s, tx, change, e);
+    if (change->kind == CHANGE_MESSAGE || change->kind == CHANGE_BEAT)
+        return true;
+    Plan *plan = plan_of(s, change->rel, e);
+    if (plan == NULL)
+        return false;
+    if (!lsn_before(plan->start, tx->end))
+        return true;
+    if (change->kind == CHANGE_INSERT)
+        return apply_insert(s, plan, tx, change, e);
+    if (plan->where == PLAN_WHERE_NONE)
+        return fail(e, ERR_DATA, "the table has no replica identity");
+    return change->kind == CHANGE_UPDATE ? apply_update(s, plan, tx, change, e)
+                                         : apply_delete(s, plan, tx, change, e);
+}
+
+/* ---- what went wrong, for people ---- */
+
+static void write_key_text(Writer *out, const Change *change) {
+    const Value *values = change->row.before != NULL ? change->row.before : change->row.after;
+    const char *comma = " (";
+    for (uint16_t column = 0; column < change->rel->column_count; column++) {
+        if (!change->rel->columns[column].key || values[column].kind != VALUE_TEXT)
+            continue;
+        size_t length = values[column].bytes.len > 60 ? 60 : values[column].bytes.len;
+        writer_format(out, "%s%s=%.*s", comma, change->rel->columns[column].name, (int)length,
+                      values[column].bytes.at);
+        comma = ", ";
+    }
+    if (comma[0] == ',')
+        writer_text(out, ")");
+}
+
+void apply_describe(const Transaction *tx, const Change *change, Error *e) {
+    static const char *const verbs[] = {"insert into", "update of", "delete from", "truncate of"};
+    char lsn[LSN_TEXT_SIZE];
+    if (change == NULL || change->kind > CHANGE_TRUNCATE)
+        return;
+    Writer out = writer_new(2 * KEY_TEXT_SIZE);
+    const Relation *rel = change->kind == CHANGE_TRUNCATE ? change->truncate.rels[0] : change->rel;
+    writer_format(&out, "%s \"%s.%s\"", verbs[change->kind], rel->schema, rel->name);
+    if (change->kind != CHANGE_TRUNCATE)
+        write_key_text(&out, change);
+    writer_format(&out, " in transaction %" PRIu32 " ending at %s", tx->xid, lsn_text(tx->end, lsn));
+    fail_context(e, "%s", writer_string(&out));
+    writer_free(&out);
+}

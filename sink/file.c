@@ -1,0 +1,321 @@
+/* sink_file: JSON lines, the reference form (kafka-contract "File sink"): one line a change, values as
+ * PostgreSQL's text, unchanged TOAST absent, and a commit line at the end of each transaction. What lies
+ * behind the last commit line is no part of the file yet: a start cuts it off. fsync before anything is
+ * called durable. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/json_text.h"
+#include "sink/file_position.h"
+
+enum {
+    BUFFER_BYTES = 1 << 20,
+    LINE_LIMIT = 0x7fffffff,
+    TAIL_BYTES = 1 << 16,
+    NOTE_EVERY_MS = 1000 /* the position over transactions that leave no line */
+};
+
+struct Sink {
+    SinkOptions options;
+    int file;
+    Writer buffer;
+    FilePosition noted; /* as <path>.position has it */
+    Lsn written;        /* end of the last transaction in the buffer or the file */
+    Lsn lines_end;      /* end of the last transaction that has lines */
+    Lsn durable;
+    bool unsynced;
+    int64_t noted_ms;
+};
+
+static bool broken(Sink *s, const char *what, Error *e) {
+    ErrorKind kind = errno == ENOSPC || errno == EDQUOT ? ERR_RETRY : ERR_CONFIG;
+    return fail(e, kind, "cannot %s \"%s\": %s", what, s->options.cfg->file.path, strerror(errno));
+}
+
+static void file_close(Sink *s) {
+    if (s->file >= 0)
+        close(s->file);
+    writer_free(&s->buffer);
+    free(s);
+}
+
+static Sink *file_open(const SinkOptions *options, Error *e) {
+    Sink *s = calloc(1, sizeof *s);
+    assert(s != NULL);
+    s->options = *options;
+    s->buffer = writer_new(LINE_LIMIT);
+    s->file = open(options->cfg->file.path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (s->file >= 0)
+        return s;
+    broken(s, "open", e);
+    file_close(s);
+    return NULL;
+}
+
+/* ---- where it stands ---- */
+
+static bool is_commit_line(const char *line, size_t length, Lsn *end) {
+    static const char start[] = "{\"lsn\":\"", finish[] = "\"op\":\"commit\"}";
+    char text[LSN_TEXT_SIZE];
+    if (length < sizeof start + sizeof finish || memcmp(line, start, sizeof start - 1) != 0 ||
+        memcmp(line + length - (sizeof finish - 1), finish, sizeof finish - 1) != 0)
+        return false;
+    const char *lsn = line + sizeof start - 1, *quote = memchr(lsn, '"', length - (sizeof start - 1));
+    if (quote == NULL || quote - lsn >= LSN_TEXT_SIZE)
+        return false;
+    memcpy(text, lsn, (size_t)(quote - lsn));
+    text[quote - lsn] = '\0';
+    return lsn_parse(text, end);
+}
+
+/* The last commit line that ends within text[0, length); returns the offset behind it, 0: none. */
+static size_t last_commit(const char *text, size_t length, Lsn *end) {
+    size_t stop = length;
+    while (stop > 0) {
+        const char *newline = memrchr(text, '\n', stop);
+        if (newline == NULL)
+            return 0;
+        size_t line_end = (size_t)(newline - text);
+        const char *before = line_end == 0 ? NULL : memrchr(text, '\n', line_end);
+        size_t line_start = before == NULL ? 0 : (size_t)(before - text) + 1;
+        if (is_commit_line(text + line_start, line_end - line_start, end))
+            return line_end + 1;
+        stop = line_end;
+    }
+    return 0;
+}
+
+/* Reads the end of the file in ever larger pieces until a commit line is in it. */
+static bool find_end(Sink *s, off_t *complete, Lsn *end, Error *e) {
+    struct stat info;
+    *complete = 0;
+    *end = LSN_NONE;
+    if (fstat(s->file, &info) != 0)
+        return broken(s, "look at", e);
+    for (off_t tail = TAIL_BYTES;; tail *= 4) {
+        off_t from = info.st_size > tail ? info.st_size - tail : 0;
+        size_t length = (size_t)(info.st_size - from), got = 0;
+        char *text = malloc(length + 1);
+        assert(text != NULL);
+        while (got < length) {
+            ssize_t part = pread(s->file, text + got, length - got, from + (off_t)got);
+            if (part <= 0) {
+                free(text);
+                return broken(s, "read", e);
+            }
+            got += (size_t)part;
+        }
+        size_t behind = last_commit(text, length, end);
+        free(text);
+        if (behind > 0)
+            *complete = from + (off_t)behind;
+        if (behind > 0 || from == 0)
+            return true;
+    }
+}
+
+static bool file_peek(Sink *s, Position *out, Error *e) {
+    off_t complete;
+    Lsn end;
+    if (!file_position_read(s->options.cfg, &s->noted, e) || !find_end(s, &complete, &end, e))
+        return false;
+    if (!s->noted.exists || s->noted.intent) {
+        if (lsn_is_none(s->options.begin.applied))
+            return fail(e, ERR_LOST, "\"%s.position\" is gone", s->options.cfg->file.path);
+        s->noted = (FilePosition){.exists = true, .position = s->options.begin};
+        s->noted.position.bound = s->options.begin.applied;
+    }
+    *out = s->noted.position;
+    out->applied = lsn_max(out->applied, end);
+    out->bound = lsn_max(out->bound, out->applied);
+    return true;
+}
+
+static bool note(Sink *s, Error *e) {
+    s->noted_ms = clock_ms();
+    return file_position_write(s->options.cfg, &s->noted, e);
+}
+
+static bool file_recover(Sink *s, Position *out, Error *e) {
+    off_t complete;
+    Lsn end;
+    if (flock(s->file, LOCK_EX | LOCK_NB) != 0)
+        return fail(e, ERR_CONFIG, "another process writes \"%s\"", s->options.cfg->file.path);
+    if (!file_peek(s, out, e) || !find_end(s, &complete, &end, e))
+        return false;
+    if (ftruncate(s->file, complete) != 0 || fsync(s->file) != 0)
+        return broken(s, "cut", e);
+    s->written = s->durable = s->lines_end = out->applied;
+    s->noted.position.applied = out->applied;
+    return note(s, e);
+}
+
+/* ---- lines ---- */
+
+static bool write_out(Sink *s, Error *e) {
+    size_t done = 0;
+    while (done < s->buffer.len) {
+        ssize_t part = write(s->file, s->buffer.at + done, s->buffer.len - done);
+        if (part < 0 && errno != EINTR)
+            return broken(s, "write", e);
+        done += part > 0 ? (size_t)part : 0;
+    }
+    s->unsynced = s->unsynced || done > 0;
+    writer_reset(&s->buffer);
+    return true;
+}
+
+static void write_row(Writer *out, const char *key, const Relation *rel, const Value *values) {
+    const char *comma = "";
+    writer_format(out, ",\"%s\":", key);
+    if (values == NULL) {
+        writer_text(out, "null");
+        return;
+    }
+    writer_u8(out, '{');
+    for (uint16_t column = 0; column < rel->column_count; column++) {
+        if (values[column].kind == VALUE_UNCHANGED || values[column].kind == VALUE_ABSENT)
+            continue;
+        writer_text(out, comma);
+        comma = ",";
+        json_text_write(out, slice_text(rel->columns[column].name));
+        writer_u8(out, ':');
+        if (values[column].kind == VALUE_NULL)
+            writer_text(out, "null");
+        else
+            json_text_write(out, values[column].bytes);
+    }
+    writer_u8(out, '}');
+}
+
+static void write_head(Writer *out, const Transaction *tx, const Change *change, const char *op,
+                       const Relation *rel) {
+    writer_format(out,
+                  "{\"lsn\":\"" LSN_FMT "\",\"seq\":%" PRIu32 ",\"xid\":%" PRIu32 ",\"ts_us\":%" PRId64
+                  ",\"op\":\"%s\"",
+                  LSN_ARGS(tx->end), change->seq, tx->xid, tx->committed_us, op);
+    if (rel == NULL)
+        return;
+    writer_text(out, ",\"schema\":");
+    json_text_write(out, slice_text(rel->schema));
+    writer_text(out, ",\"table\":");
+    json_text_write(out, slice_text(rel->name));
+}
+
+static void write_hex(Writer *out, Slice bytes) {
+    for (size_t at = 0; at < bytes.len; at++)
+        writer_format(out, "%02x", (unsigned char)bytes.at[at]);
+}
+
+static void write_change(Writer *out, const Transaction *tx, const Change *change) {
+    static const char *const ops[] = {"c", "u", "d"};
+    switch (change->kind) {
+    case CHANGE_INSERT:
+    case CHANGE_UPDATE:
+    case CHANGE_DELETE:
+        write_head(out, tx, change, ops[change->kind], change->rel);
+        write_row(out, "before", change->rel, change->row.before);
+        write_row(out, "after", change->rel, change->row.after);
+        writer_text(out, "}\n");
+        break;
+    case CHANGE_TRUNCATE: /* one line a table; they share their seq */
+        for (uint32_t table = 0; table < change->truncate.count; table++) {
+            write_head(out, tx, change, "t", change->truncate.rels[table]);
+            writer_text(out, ",\"before\":null,\"after\":null}\n");
+        }
+        break;
+    case CHANGE_MESSAGE:
+        write_head(out, tx, change, "m", NULL);
+        writer_text(out, ",\"prefix\":");
+        json_text_write(out, change->message.prefix);
+        writer_text(out, ",\"content_hex\":\"");
+        write_hex(out, change->message.content);
+        writer_text(out, "\"}\n");
+        break;
+    case CHANGE_BEAT: break;
+    }
+}
+
+static bool write_transaction(Sink *s, const Transaction *tx, Error *e) {
+    for (uint32_t at = 0; at < tx->count; at++) {
+        if (tx->changes[at].kind == CHANGE_BEAT)
+            continue;
+        write_change(&s->buffer, tx, &tx->changes[at]);
+        s->lines_end = tx->end;
+        if (s->buffer.full)
+            return fail(e, ERR_LIMIT, "a change of transaction %" PRIu32 " is too large for a line", tx->xid);
+        if (s->buffer.len >= BUFFER_BYTES && !write_out(s, e))
+            return false;
+    }
+    if (!tx->ends)
+        return true;
+    if (lsn_equal(s->lines_end, tx->end))
+        writer_format(&s->buffer, "{\"lsn\":\"" LSN_FMT "\",\"xid\":%" PRIu32 ",\"op\":\"commit\"}\n",
+                      LSN_ARGS(tx->end), tx->xid);
+    s->written = tx->end;
+    return true;
+}
+
+static bool file_write(Sink *s, Batch *b, Error *e) {
+    Metrics *m = s->options.metrics;
+    for (uint32_t number = 0; number < b->count; number++) {
+        const Transaction *tx = &b->transactions[number];
+        if (!lsn_before(s->written, tx->end))
+            continue;
+        if (!write_transaction(s, tx, e))
+            return false;
+        for (uint32_t at = 0; s->options.cfg->target.dsn == NULL && at < tx->count; at++)
+            if (tx->changes[at].kind == CHANGE_BEAT)
+                metrics_beat(m, &(BeatStamps){tx->changes[at].beat.number, b->received_us, b->decoded_us,
+                                              clock_us(), clock_us()});
+    }
+    if (s->options.cfg->target.dsn == NULL)
+        atomic_store(&m->applied_lsn, s->written.at);
+    return true;
+}
+
+/* ---- durable ---- */
+
+static bool file_settle(Sink *s, bool flush, int wait_ms, Lsn *durable, Error *e) {
+    if (flush && (!write_out(s, e) || (s->unsynced && fdatasync(s->file) != 0 && !broken(s, "sync", e))))
+        return false;
+    if (flush) {
+        s->unsynced = false;
+        s->durable = lsn_max(s->durable, lsn_min(s->lines_end, s->written));
+        bool silent = lsn_before(s->durable, s->written); /* its end stands on no line */
+        if (silent && (wait_ms > 0 || clock_ms() - s->noted_ms >= NOTE_EVERY_MS)) {
+            s->noted.position.applied = s->written;
+            s->noted.position.bound = lsn_max(s->noted.position.bound, s->written);
+            if (!note(s, e))
+                return false;
+            s->durable = s->written;
+        }
+    }
+    *durable = s->durable;
+    return true;
+}
+
+static bool file_promise(Sink *s, Lsn upto, Error *e) {
+    s->noted.position.bound = lsn_max(s->noted.position.bound, upto);
+    return note(s, e);
+}
+
+const SinkOps sink_file = {
+    .name = "file",
+    .open = file_open,
+    .peek = file_peek,
+    .recover = file_recover,
+    .write = file_write,
+    .settle = file_settle,
+    .promise = file_promise,
+    .close = file_close,
+};

@@ -1,0 +1,19 @@
+/* file_position: the file sink's record, beside the file as <path>.position: which job and server, how far
+ * the file is complete, what may have been confirmed. Replaced by rename after fsync, so it is the old one or
+ * the new one. */
+#ifndef WALFERRY_SINK_FILE_POSITION_H
+#define WALFERRY_SINK_FILE_POSITION_H
+
+#include "sink/sink.h"
+
+typedef struct FilePosition {
+    bool exists;
+    bool intent; /* the slot may or may not have been made */
+    Position position;
+} FilePosition;
+
+bool file_position_read(const Config *cfg, FilePosition *out, Error *e);
+/* Durable when it returns. */
+bool file_position_write(const Config *cfg, const FilePosition *position, Error *e);
+
+#endif

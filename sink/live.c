@@ -1,0 +1,244 @@
+#include "sink/live.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    OUTSTANDING_BYTES = 512 * 1024, /* sent and not answered: at most this much */
+    FLUSH_EVERY_BYTES = 128 * 1024, /* the server is asked for results after this much */
+    NOTE_BYTES = 40,                /* protocol overhead of a statement, roughly */
+    ANSWER_WAIT_MS = 1000
+};
+
+typedef struct Sent {
+    LiveNote note;
+    size_t bytes;
+} Sent;
+
+struct Live {
+    Pg *pg;
+    LiveCheck *check;
+    void *context;
+    Sent *sent; /* ring */
+    size_t first, count, capacity;
+    size_t outstanding_bytes, unflushed_bytes;
+    Error error;
+};
+
+Live *live_new(Pg *pg, LiveCheck *check, void *context) {
+    Live *live = calloc(1, sizeof *live);
+    assert(live != NULL);
+    live->pg = pg;
+    live->check = check;
+    live->context = context;
+    live_resume(live);
+    return live;
+}
+
+void live_free(Live *live) {
+    if (live == NULL)
+        return;
+    free(live->sent);
+    free(live);
+}
+
+void live_pause(Live *live) {
+    assert(live->count == 0);
+    int left = PQexitPipelineMode(live->pg->conn);
+    PQsetnonblocking(live->pg->conn, 0);
+    assert(left == 1 || PQstatus(live->pg->conn) != CONNECTION_OK);
+}
+
+void live_resume(Live *live) {
+    int entered = PQenterPipelineMode(live->pg->conn);
+    PQsetnonblocking(live->pg->conn, 1);
+    assert(entered == 1 || PQstatus(live->pg->conn) != CONNECTION_OK);
+}
+
+/* The connection itself failed: nothing can be drained any more. */
+static bool connection_failed(Live *live, Error *e) {
+    live->count = 0;
+    live->outstanding_bytes = live->unflushed_bytes = 0;
+    pg_failed(live->pg, NULL, e);
+    if (e->kind == ERR_NONE)
+        fail(e, ERR_RETRY, "%s: connection lost", live->pg->side);
+    e->connection = true;
+    live->error = *e;
+    return false;
+}
+
+/* Waits until something can be read, or written when libpq has something to write. */
+static bool exchange(Live *live, Error *e) {
+    PGconn *conn = live->pg->conn;
+    int unsent = PQflush(conn);
+    if (unsent < 0)
+        return connection_failed(live, e);
+    struct pollfd wait = {PQsocket(conn), (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)), 0};
+    if (poll(&wait, 1, ANSWER_WAIT_MS) < 0 && errno != EINTR)
+        return connection_failed(live, e);
+    if ((wait.revents & (POLLIN | POLLERR | POLLHUP)) != 0 && PQconsumeInput(conn) == 0)
+        return connection_failed(live, e);
+    return true;
+}
+
+static void sent_pop(Live *live) {
+    live->outstanding_bytes -= live->sent[live->first].bytes;
+    live->first = (live->first + 1) % live->capacity;
+    live->count--;
+}
+
+/* One result of the oldest statement. After a failure only the rest is read. */
+static void take_result(Live *live, const PGresult *result) {
+    ExecStatusType status = PQresultStatus(result);
+    if (live->error.kind != ERR_NONE || status == PGRES_PIPELINE_ABORTED)
+        return;
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+        pg_failed(live->pg, result, &live->error);
+    live->check(live->context, &live->sent[live->first].note, result, &live->error);
+}
+
+/* Reads results until no more than `bytes` are outstanding. Never fails on what a statement did: see
+ * live->error. */
+static bool receive(Live *live, size_t bytes, Error *e) {
+    PGconn *conn = live->pg->conn;
+    while (live->count > 0 && (live->outstanding_bytes > bytes || bytes == 0)) {
+        if (PQisBusy(conn)) {
+            if (!exchange(live, e))
+                return false;
+            continue;
+        }
+        PGresult *result = PQgetResult(conn);
+        if (result == NULL) {
+            sent_pop(live);
+            if (PQstatus(conn) == CONNECTION_BAD)
+                return connection_failed(live, e);
+            continue;
+        }
+        take_result(live, result);
+        PQclear(result);
+    }
+    return true;
+}
+
+static bool ask_for_results(Live *live, Error *e) {
+    live->unflushed_bytes = 0;
+    if (PQsendFlushRequest(live->pg->conn) != 1 || PQflush(live->pg->conn) < 0)
+        return connection_failed(live, e);
+    return true;
+}
+
+/* A statement was handed to libpq: note it, and keep the pipeline bounded. */
+static bool note_sent(Live *live, int accepted, LiveNote note, size_t bytes, Error *e) {
+    if (accepted != 1)
+        return connection_failed(live, e);
+    if (live->count == live->capacity) {
+        size_t capacity = live->capacity == 0 ? 64 : live->capacity * 2;
+        Sent *grown = malloc(capacity * sizeof *grown);
+        assert(grown != NULL);
+        for (size_t at = 0; at < live->count; at++)
+            grown[at] = live->sent[(live->first + at) % live->capacity];
+        free(live->sent);
+        live->sent = grown;
+        live->capacity = capacity;
+        live->first = 0;
+    }
+    bytes += NOTE_BYTES;
+    live->sent[(live->first + live->count++) % live->capacity] = (Sent){note, bytes};
+    live->outstanding_bytes += bytes;
+    live->unflushed_bytes += bytes;
+    if (live->unflushed_bytes >= FLUSH_EVERY_BYTES && !ask_for_results(live, e))
+        return false;
+    if (live->outstanding_bytes > OUTSTANDING_BYTES && !receive(live, OUTSTANDING_BYTES / 2, e))
+        return false;
+    if (live->error.kind == ERR_NONE)
+        return true;
+    *e = live->error;
+    return false;
+}
+
+static bool healthy(const Live *live, Error *e) {
+    if (live->error.kind == ERR_NONE)
+        return true;
+    *e = live->error;
+    return false;
+}
+
+bool live_prepare(Live *live, LiveNote note, const char *name, const char *sql, Error *e) {
+    return healthy(live, e) &&
+           note_sent(live, PQsendPrepare(live->pg->conn, name, sql, 0, NULL), note, strlen(sql), e);
+}
+
+bool live_send(Live *live, LiveNote note, const char *name, int count, const char *const *values,
+               const int *lengths, const int *formats, Error *e) {
+    size_t bytes = 0;
+    if (!healthy(live, e))
+        return false;
+    for (int value = 0; value < count; value++)
+        bytes += 4 + (values[value] == NULL ? 0 : (size_t)lengths[value]);
+    int accepted = PQsendQueryPrepared(live->pg->conn, name, count, values, lengths, formats, 0);
+    return note_sent(live, accepted, note, bytes, e);
+}
+
+bool live_send_text(Live *live, LiveNote note, const char *sql, int count, const char *const *values,
+                    Error *e) {
+    if (!healthy(live, e))
+        return false;
+    int accepted = PQsendQueryParams(live->pg->conn, sql, count, NULL, values, NULL, NULL, 0);
+    return note_sent(live, accepted, note, strlen(sql), e);
+}
+
+bool live_drain(Live *live, Error *e) {
+    if (!healthy(live, e))
+        return false;
+    if (live->count > 0 && (!ask_for_results(live, e) || !receive(live, 0, e)))
+        return false;
+    return healthy(live, e);
+}
+
+/* Sends a Sync and reads up to its answer; after an error that is where the server listens again. */
+static bool synchronize(Live *live, Error *e) {
+    PGconn *conn = live->pg->conn;
+    live->unflushed_bytes = 0;
+    if (PQpipelineSync(conn) != 1)
+        return connection_failed(live, e);
+    if (!receive(live, 0, e))
+        return false;
+    for (;;) {
+        if (PQisBusy(conn)) {
+            if (!exchange(live, e))
+                return false;
+            continue;
+        }
+        PGresult *result = PQgetResult(conn);
+        bool synchronized = PQresultStatus(result) == PGRES_PIPELINE_SYNC;
+        bool lost = result == NULL && PQstatus(conn) == CONNECTION_BAD;
+        PQclear(result);
+        if (lost)
+            return connection_failed(live, e);
+        if (synchronized)
+            return true;
+    }
+}
+
+bool live_sync(Live *live, Error *e) {
+    return healthy(live, e) && synchronize(live, e) && healthy(live, e);
+}
+
+bool live_has_failed(const Live *live) {
+    return live->error.kind != ERR_NONE;
+}
+
+bool live_reset(Live *live, Error *e) {
+    if (PQstatus(live->pg->conn) == CONNECTION_BAD)
+        return connection_failed(live, e);
+    if (!synchronize(live, e))
+        return false;
+    error_clear(&live->error);
+    live_pause(live);
+    bool ok = pg_run(live->pg, "ROLLBACK", e) && pg_run(live->pg, "DEALLOCATE ALL", e);
+    live_resume(live);
+    return ok;
+}

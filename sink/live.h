@@ -1,0 +1,45 @@
+/* live: statements in libpq's pipeline mode, with bounded outstanding bytes (an unbounded pipeline goes
+ * quadratic) and without the deadlock of two full sockets: sending and receiving are polled together. Every
+ * statement is noted when it is sent, and its result handed to `check` in order. After the first failure
+ * everything else is drained unread; the failure stays in `error` until live_reset. Knows nothing of changes.
+ * The sink's thread only. */
+#ifndef WALFERRY_SINK_LIVE_H
+#define WALFERRY_SINK_LIVE_H
+
+#include "core/error.h"
+#include "core/pg.h"
+
+/* What a result belongs to; `of` and `about` are the sender's. */
+typedef struct LiveNote {
+    int kind;
+    const void *of, *about;
+} LiveNote;
+
+typedef struct Live Live;
+
+/* Puts the connection into pipeline mode. `check` gets every result in order; e is filled already when the
+ * server refused the statement, and check may add to it; else it fills e when the result is not the expected
+ * one. The Pg stays the caller's, who uses it only between live_pause and live_resume. */
+typedef void LiveCheck(void *context, const LiveNote *note, const PGresult *result, Error *e);
+Live *live_new(Pg *pg, LiveCheck *check, void *context);
+void live_free(Live *live); /* NULL is fine; the connection is left as it is */
+
+bool live_prepare(Live *live, LiveNote note, const char *name, const char *sql, Error *e);
+bool live_send(Live *live, LiveNote note, const char *name, int count, const char *const *values,
+               const int *lengths, const int *formats, Error *e);
+/* A statement of its own, not prepared. */
+bool live_send_text(Live *live, LiveNote note, const char *sql, int count, const char *const *values,
+                    Error *e);
+/* Everything sent so far has been answered and found right. The transaction goes on. */
+bool live_drain(Live *live, Error *e);
+/* The same, and outside of BEGIN the server ends its implicit transaction. */
+bool live_sync(Live *live, Error *e);
+/* True when a statement failed or the connection is gone. */
+bool live_has_failed(const Live *live);
+/* After a failure: rolls back, forgets every prepared statement on the server; usable again. */
+bool live_reset(Live *live, Error *e);
+/* Leaves pipeline mode for plain statements and comes back; nothing may be outstanding. */
+void live_pause(Live *live);
+void live_resume(Live *live);
+
+#endif

@@ -1,0 +1,158 @@
+#include "sink/plan.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* One row a column; the first four say the same in each row. `in_key`: in the primary key, else in the first
+ * unique, valid, immediate, whole index over not-null columns. The type is without its modifier (-1, not
+ * NULL: for char that would say "character", which is char(1)). eq: the default btree "=" of the type. */
+const char PLAN_QUERY[] =
+    "WITH rel AS (SELECT c.oid, c.relkind, EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = "
+    "c.oid) AS"
+    " has_children FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')),"
+    " best AS (SELECT i.indkey FROM pg_catalog.pg_index i, rel WHERE i.indrelid = rel.oid AND i.indisunique"
+    " AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute k WHERE k.attrelid = i.indrelid"
+    "   AND k.attnum = ANY (i.indkey::int2[]) AND NOT k.attnotnull)"
+    " ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1)"
+    " SELECT rel.relkind, rel.has_children, a.attname, pg_catalog.format_type(a.atttypid, -1),"
+    " a.attgenerated <> '', a.attidentity = 'a',"
+    " COALESCE(a.attnum = ANY ((SELECT indkey FROM best)::int2[]), false),"
+    " eq.schema, eq.name"
+    " FROM rel JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped"
+    " LEFT JOIN LATERAL (SELECT n.nspname AS schema, o.oprname AS name FROM pg_catalog.pg_opclass k"
+    "   JOIN pg_catalog.pg_amop ao ON ao.amopfamily = k.opcfamily AND ao.amopstrategy = 3"
+    "     AND ao.amoplefttype = k.opcintype AND ao.amoprighttype = k.opcintype"
+    "   JOIN pg_catalog.pg_operator o ON o.oid = ao.amopopr JOIN pg_catalog.pg_namespace n ON n.oid = "
+    "o.oprnamespace"
+    "   WHERE k.opcmethod = 403 AND k.opcdefault AND k.opcintype = a.atttypid LIMIT 1) eq ON true"
+    " ORDER BY a.attnum";
+
+enum {
+    CELL_KIND,
+    CELL_CHILDREN,
+    CELL_NAME,
+    CELL_TYPE,
+    CELL_GENERATED,
+    CELL_ALWAYS,
+    CELL_IN_KEY,
+    CELL_EQUAL_SCHEMA,
+    CELL_EQUAL_NAME,
+    TEXT_LIMIT = 1024
+};
+
+static const char *quoted_name(Arena *arena, Pg *pg, const char *name) {
+    Writer out = writer_new(TEXT_LIMIT);
+    pg_write_name(&out, pg, name);
+    const char *kept = arena_text(arena, writer_slice(&out));
+    writer_free(&out);
+    return kept;
+}
+
+static const char *equal_operator(Arena *arena, Pg *pg, const PGresult *columns, int row) {
+    if (pg_cell_null(columns, row, CELL_EQUAL_SCHEMA) ||
+        strcmp(pg_cell(columns, row, CELL_EQUAL_SCHEMA), "pg_catalog") == 0)
+        return " = ";
+    Writer out = writer_new(TEXT_LIMIT);
+    writer_text(&out, " OPERATOR(");
+    pg_write_name(&out, pg, pg_cell(columns, row, CELL_EQUAL_SCHEMA));
+    writer_format(&out, ".%s) ", pg_cell(columns, row, CELL_EQUAL_NAME));
+    const char *kept = arena_text(arena, writer_slice(&out));
+    writer_free(&out);
+    return kept;
+}
+
+static int row_of(const PGresult *columns, const char *name) {
+    for (int row = 0; row < PQntuples(columns); row++)
+        if (strcmp(pg_cell(columns, row, CELL_NAME), name) == 0)
+            return row;
+    return -1;
+}
+
+/* FULL identity: the destination's own key finds the row faster, when the source sends all of its columns. */
+static PlanWhere where_full(Plan *plan, const PGresult *columns) {
+    int in_key = 0, sent = 0;
+    for (int row = 0; row < PQntuples(columns); row++)
+        in_key += pg_cell_bool(columns, row, CELL_IN_KEY) ? 1 : 0;
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        int row = row_of(columns, plan->rel->columns[column].name);
+        plan->columns[column].key = row >= 0 && pg_cell_bool(columns, row, CELL_IN_KEY);
+        sent += plan->columns[column].key ? 1 : 0;
+    }
+    if (in_key > 0 && sent == in_key)
+        return PLAN_WHERE_KEY;
+    for (uint16_t column = 0; column < plan->rel->column_count; column++)
+        plan->columns[column].key = false;
+    return PLAN_WHERE_WHOLE_ROW;
+}
+
+static PlanWhere where_of(Plan *plan, const PGresult *columns) {
+    const Relation *rel = plan->rel;
+    if (rel->identity == 'f')
+        return where_full(plan, columns);
+    PlanWhere where = PLAN_WHERE_NONE;
+    for (uint16_t column = 0; column < rel->column_count; column++) {
+        plan->columns[column].key = rel->columns[column].key;
+        if (rel->columns[column].key)
+            where = PLAN_WHERE_KEY;
+    }
+    return where;
+}
+
+static bool column_plan(Plan *plan, Arena *arena, Pg *pg, const PGresult *columns, uint16_t column,
+                        Error *e) {
+    const Relation *rel = plan->rel;
+    PlanColumn *out = &plan->columns[column];
+    int row = row_of(columns, rel->columns[column].name);
+    if (row < 0) {
+        fail(e, ERR_DATA, "table \"%s.%s\" has no column \"%s\" at the target", rel->schema, rel->name,
+             rel->columns[column].name);
+        return fail_hint(e, "make the same change of the table at the target, then start again");
+    }
+    out->quoted = quoted_name(arena, pg, rel->columns[column].name);
+    out->type = arena_text(arena, slice_text(pg_cell(columns, row, CELL_TYPE)));
+    out->equal = equal_operator(arena, pg, columns, row);
+    out->writable = !pg_cell_bool(columns, row, CELL_GENERATED);
+    out->always = pg_cell_bool(columns, row, CELL_ALWAYS);
+    plan->has_always = plan->has_always || out->always;
+    return true;
+}
+
+Plan *plan_build(Arena *arena, Pg *pg, const Relation *rel, const PGresult *columns, Lsn start, Error *e) {
+    if (PQntuples(columns) == 0) {
+        fail(e, ERR_DATA, "table \"%s.%s\" does not exist at the target", rel->schema, rel->name);
+        fail_hint(e, "make it there, then start again");
+        return NULL;
+    }
+    Plan *plan = arena_alloc(arena, sizeof *plan);
+    Writer table = writer_new(TEXT_LIMIT);
+    pg_write_table(&table, pg, rel->schema, rel->name);
+    plan->rel = rel;
+    plan->table = arena_text(arena, writer_slice(&table));
+    writer_free(&table);
+    plan->partitioned = pg_cell(columns, 0, CELL_KIND)[0] == 'p';
+    plan->only = !plan->partitioned && pg_cell_bool(columns, 0, CELL_CHILDREN);
+    plan->start = start;
+    plan->columns = arena_alloc(arena, (size_t)(rel->column_count + 1) * sizeof(PlanColumn));
+    for (uint16_t column = 0; column < rel->column_count; column++)
+        if (!column_plan(plan, arena, pg, columns, column, e))
+            return NULL;
+    plan->where = where_of(plan, columns);
+    return plan;
+}
+
+Shape *plan_shape(Plan *plan, Arena *arena, ShapeKind kind, const bool *written, uint32_t *next_name) {
+    size_t size = plan->rel->column_count * sizeof(bool);
+    for (Shape *shape = plan->shapes; shape != NULL; shape = shape->next)
+        if (shape->kind == kind && memcmp(shape->written, written, size) == 0)
+            return shape;
+    Shape *shape = arena_alloc(arena, sizeof *shape + size);
+    shape->kind = kind;
+    memcpy(shape->written, written, size);
+    snprintf(shape->name, sizeof shape->name, "w%" PRIu32, (*next_name)++);
+    shape->next = plan->shapes;
+    plan->shapes = shape;
+    return shape;
+}

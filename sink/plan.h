@@ -1,0 +1,59 @@
+/* plan: how the changes of one relation version become statements at the destination. Looked up once per
+ * version: the destination's columns decide what can be written (generated and identity columns, trap B9) and
+ * which columns find a row. Values are never seen here. Lives until the session ends. The sink's thread only.
+ */
+#ifndef WALFERRY_SINK_PLAN_H
+#define WALFERRY_SINK_PLAN_H
+
+#include "core/arena.h"
+#include "core/change.h"
+#include "core/error.h"
+#include "core/pg.h"
+
+typedef enum PlanWhere {
+    PLAN_WHERE_KEY,       /* the columns whose `key` is set */
+    PLAN_WHERE_WHOLE_ROW, /* FULL identity without a usable key at the destination: image equality, one row */
+    PLAN_WHERE_NONE       /* no identity: INSERT and TRUNCATE only */
+} PlanWhere;
+
+typedef struct PlanColumn {
+    const char *quoted;
+    const char *equal; /* " = ", or OPERATOR(…) for types whose = lies outside pg_catalog */
+    const char *type;  /* for casts, as format_type() prints it */
+    bool writable;     /* exists and is not generated */
+    bool always;       /* GENERATED ALWAYS AS IDENTITY: INSERT overrides, UPDATE cannot name it */
+    bool key;
+} PlanColumn;
+
+/* A prepared statement: one for each operation and set of columns that are written. */
+typedef enum ShapeKind { SHAPE_INSERT, SHAPE_UPDATE, SHAPE_REINSERT, SHAPE_DELETE } ShapeKind;
+typedef struct Shape {
+    struct Shape *next;
+    ShapeKind kind;
+    char name[16];
+    bool prepared;
+    bool written[]; /* per column */
+} Shape;
+
+typedef struct Plan {
+    const Relation *rel;
+    const char *table; /* quoted, qualified */
+    bool only;         /* the destination's table has inheritance children */
+    bool partitioned;
+    bool has_always;
+    PlanWhere where;
+    PlanColumn *columns; /* rel->column_count */
+    Lsn start;           /* transactions with end <= start are not for this table (trap A2) */
+    Shape *shapes;
+} Plan;
+
+/* The catalog query that plan_build reads: parameters schema, table; one row a column, none when it is
+ * missing. */
+extern const char PLAN_QUERY[];
+/* `start` as in table_state. ERR_DATA when the destination lacks the table or a column. `pg` only quotes. */
+Plan *plan_build(Arena *arena, Pg *pg, const Relation *rel, const PGresult *columns, Lsn start, Error *e);
+/* The shape for these columns, made on first use with a name of its own; its statement may not be prepared
+ * yet. */
+Shape *plan_shape(Plan *plan, Arena *arena, ShapeKind kind, const bool *written, uint32_t *next_name);
+
+#endif

@@ -1,0 +1,153 @@
+#include "sink/statement.h"
+
+#include <assert.h>
+
+/* A parameter with its column's type: without the cast a whole-row match could not be typed, and the planner
+ * would have to guess in a SELECT list. */
+static void write_cast(Writer *out, const PlanColumn *column, uint16_t number) {
+    writer_format(out, "$%u::%s", number, column->type);
+}
+
+static const char *only(const Plan *plan) {
+    return plan->only ? "ONLY " : "";
+}
+
+/* The condition that finds the old row; returns the last parameter's number. */
+static uint16_t write_key(Writer *out, const Plan *plan, uint16_t number) {
+    const char *and = "";
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        if (!plan->columns[column].key)
+            continue;
+        writer_format(out, "%s%s%s$%u", and, plan->columns[column].quoted, plan->columns[column].equal,
+                      ++number);
+        and = " AND ";
+    }
+    return number;
+}
+
+/* Image equality (trap B9): json and xml have no "=", and "=" would take a row that is only equal in value.
+ * Casts to record keep the parser from reading ROW *= ROW as a row comparison. */
+static uint16_t write_whole_row(Writer *out, const Plan *plan, uint16_t number) {
+    writer_format(out, "ctid = (SELECT ctid FROM %s%s WHERE ROW(", only(plan), plan->table);
+    const char *comma = "";
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        if (!plan->columns[column].writable)
+            continue;
+        writer_format(out, "%s%s", comma, plan->columns[column].quoted);
+        comma = ", ";
+    }
+    writer_text(out, ")::record *= ROW(");
+    comma = "";
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        if (!plan->columns[column].writable)
+            continue;
+        writer_text(out, comma);
+        write_cast(out, &plan->columns[column], ++number);
+        comma = ", ";
+    }
+    writer_text(out, ")::record LIMIT 1)");
+    return number;
+}
+
+static uint16_t write_where(Writer *out, const Plan *plan, uint16_t number) {
+    assert(plan->where != PLAN_WHERE_NONE);
+    writer_text(out, " WHERE ");
+    return plan->where == PLAN_WHERE_KEY ? write_key(out, plan, number) : write_whole_row(out, plan, number);
+}
+
+static void write_names(Writer *out, const Plan *plan, const bool *written) {
+    const char *comma = "";
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        if (!written[column])
+            continue;
+        writer_format(out, "%s%s", comma, plan->columns[column].quoted);
+        comma = ", ";
+    }
+}
+
+static bool any_always(const Plan *plan, const bool *written) {
+    for (uint16_t column = 0; column < plan->rel->column_count; column++)
+        if (written[column] && plan->columns[column].always)
+            return true;
+    return false;
+}
+
+static uint16_t write_insert(Writer *out, const Plan *plan, const Shape *shape) {
+    uint16_t number = 0;
+    for (uint16_t column = 0; column < plan->rel->column_count; column++)
+        number = (uint16_t)(number + (shape->written[column] ? 1 : 0));
+    if (number == 0) {
+        writer_format(out, "INSERT INTO %s DEFAULT VALUES", plan->table);
+        return 0;
+    }
+    writer_format(out, "INSERT INTO %s (", plan->table);
+    write_names(out, plan, shape->written);
+    writer_format(out, ")%s VALUES (", any_always(plan, shape->written) ? " OVERRIDING SYSTEM VALUE" : "");
+    for (uint16_t parameter = 1; parameter <= number; parameter++)
+        writer_format(out, parameter == 1 ? "$%u" : ", $%u", parameter);
+    writer_text(out, ")");
+    return number;
+}
+
+static uint16_t write_update(Writer *out, const Plan *plan, const Shape *shape) {
+    uint16_t number = 0;
+    writer_format(out, "UPDATE %s%s SET ", only(plan), plan->table);
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        if (!shape->written[column])
+            continue;
+        number++;
+        writer_format(out, "%s%s = $%u", number == 1 ? "" : ", ", plan->columns[column].quoted, number);
+    }
+    if (number == 0) /* nothing that can be written has changed: the row must still be there */
+        for (uint16_t column = 0; column < plan->rel->column_count; column++)
+            if (plan->columns[column].writable && !plan->columns[column].always) {
+                writer_format(out, "%s = %s", plan->columns[column].quoted, plan->columns[column].quoted);
+                break;
+            }
+    return write_where(out, plan, number);
+}
+
+/* An ALWAYS identity column cannot be set (trap B9): the row is deleted and inserted again, in one statement,
+ * so that what is not written comes from the row itself. */
+static uint16_t write_reinsert(Writer *out, const Plan *plan, const Shape *shape) {
+    uint16_t written = 0;
+    bool all[COLUMNS_MAX];
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        all[column] = plan->columns[column].writable;
+        written = (uint16_t)(written + (shape->written[column] ? 1 : 0));
+    }
+    writer_format(out, "WITH old AS (DELETE FROM %s%s", only(plan), plan->table);
+    uint16_t number = write_where(out, plan, written);
+    writer_format(out, " RETURNING *) INSERT INTO %s (", plan->table);
+    write_names(out, plan, all);
+    writer_text(out, ") OVERRIDING SYSTEM VALUE SELECT ");
+    uint16_t parameter = 0;
+    const char *comma = "";
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        if (!all[column])
+            continue;
+        writer_text(out, comma);
+        comma = ", ";
+        if (shape->written[column])
+            write_cast(out, &plan->columns[column], ++parameter);
+        else
+            writer_format(out, "old.%s", plan->columns[column].quoted);
+    }
+    writer_text(out, " FROM old");
+    return number;
+}
+
+static uint16_t write_delete(Writer *out, const Plan *plan) {
+    writer_format(out, "DELETE FROM %s%s", only(plan), plan->table);
+    return write_where(out, plan, 0);
+}
+
+uint16_t statement_write(Writer *out, const Plan *plan, const Shape *shape) {
+    switch (shape->kind) {
+    case SHAPE_INSERT: return write_insert(out, plan, shape);
+    case SHAPE_UPDATE: return write_update(out, plan, shape);
+    case SHAPE_REINSERT: return write_reinsert(out, plan, shape);
+    case SHAPE_DELETE: return write_delete(out, plan);
+    }
+    return 0;
+}
