@@ -19,7 +19,7 @@ bool slice_is(Slice a, const char *text) {
 }
 
 Reader reader_new(Slice over) {
-    const uint8_t *at = (const uint8_t *)over.at;
+    const uint8_t *at = (const uint8_t *)(over.len > 0 ? over.at : ""); /* no arithmetic on NULL */
     return (Reader){at, at, at + over.len, false};
 }
 

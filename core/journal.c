@@ -164,8 +164,7 @@ static bool write_scratch(Journal *j, size_t count, Error *e) {
             errno = ENOSPC;
         if (wrote <= 0) {
             fail_io(e, j, "write");
-            truncate_file(
-                j, j->end); /* what is half written is not ours to keep; when it fails nothing is wrong */
+            truncate_file(j, j->end); /* gives half a block back; when that fails nothing is wrong */
             return false;
         }
         done += (size_t)wrote;

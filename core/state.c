@@ -48,7 +48,7 @@ static const char SQL_BORN[] = "UPDATE @.job SET birth = 'slot', bound = $2, pha
                                "pg_catalog.now() WHERE job = $1";
 static const char SQL_PENDING[] =
     "INSERT INTO @.table_state (job, schema_name, table_name, loaded) SELECT $1, s, t, false"
-    " FROM pg_catalog.unnest($2::text[], $3::text[]) AS x (s, t)";
+    " FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[])) AS x (s, t)";
 static const char SQL_SCHEMA_MADE[] =
     "UPDATE @.job SET birth = 'done', phase = 'full', changed = pg_catalog.now() WHERE job = $1";
 static const char SQL_INSTANCE[] =

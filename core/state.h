@@ -1,13 +1,14 @@
-/* state: the job's record at the destination: who runs it, where it stands, which tables are loaded. It lives
- * where the data lives, so that rows and position commit together and no file is needed to restart. Schema
- * `walferry` (or target.state_schema), made on first use: job           one row a job: slot, system
- * identifier, timeline, bound, phase, birth, instance progress      insert-only (trap B1): (job, prev_lsn,
- * lsn, …); the newest row counts, prev_lsn is compare-and-set table_state   one row a captured table: loaded
- * or not, and the LSN from which its changes count (trap A2) object_state  indexes, constraints and triggers
- * that are already made identity_state  replica identities that walferry set on the source, so that cleanup
- * can take them back The functions run statements on the caller's connection; those named "in the caller's
- * transaction" neither begin nor commit. The job's advisory lock (trap A6): every connection that writes
- * holds it shared; whoever begins a session takes it exclusively first. */
+/* state: the job's record at the destination: who runs it, where it stands, which tables are loaded. It lives where
+ * the data lives, so that rows and position commit together and no file is needed to restart. Schema `walferry` (or
+ * target.state_schema), made on first use:
+ *   job            one row a job: slot, system identifier, timeline, bound, phase, birth, instance
+ *   progress       insert-only (trap B1): (job, prev_lsn, lsn, ...); the newest row counts, prev_lsn is compare-and-set
+ *   table_state    one row a captured table: loaded or not, and the LSN from which its changes count (trap A2)
+ *   object_state   indexes, constraints and triggers that are already made
+ *   identity_state replica identities that walferry set on the source, so that cleanup can take them back
+ * The functions run statements on the caller's connection; those named "in the caller's transaction" neither begin nor
+ * commit. The job's advisory lock (trap A6): every connection that writes holds it shared; whoever begins a session
+ * takes it exclusively first. */
 #ifndef WALFERRY_CORE_STATE_H
 #define WALFERRY_CORE_STATE_H
 

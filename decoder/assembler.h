@@ -4,8 +4,8 @@
  *
  *   feed(frame) … feed(frame) ──▶ take(batch) until there is none ──▶ feed …
  * A large transaction is handed out in pieces; feed is not called while pieces of it are left (assembler_full).
- * Two-phase: a prepared transaction is held until COMMIT PREPARED (only sent whole when the slot was made with
- * two_phase, which this version never does); ROLLBACK PREPARED forgets it. */
+ * Two-phase messages are refused: the stream never asks for them, and holding a prepared transaction until its COMMIT
+ * PREPARED would lose it over a restart, because the server sends its rows only once (trap A8). */
 #ifndef WALFERRY_DECODER_ASSEMBLER_H
 #define WALFERRY_DECODER_ASSEMBLER_H
 
@@ -44,8 +44,6 @@ bool assembler_full(const Assembler *a);
 void assembler_until(Assembler *a, Lsn until);
 bool assembler_passed(const Assembler *a); /* a transaction that ends beyond `until` was seen */
 
-/* Between BEGIN and COMMIT of a transaction that is not streamed. */
-bool assembler_in_transaction(const Assembler *a);
 uint64_t assembler_aborts_ignored(const Assembler *a); /* STREAM ABORT of an unknown xid (L12, F49) */
 uint64_t assembler_spilled_bytes(const Assembler *a);  /* on disk now */
 uint32_t assembler_held(const Assembler *a);           /* open transactions held */

@@ -11,6 +11,8 @@
 
 typedef enum HeartbeatForm { HEARTBEAT_OFF, HEARTBEAT_TABLE, HEARTBEAT_MESSAGE } HeartbeatForm;
 
+/* The heartbeat table's OID when it is there and ours to write and to publish; else 0. */
+bool heartbeat_table(Pg *source, const Config *cfg, uint32_t *oid, Error *e);
 /* Makes table and row where missing and says which form is used; ERR_CONFIG when neither form is possible. */
 bool heartbeat_make(Pg *source, const Config *cfg, HeartbeatForm *form, Error *e);
 /* Which form a running job uses, without making anything. */

@@ -9,13 +9,15 @@
 #include "core/error.h"
 #include "core/journal.h"
 
-/* What all held transactions of a session share. */
+typedef struct Held Held;
+
+/* What all held transactions of a session share. When memory is used up, the one that holds most of it spills. */
 typedef struct HeldBudget {
     size_t limit_bytes, used_bytes; /* memory */
     JournalSpace *spill;
+    void (*release)(void *memory); /* frees an adopted frame */
+    Held *all;                     /* every held transaction of the session */
 } HeldBudget;
-
-typedef struct Held Held;
 
 typedef struct HeldFrame {
     uint64_t arrival;   /* running number of the frame in the session */
@@ -25,15 +27,14 @@ typedef struct HeldFrame {
 } HeldFrame;
 
 Held *held_new(HeldBudget *budget, uint32_t xid);
-void held_free(Held *h, void (*release)(void *memory));
-/* Adopts `memory`, which contains `bytes`; release is called when it has been written to the journal instead.
- * subxid: who did it (the top xid outside of streams). */
-bool held_add(Held *h, uint32_t subxid, uint64_t arrival, Slice bytes, void *memory, size_t memory_bytes,
-              void (*release)(void *memory), Error *e);
+void held_free(Held *h); /* NULL is fine */
+/* Adopts `memory`, which contains `bytes`, in any case. subxid: who did it (the top xid outside of streams). */
+bool held_add(Held *h, uint32_t subxid, uint64_t arrival, Slice bytes, void *memory, size_t memory_bytes, Error *e);
 /* Cuts at the first frame of subxid; an unknown one (it did nothing, or is cut already) is no error. */
-bool held_cut(Held *h, uint32_t subxid, void (*release)(void *memory), Error *e);
+bool held_cut(Held *h, uint32_t subxid, Error *e);
 uint32_t held_xid(const Held *h);
-uint64_t held_count(const Held *h);
+uint64_t held_count(const Held *h);      /* frames inside */
+uint64_t held_disk_bytes(const Held *h); /* in its journal */
 
 /* Reading, once, after the last add: false with ERR_NONE at the end. */
 bool held_next(Held *h, HeldFrame *out, Error *e);

@@ -36,9 +36,9 @@ bool stream_status(Stream *s, Lsn received, Lsn confirmed, bool reply_wanted, Er
 int stream_status_every_ms(const Stream *s);
 bool stream_aborts_have_lsn(const Stream *s); /* streaming 'parallel' is on */
 int stream_socket(const Stream *s);
-/* Last status, CopyDone, and up to wait_ms for the server to have taken it. */
+/* Last status, CopyDone, and up to wait_ms for the server to have taken it; then as stream_close. */
 void stream_finish(Stream *s, Lsn received, Lsn confirmed, int wait_ms);
-/* At once, without a word: a server that is shutting down waits for nobody then (trap A13). */
+/* At once, without a word: a server that is shutting down waits for nobody then (trap A13). NULL is fine. */
 void stream_close(Stream *s);
 
 #endif

@@ -173,7 +173,8 @@ void *pipeline_source(void *pipeline) {
     if (asked_to_end && !atomic_load(&p->failed) && !atomic_load(&p->source_down))
         stream_finish(p->stream, lsn_max(p->received, ledger_confirmed(p->ledger)),
                       ledger_confirmed(p->ledger), FINISH_WAIT_MS);
-    stream_close(p->stream);
+    else
+        stream_close(p->stream);
     p->stream = NULL;
     return NULL;
 }

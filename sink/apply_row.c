@@ -115,9 +115,21 @@ static void add_written(const Plan *plan, const Change *change, const bool *writ
             p->list[p->count++] = &change->row.after[column];
 }
 
+/* For a whole-row match: the first indexed column that has a value in the old row. */
+static int finder_of(const Plan *plan, ShapeKind kind, const Change *change) {
+    if (plan->where != PLAN_WHERE_WHOLE_ROW || kind == SHAPE_INSERT)
+        return -1;
+    for (uint16_t column = 0; column < plan->rel->column_count; column++)
+        if (plan->columns[column].indexed && plan->columns[column].writable &&
+            change->row.before[column].kind != VALUE_NULL)
+            return column;
+    return -1;
+}
+
 static bool send_shape(Sink *s, Plan *plan, ShapeKind kind, const bool *written, const Transaction *tx,
                        const Change *change, const Parameters *p, Error *e) {
-    Shape *shape = plan_shape(plan, s->plan_arena, kind, written, &s->next_statement);
+    Shape *shape =
+        plan_shape(plan, s->plan_arena, kind, written, finder_of(plan, kind, change), &s->next_statement);
     if (!group_begin(s, e))
         return false;
     if (!shape->prepared) {

@@ -20,6 +20,9 @@ const char PLAN_QUERY[] =
     " SELECT rel.relkind, rel.has_children, a.attname, pg_catalog.format_type(a.atttypid, -1),"
     " a.attgenerated <> '', a.attidentity = 'a',"
     " COALESCE(a.attnum = ANY ((SELECT indkey FROM best)::int2[]), false),"
+    " EXISTS (SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid AND "
+    "x.relam = 403"
+    "   WHERE i.indrelid = rel.oid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum),"
     " eq.schema, eq.name"
     " FROM rel JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped"
     " LEFT JOIN LATERAL (SELECT n.nspname AS schema, o.oprname AS name FROM pg_catalog.pg_opclass k"
@@ -38,6 +41,7 @@ enum {
     CELL_GENERATED,
     CELL_ALWAYS,
     CELL_IN_KEY,
+    CELL_INDEXED,
     CELL_EQUAL_SCHEMA,
     CELL_EQUAL_NAME,
     TEXT_LIMIT = 1024
@@ -114,6 +118,7 @@ static bool column_plan(Plan *plan, Arena *arena, Pg *pg, const PGresult *column
     out->quoted = quoted_name(arena, pg, rel->columns[column].name);
     out->type = arena_text(arena, slice_text(pg_cell(columns, row, CELL_TYPE)));
     out->equal = equal_operator(arena, pg, columns, row);
+    out->indexed = pg_cell_bool(columns, row, CELL_INDEXED);
     out->writable = !pg_cell_bool(columns, row, CELL_GENERATED);
     out->always = pg_cell_bool(columns, row, CELL_ALWAYS);
     plan->has_always = plan->has_always || out->always;
@@ -143,13 +148,15 @@ Plan *plan_build(Arena *arena, Pg *pg, const Relation *rel, const PGresult *colu
     return plan;
 }
 
-Shape *plan_shape(Plan *plan, Arena *arena, ShapeKind kind, const bool *written, uint32_t *next_name) {
+Shape *plan_shape(Plan *plan, Arena *arena, ShapeKind kind, const bool *written, int finder,
+                  uint32_t *next_name) {
     size_t size = plan->rel->column_count * sizeof(bool);
     for (Shape *shape = plan->shapes; shape != NULL; shape = shape->next)
-        if (shape->kind == kind && memcmp(shape->written, written, size) == 0)
+        if (shape->kind == kind && shape->finder == finder && memcmp(shape->written, written, size) == 0)
             return shape;
     Shape *shape = arena_alloc(arena, sizeof *shape + size);
     shape->kind = kind;
+    shape->finder = finder;
     memcpy(shape->written, written, size);
     snprintf(shape->name, sizeof shape->name, "w%" PRIu32, (*next_name)++);
     shape->next = plan->shapes;

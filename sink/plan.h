@@ -23,6 +23,7 @@ typedef struct PlanColumn {
     bool writable;     /* exists and is not generated */
     bool always;       /* GENERATED ALWAYS AS IDENTITY: INSERT overrides, UPDATE cannot name it */
     bool key;
+    bool indexed; /* leads a btree index: finds candidates for a whole-row match */
 } PlanColumn;
 
 /* A prepared statement: one for each operation and set of columns that are written. */
@@ -30,6 +31,7 @@ typedef enum ShapeKind { SHAPE_INSERT, SHAPE_UPDATE, SHAPE_REINSERT, SHAPE_DELET
 typedef struct Shape {
     struct Shape *next;
     ShapeKind kind;
+    int finder; /* whole-row match: the indexed column that finds candidates, -1: none */
     char name[16];
     bool prepared;
     bool written[]; /* per column */
@@ -54,6 +56,7 @@ extern const char PLAN_QUERY[];
 Plan *plan_build(Arena *arena, Pg *pg, const Relation *rel, const PGresult *columns, Lsn start, Error *e);
 /* The shape for these columns, made on first use with a name of its own; its statement may not be prepared
  * yet. */
-Shape *plan_shape(Plan *plan, Arena *arena, ShapeKind kind, const bool *written, uint32_t *next_name);
+Shape *plan_shape(Plan *plan, Arena *arena, ShapeKind kind, const bool *written, int finder,
+                  uint32_t *next_name);
 
 #endif

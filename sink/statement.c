@@ -25,10 +25,21 @@ static uint16_t write_key(Writer *out, const Plan *plan, uint16_t number) {
     return number;
 }
 
+/* The parameter that carries this column in a whole-row match that begins behind `number`. */
+static uint16_t parameter_of(const Plan *plan, int wanted, uint16_t number) {
+    for (int column = 0; column <= wanted; column++)
+        number = (uint16_t)(number + (plan->columns[column].writable ? 1 : 0));
+    return number;
+}
+
 /* Image equality (trap B9): json and xml have no "=", and "=" would take a row that is only equal in value.
  * Casts to record keep the parser from reading ROW *= ROW as a row comparison. */
-static uint16_t write_whole_row(Writer *out, const Plan *plan, uint16_t number) {
-    writer_format(out, "ctid = (SELECT ctid FROM %s%s WHERE ROW(", only(plan), plan->table);
+static uint16_t write_whole_row(Writer *out, const Plan *plan, int finder, uint16_t number) {
+    writer_format(out, "ctid = (SELECT ctid FROM %s%s WHERE ", only(plan), plan->table);
+    if (finder >= 0) /* equal images are equal values: an index may look for them */
+        writer_format(out, "%s%s$%u AND ", plan->columns[finder].quoted, plan->columns[finder].equal,
+                      parameter_of(plan, finder, number));
+    writer_text(out, "ROW(");
     const char *comma = "";
     for (uint16_t column = 0; column < plan->rel->column_count; column++) {
         if (!plan->columns[column].writable)
@@ -49,10 +60,11 @@ static uint16_t write_whole_row(Writer *out, const Plan *plan, uint16_t number) 
     return number;
 }
 
-static uint16_t write_where(Writer *out, const Plan *plan, uint16_t number) {
+static uint16_t write_where(Writer *out, const Plan *plan, int finder, uint16_t number) {
     assert(plan->where != PLAN_WHERE_NONE);
     writer_text(out, " WHERE ");
-    return plan->where == PLAN_WHERE_KEY ? write_key(out, plan, number) : write_whole_row(out, plan, number);
+    return plan->where == PLAN_WHERE_KEY ? write_key(out, plan, number)
+                                         : write_whole_row(out, plan, finder, number);
 }
 
 static void write_names(Writer *out, const Plan *plan, const bool *written) {
@@ -104,7 +116,7 @@ static uint16_t write_update(Writer *out, const Plan *plan, const Shape *shape) 
                 writer_format(out, "%s = %s", plan->columns[column].quoted, plan->columns[column].quoted);
                 break;
             }
-    return write_where(out, plan, number);
+    return write_where(out, plan, shape->finder, number);
 }
 
 /* An ALWAYS identity column cannot be set (trap B9): the row is deleted and inserted again, in one statement,
@@ -117,7 +129,7 @@ static uint16_t write_reinsert(Writer *out, const Plan *plan, const Shape *shape
         written = (uint16_t)(written + (shape->written[column] ? 1 : 0));
     }
     writer_format(out, "WITH old AS (DELETE FROM %s%s", only(plan), plan->table);
-    uint16_t number = write_where(out, plan, written);
+    uint16_t number = write_where(out, plan, shape->finder, written);
     writer_format(out, " RETURNING *) INSERT INTO %s (", plan->table);
     write_names(out, plan, all);
     writer_text(out, ") OVERRIDING SYSTEM VALUE SELECT ");
@@ -137,9 +149,9 @@ static uint16_t write_reinsert(Writer *out, const Plan *plan, const Shape *shape
     return number;
 }
 
-static uint16_t write_delete(Writer *out, const Plan *plan) {
+static uint16_t write_delete(Writer *out, const Plan *plan, const Shape *shape) {
     writer_format(out, "DELETE FROM %s%s", only(plan), plan->table);
-    return write_where(out, plan, 0);
+    return write_where(out, plan, shape->finder, 0);
 }
 
 uint16_t statement_write(Writer *out, const Plan *plan, const Shape *shape) {
@@ -147,7 +159,7 @@ uint16_t statement_write(Writer *out, const Plan *plan, const Shape *shape) {
     case SHAPE_INSERT: return write_insert(out, plan, shape);
     case SHAPE_UPDATE: return write_update(out, plan, shape);
     case SHAPE_REINSERT: return write_reinsert(out, plan, shape);
-    case SHAPE_DELETE: return write_delete(out, plan);
+    case SHAPE_DELETE: return write_delete(out, plan, shape);
     }
     return 0;
 }

@@ -29,7 +29,8 @@ typedef struct CopyJob {
     const atomic_bool *stop;
 } CopyJob;
 
-/* Both connections idle, the target's with the job's shared lock. Leaves no transaction open. */
+/* Both connections idle, the target's with the job's shared lock. Leaves no transaction open: after a failure in the
+ * middle of the rows the connections are cut and only good for pg_close. */
 CopyResult copy_table(Pg *source, Pg *target, const CopyJob *job, Error *e);
 
 #endif

@@ -15,7 +15,7 @@
 typedef struct Load {
     const Config *cfg;
     const Selection *selection;
-    Metrics *metrics;
+    Metrics *metrics; /* its tables are the selection's, in the same order */
     const atomic_bool *stop;
 } Load;
 

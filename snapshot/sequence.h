@@ -9,4 +9,13 @@
  * not have is an error that names it. *count: how many were set. */
 bool sequence_carry(Pg *source, Pg *target, int *count, Error *e);
 
+/* Where a sequence stands: the last value given out, or, while not called, the first one to give out. */
+typedef struct SequenceAt {
+    int64_t value;
+    bool called;
+} SequenceAt;
+/* Must the destination's sequence be set to the source's? Never backwards in the direction of its increment; one that
+ * still stands at its start, uncalled, has given out nothing and may go anywhere. Exposed for its tests. */
+bool sequence_moves(int64_t increment, int64_t target_start, SequenceAt source, SequenceAt target);
+
 #endif

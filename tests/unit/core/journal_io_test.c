@@ -170,6 +170,9 @@ static void a_full_disk_at_any_byte_names_the_folder_and_keeps_what_was_there(vo
         assert_non_null(strstr(e.text, "no room"));
         assert_non_null(strstr(e.hint, "spill.dir"));
         assert_int_equal(space.used_bytes, journal_disk_bytes(j));
+        struct stat file;
+        assert_int_equal(fstat(j->fd, &file), 0);
+        assert_int_equal(file.st_size, journal_disk_bytes(j)); /* no half-written block stays */
         assert_holds(j, kept);
         kernel.write_room = -1; /* somebody freed some */
         for (; kept < RECORDS; kept++)
@@ -231,13 +234,40 @@ static void read_and_cut_errors_are_told(void **unused) {
     journal_free(j);
 }
 
+/* Two blocks of one record: whole, of one size, and belonging to the same records. */
+static void blocks_that_changed_places_are_found(void **unused) {
+    (void)unused;
+    Error e;
+    Slice out;
+    Journal *j = filled(0);
+    char *huge = malloc(5 * BLOCK_BYTES), *first = malloc(BLOCK_BYTES), *second = malloc(BLOCK_BYTES);
+    for (size_t at = 0; at < 5 * BLOCK_BYTES; at++)
+        huge[at] = (char)(at / BLOCK_BYTES);
+    assert_true(journal_append(j, (Slice){huge, 5 * BLOCK_BYTES}, &e));
+    const Block *blocks = j->blocks;
+    size_t size = blocks[2].offset - blocks[1].offset;
+    assert_int_equal(blocks[3].offset - blocks[2].offset, size);
+    assert_int_equal(blocks[1].first, blocks[2].first);
+    assert_int_equal(pread(j->fd, first, size, (off_t)blocks[1].offset), size);
+    assert_int_equal(pread(j->fd, second, size, (off_t)blocks[2].offset), size);
+    assert_int_equal(pwrite(j->fd, second, size, (off_t)blocks[1].offset), size);
+    assert_int_equal(pwrite(j->fd, first, size, (off_t)blocks[2].offset), size);
+    assert_false(journal_next(j, &out, &e));
+    assert_int_equal(e.kind, ERR_LIMIT);
+    assert_non_null(strstr(e.text, "damaged"));
+    journal_free(j);
+    free(huge);
+    free(first);
+    free(second);
+}
+
 static void what_cannot_be_taken_back_is_never_used_again(void **unused) {
     (void)unused;
     Error e;
     Slice out;
     Journal *j = filled(RECORDS);
     char *huge = calloc(1, 1 << 20);
-    kernel.write_room = 3000;
+    kernel.write_room = 60000; /* some blocks of the record go out */
     kernel.write_errno = EIO;
     kernel.truncate_errno = EIO;
     space.max_bytes = UINT64_MAX;
@@ -267,6 +297,7 @@ int main(void) {
         IN_A_FOLDER(a_full_disk_at_any_byte_names_the_folder_and_keeps_what_was_there),
         IN_A_FOLDER(a_huge_record_that_does_not_fit_leaves_no_part_behind),
         IN_A_FOLDER(read_and_cut_errors_are_told),
+        IN_A_FOLDER(blocks_that_changed_places_are_found),
         IN_A_FOLDER(what_cannot_be_taken_back_is_never_used_again),
     };
     return cmocka_run_group_tests_name("journal_io", tests, NULL, NULL);

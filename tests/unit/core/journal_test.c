@@ -288,23 +288,6 @@ static void any_flipped_byte_is_found(void **folder) {
     free(buffer);
 }
 
-static void a_block_in_the_wrong_place_is_found(void **folder) {
-    Folder *f = *folder;
-    Journal *j = journal_in(f);
-    Error e;
-    char *buffer = calloc(1, 65532), block[65536 * 2];
-    for (int record = 0; record < 3; record++) /* each fills a block, and all are alike */
-        assert_true(journal_append(j, (Slice){buffer, 65532}, &e));
-    int fd = journal_file(f);
-    size_t size = (size_t)journal_disk_bytes(j) / 2;
-    assert_int_equal(pread(fd, block, size, 0), size);
-    assert_int_equal(pwrite(fd, block, size, (off_t)size), size);
-    assert_false(read_all(j, &e));
-    assert_int_equal(e.kind, ERR_LIMIT);
-    journal_free(j);
-    free(buffer);
-}
-
 static void a_shortened_file_is_found(void **folder) {
     Folder *f = *folder;
     Journal *j = journal_in(f);
@@ -340,7 +323,6 @@ int main(void) {
         IN_A_FOLDER(cutting_gives_the_disk_back),
         IN_A_FOLDER(all_journals_share_one_limit),
         IN_A_FOLDER(any_flipped_byte_is_found),
-        IN_A_FOLDER(a_block_in_the_wrong_place_is_found),
         IN_A_FOLDER(a_shortened_file_is_found),
         cmocka_unit_test(a_folder_that_cannot_be_made_is_named),
     };

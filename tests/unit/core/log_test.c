@@ -34,7 +34,9 @@ static void capture_drain(void) {
     struct pollfd look = {.fd = reading_end, .events = POLLIN};
     while (poll(&look, 1, 0) > 0 && (look.revents & POLLIN) && length < sizeof captured - 1) {
         ssize_t got = read(reading_end, captured + length, sizeof captured - 1 - length);
-        length += got > 0 ? (size_t)got : 0;
+        if (got <= 0)
+            break;
+        length += (size_t)got;
     }
     captured[length] = '\0';
 }

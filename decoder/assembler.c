@@ -1,0 +1,419 @@
+#include "decoder/assembler.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <uthash.h>
+
+#include "decoder/assembler_change.h"
+
+/* A streamed transaction whose end has not been read. */
+typedef struct Streamed {
+    uint32_t xid;
+    Held *held;
+    UT_hash_handle hh;
+} Streamed;
+
+/* A committed transaction on its way out. */
+typedef struct Delivery {
+    Held *held;           /* NULL: nothing on its way */
+    RelationScope *scope; /* streamed transactions only */
+    Transaction head;     /* xid, commit, end, committed_us; `begins` while nothing of it was handed out */
+    uint32_t seq;
+} Delivery;
+
+/* The batch being filled. */
+typedef struct Filling {
+    Arena *arena; /* NULL: empty */
+    Transaction *transactions;
+    uint32_t count, capacity;
+    uint32_t changes;
+} Filling;
+
+struct Assembler {
+    AssemblerOptions options;
+    Ledger *ledger;
+    RelationCache *relations;
+    HeldBudget budget;
+    uint64_t arrival;
+    Held *current; /* between BEGIN and COMMIT */
+    Lsn current_final;
+    int64_t current_time_us;
+    Streamed *streams;
+    Streamed *in_stream; /* between STREAM START and STREAM STOP */
+    Delivery delivery;
+    Filling filling;
+    Batch *ready;
+    Lsn last_end, until;
+    bool passed;
+    uint64_t aborts_ignored;
+    Arena *scratch; /* for messages that leave nothing behind; emptied when it has grown */
+};
+
+enum { SCRATCH_BYTES = 256 * 1024 };
+
+Assembler *assembler_new(const AssemblerOptions *options, Ledger *ledger) {
+    Assembler *a = calloc(1, sizeof *a);
+    assert(a != NULL && options->batch_changes > 0);
+    a->options = *options;
+    a->ledger = ledger;
+    a->relations = relation_cache_new();
+    a->budget = (HeldBudget){options->held_bytes, 0, options->spill, options->release, NULL};
+    a->scratch = arena_new();
+    return a;
+}
+
+static void stream_forget(Assembler *a, Streamed *stream) {
+    HASH_DEL(a->streams, stream);
+    free(stream);
+}
+
+void assembler_free(Assembler *a) {
+    if (a == NULL)
+        return;
+    Streamed *stream, *next;
+    HASH_ITER (hh, a->streams, stream, next) {
+        held_free(stream->held);
+        stream_forget(a, stream);
+    }
+    held_free(a->current);
+    held_free(a->delivery.held);
+    relation_scope_free(a->delivery.scope);
+    arena_free(a->filling.arena);
+    if (a->ready != NULL)
+        batch_drop(a->ready);
+    arena_free(a->scratch);
+    relation_cache_free(a->relations);
+    free(a);
+}
+
+void assembler_until(Assembler *a, Lsn until) {
+    a->until = until;
+}
+bool assembler_passed(const Assembler *a) {
+    return a->passed;
+}
+bool assembler_full(const Assembler *a) {
+    return a->delivery.held != NULL || a->ready != NULL;
+}
+uint64_t assembler_aborts_ignored(const Assembler *a) {
+    return a->aborts_ignored;
+}
+
+uint64_t assembler_spilled_bytes(const Assembler *a) {
+    return a->options.spill == NULL ? 0 : a->options.spill->used_bytes;
+}
+
+uint32_t assembler_held(const Assembler *a) {
+    return HASH_COUNT(a->streams) + (a->current != NULL ? 1 : 0);
+}
+
+/* ---- handing out ---- */
+
+static void filling_open(Assembler *a) {
+    if (a->filling.arena != NULL)
+        return;
+    a->filling = (Filling){.arena = arena_new(), .capacity = 64};
+    a->filling.transactions = arena_alloc(a->filling.arena, a->filling.capacity * sizeof(Transaction));
+}
+
+static void filling_add(Assembler *a, Transaction tx) {
+    Filling *f = &a->filling;
+    if (f->count == f->capacity) {
+        Transaction *grown = arena_alloc(f->arena, 2 * f->capacity * sizeof(Transaction));
+        memcpy(grown, f->transactions, f->count * sizeof(Transaction));
+        f->transactions = grown;
+        f->capacity *= 2;
+    }
+    f->transactions[f->count++] = tx;
+    f->changes += tx.count + 1; /* an empty transaction is some work, too */
+}
+
+static bool filling_is_full(const Assembler *a) {
+    const Filling *f = &a->filling;
+    return f->arena != NULL &&
+           (f->changes >= a->options.batch_changes || arena_bytes(f->arena) >= a->options.batch_bytes);
+}
+
+static void filling_close(Assembler *a) {
+    assert(a->ready == NULL && a->filling.count > 0);
+    Batch *b = batch_new(a->filling.arena);
+    b->transactions = a->filling.transactions;
+    b->count = a->filling.count;
+    b->bytes = arena_bytes(b->arena);
+    a->ready = b;
+    a->filling = (Filling){0};
+}
+
+/* The frame becomes part of the batch: its memory is adopted, or copied when it is only a view into the
+ * journal. */
+static Slice frame_keep(Arena *arena, const HeldFrame *frame, void (*release)(void *)) {
+    if (frame->memory != NULL) {
+        arena_adopt(arena, frame->memory, frame->memory_bytes, release);
+        return frame->bytes;
+    }
+    return (Slice){arena_text(arena, frame->bytes), frame->bytes.len};
+}
+
+/* Decodes frames into one piece until the transaction ends or the batch is full. */
+static bool delivery_piece(Assembler *a, Transaction *piece, bool *ended, Error *e) {
+    Delivery *d = &a->delivery;
+    Arena *arena = a->filling.arena;
+    uint64_t left = held_count(d->held);
+    uint32_t most = left < a->options.batch_changes ? (uint32_t)left : a->options.batch_changes;
+    Change *changes = arena_alloc(arena, (size_t)(most == 0 ? 1 : most) * sizeof(Change));
+    AssemblerView view = {a->relations, d->scope, arena, &a->options};
+    DecodeOptions decode = {d->scope != NULL, a->options.abort_has_lsn};
+    HeldFrame frame;
+    *piece = d->head;
+    piece->changes = changes;
+    *ended = false;
+    while (piece->count < a->options.batch_changes && arena_bytes(arena) < a->options.batch_bytes) {
+        if (!held_next(d->held, &frame, e)) {
+            *ended = e->kind == ERR_NONE;
+            return *ended;
+        }
+        Slice bytes = frame_keep(arena, &frame, a->options.release);
+        Message m;
+        if (!pgoutput_decode(bytes, decode, arena, &m, e))
+            return false;
+        bool made;
+        if (!assembler_change(&view, &m, frame.arrival, &d->seq, &changes[piece->count], &made, e))
+            return false;
+        piece->count += made ? 1 : 0;
+    }
+    return true;
+}
+
+static bool delivery_pump(Assembler *a, Error *e) {
+    Delivery *d = &a->delivery;
+    Transaction piece;
+    bool ended;
+    filling_open(a);
+    if (!delivery_piece(a, &piece, &ended, e))
+        return false;
+    piece.ends = ended;
+    if (ended || piece.count > 0) {
+        filling_add(a, piece);
+        d->head.begins = false;
+    }
+    if (ended) {
+        if (d->scope != NULL)
+            relation_scope_promote(a->relations, d->scope);
+        relation_scope_free(d->scope);
+        held_free(d->held);
+        *d = (Delivery){0};
+    }
+    if (a->filling.count > 0 && (!ended || filling_is_full(a)))
+        filling_close(a);
+    return true;
+}
+
+bool assembler_take(Assembler *a, bool flush, Batch **out, Error *e) {
+    while (a->ready == NULL && a->delivery.held != NULL)
+        if (!delivery_pump(a, e))
+            return false;
+    if (a->ready == NULL && flush && a->filling.count > 0)
+        filling_close(a);
+    *out = a->ready;
+    a->ready = NULL;
+    return true;
+}
+
+/* The end of a transaction was read: it goes out, unless it lies beyond `until`. */
+static bool deliver(Assembler *a, Held *held, bool streamed, Lsn commit, Lsn end, int64_t time_us, Error *e) {
+    if (!lsn_before(commit, end) || !lsn_before(a->last_end, end)) {
+        held_free(held);
+        return fail(e, ERR_PROTOCOL,
+                    "commit of transaction %u ends at " LSN_FMT ", not beyond its record " LSN_FMT
+                    " and the commit before " LSN_FMT,
+                    held_xid(held), LSN_ARGS(end), LSN_ARGS(commit), LSN_ARGS(a->last_end));
+    }
+    a->last_end = end;
+    if (!lsn_is_none(a->until) && lsn_before(a->until, end)) {
+        a->passed = true;
+        held_free(held);
+        return true;
+    }
+    if (a->ledger != NULL)
+        ledger_commit(a->ledger, end);
+    a->delivery = (Delivery){
+        .held = held,
+        .scope = streamed ? relation_scope_new() : NULL,
+        .head =
+            {.xid = held_xid(held), .commit = commit, .end = end, .committed_us = time_us, .begins = true},
+    };
+    return true;
+}
+
+/* ---- the protocol's state machine ---- */
+
+static bool out_of_place(const Message *m, const char *where, Error *e) {
+    return fail(e, ERR_PROTOCOL, "message '%c' %s", (char)m->kind, where);
+}
+
+static bool feed_begin(Assembler *a, const Message *m, Error *e) {
+    if (a->current != NULL || a->in_stream != NULL)
+        return out_of_place(m, "inside a transaction", e);
+    if (a->ledger != NULL)
+        ledger_begin(a->ledger);
+    a->current = held_new(&a->budget, m->xid);
+    a->current_final = m->begin.final;
+    a->current_time_us = m->begin.time_us;
+    return true;
+}
+
+static bool feed_commit(Assembler *a, const Message *m, Error *e) {
+    if (a->current == NULL)
+        return out_of_place(m, "without BEGIN", e);
+    if (!lsn_equal(m->commit.commit, a->current_final))
+        return fail(e, ERR_PROTOCOL, "COMMIT at " LSN_FMT " of a transaction that began for " LSN_FMT,
+                    LSN_ARGS(m->commit.commit), LSN_ARGS(a->current_final));
+    Held *held = a->current;
+    a->current = NULL;
+    return deliver(a, held, false, m->commit.commit, m->commit.end, m->commit.time_us, e);
+}
+
+static bool feed_stream_start(Assembler *a, const Message *m, Error *e) {
+    if (a->current != NULL || a->in_stream != NULL)
+        return out_of_place(m, "inside a transaction", e);
+    Streamed *stream;
+    HASH_FIND(hh, a->streams, &m->xid, sizeof m->xid, stream);
+    if (m->stream_start.first != (stream == NULL))
+        return fail(e, ERR_PROTOCOL, "STREAM START of transaction %u is %s", m->xid,
+                    stream == NULL ? "not the first, but nothing of it is known" : "a first one again");
+    if (stream == NULL) {
+        stream = calloc(1, sizeof *stream);
+        assert(stream != NULL);
+        stream->xid = m->xid;
+        stream->held = held_new(&a->budget, m->xid);
+        HASH_ADD(hh, a->streams, xid, sizeof stream->xid, stream);
+    }
+    a->in_stream = stream;
+    return true;
+}
+
+static bool feed_stream_stop(Assembler *a, const Message *m, Error *e) {
+    if (a->in_stream == NULL)
+        return out_of_place(m, "without STREAM START", e);
+    a->in_stream = NULL;
+    return true;
+}
+
+static bool feed_stream_commit(Assembler *a, const Message *m, Error *e) {
+    if (a->current != NULL || a->in_stream != NULL)
+        return out_of_place(m, "inside a transaction", e);
+    Streamed *stream;
+    HASH_FIND(hh, a->streams, &m->xid, sizeof m->xid, stream);
+    if (stream == NULL)
+        return fail(e, ERR_PROTOCOL, "STREAM COMMIT of transaction %u, of which nothing is known", m->xid);
+    Held *held = stream->held;
+    stream_forget(a, stream);
+    return deliver(a, held, true, m->commit.commit, m->commit.end, m->commit.time_us, e);
+}
+
+static bool feed_stream_abort(Assembler *a, const Message *m, Error *e) {
+    if (a->current != NULL || a->in_stream != NULL)
+        return out_of_place(m, "inside a transaction", e);
+    Streamed *stream;
+    HASH_FIND(hh, a->streams, &m->xid, sizeof m->xid, stream);
+    if (stream == NULL) {
+        a->aborts_ignored++; /* PostgreSQL 18 sends one although nothing was streamed (L12) */
+        return true;
+    }
+    if (m->stream_abort.subxid != m->xid)
+        return held_cut(stream->held, m->stream_abort.subxid, e);
+    held_free(stream->held);
+    stream_forget(a, stream);
+    return true;
+}
+
+/* A non-transactional message is a transaction of its own that ends one byte behind its record (trap C2). */
+static bool feed_message_alone(Assembler *a, const Message *m, uint64_t arrival, Slice frame, void *memory,
+                               size_t memory_bytes, Error *e) {
+    Held *held = held_new(&a->budget, m->xid);
+    if (!held_add(held, m->xid, arrival, frame, memory, memory_bytes, e)) {
+        held_free(held);
+        return false;
+    }
+    Lsn end = {m->logical.lsn.at + 1};
+    return deliver(a, held, false, m->logical.lsn, end, 0, e);
+}
+
+/* Messages that say where a transaction begins, ends or goes on. */
+static bool feed_boundary(Assembler *a, const Message *m, Error *e) {
+    switch (m->kind) {
+    case MESSAGE_BEGIN: return feed_begin(a, m, e);
+    case MESSAGE_COMMIT: return feed_commit(a, m, e);
+    case MESSAGE_STREAM_START: return feed_stream_start(a, m, e);
+    case MESSAGE_STREAM_STOP: return feed_stream_stop(a, m, e);
+    case MESSAGE_STREAM_COMMIT: return feed_stream_commit(a, m, e);
+    case MESSAGE_STREAM_ABORT: return feed_stream_abort(a, m, e);
+    default: break;
+    }
+    fail(e, ERR_PROTOCOL, "message '%c' of a prepared transaction, which was not asked for", (char)m->kind);
+    return fail_hint(e, "the slot must be made without two_phase");
+}
+
+static bool is_inside_kind(MessageKind kind) {
+    switch (kind) {
+    case MESSAGE_ORIGIN:
+    case MESSAGE_RELATION:
+    case MESSAGE_TYPE:
+    case MESSAGE_INSERT:
+    case MESSAGE_UPDATE:
+    case MESSAGE_DELETE:
+    case MESSAGE_TRUNCATE:
+    case MESSAGE_LOGICAL: return true;
+    default: return false;
+    }
+}
+
+/* A frame outside of any transaction that is not a boundary: a lone message, or news about a relation. */
+static bool feed_outside(Assembler *a, Slice frame, void *memory, size_t memory_bytes, Error *e) {
+    Message m;
+    uint64_t arrival = a->arrival;
+    bool ok = pgoutput_decode(frame, (DecodeOptions){false, false}, a->scratch, &m, e);
+    if (ok && m.kind == MESSAGE_LOGICAL && !m.logical.transactional)
+        return feed_message_alone(a, &m, arrival, frame, memory, memory_bytes, e);
+    if (ok && m.kind == MESSAGE_RELATION)
+        ok = relation_put(a->relations, NULL, arrival, &m, e);
+    else if (ok && m.kind != MESSAGE_TYPE)
+        ok = out_of_place(&m, "outside of a transaction", e);
+    a->options.release(memory);
+    return ok;
+}
+
+static void scratch_empty(Assembler *a) {
+    if (arena_bytes(a->scratch) < SCRATCH_BYTES)
+        return;
+    arena_free(a->scratch);
+    a->scratch = arena_new();
+}
+
+bool assembler_feed(Assembler *a, Slice frame, void *memory, size_t memory_bytes, Error *e) {
+    assert(!assembler_full(a));
+    MessageKind kind;
+    uint32_t xid;
+    a->arrival++;
+    scratch_empty(a);
+    if (!pgoutput_peek(frame, a->in_stream != NULL, &kind, &xid, e)) {
+        a->options.release(memory);
+        return false;
+    }
+    if (is_inside_kind(kind)) {
+        if (a->in_stream != NULL)
+            return held_add(a->in_stream->held, xid, a->arrival, frame, memory, memory_bytes, e);
+        if (a->current != NULL)
+            return held_add(a->current, held_xid(a->current), a->arrival, frame, memory, memory_bytes, e);
+        return feed_outside(a, frame, memory, memory_bytes, e);
+    }
+    Message m;
+    DecodeOptions decode = {a->in_stream != NULL, a->options.abort_has_lsn};
+    bool ok = pgoutput_decode(frame, decode, a->scratch, &m, e) && feed_boundary(a, &m, e);
+    a->options.release(memory);
+    return ok;
+}

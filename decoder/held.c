@@ -1,0 +1,229 @@
+#include "decoder/held.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <uthash.h>
+
+#include "core/fault.h"
+
+/* A frame in memory; its number in the transaction is journal_count + its index. */
+typedef struct Kept {
+    uint64_t arrival;
+    Slice bytes;
+    void *memory;
+    size_t memory_bytes;
+} Kept;
+
+typedef struct Subxact {
+    uint32_t xid;
+    uint64_t first; /* number of its first frame */
+    UT_hash_handle hh;
+} Subxact;
+
+struct Held {
+    HeldBudget *budget;
+    Held *next, *previous; /* in budget->all */
+    uint32_t xid;
+    Kept *kept;
+    size_t kept_count, kept_capacity;
+    size_t kept_read; /* by held_next */
+    size_t kept_bytes;
+    Journal *journal; /* everything older than `kept`; NULL: nothing spilled */
+    bool journal_read;
+    Subxact **subxacts; /* in order of their first frames */
+    size_t subxact_count, subxact_capacity;
+    Subxact *by_xid;
+};
+
+enum { KEPT_OVERHEAD = sizeof(Kept) + 16 }; /* what a frame costs beside its bytes */
+
+Held *held_new(HeldBudget *budget, uint32_t xid) {
+    Held *h = calloc(1, sizeof *h);
+    assert(h != NULL);
+    h->budget = budget;
+    h->xid = xid;
+    h->next = budget->all;
+    if (h->next != NULL)
+        h->next->previous = h;
+    budget->all = h;
+    return h;
+}
+
+/* The frame's memory goes to somebody else, or away: no longer ours to count. */
+static void kept_uncount(Held *h, const Kept *kept) {
+    size_t weight = kept->memory_bytes + KEPT_OVERHEAD;
+    assert(h->kept_bytes >= weight && h->budget->used_bytes >= weight);
+    h->kept_bytes -= weight;
+    h->budget->used_bytes -= weight;
+}
+
+static void kept_release(Held *h, Kept *kept) {
+    kept_uncount(h, kept);
+    h->budget->release(kept->memory);
+    kept->memory = NULL;
+}
+
+static void subxacts_drop_from(Held *h, size_t index) {
+    while (h->subxact_count > index) {
+        Subxact *subxact = h->subxacts[--h->subxact_count];
+        HASH_DEL(h->by_xid, subxact);
+        free(subxact);
+    }
+}
+
+void held_free(Held *h) {
+    if (h == NULL)
+        return;
+    for (size_t index = h->kept_read; index < h->kept_count; index++)
+        kept_release(h, &h->kept[index]);
+    subxacts_drop_from(h, 0);
+    free(h->subxacts);
+    free(h->kept);
+    journal_free(h->journal);
+    if (h->previous != NULL)
+        h->previous->next = h->next;
+    else
+        h->budget->all = h->next;
+    if (h->next != NULL)
+        h->next->previous = h->previous;
+    free(h);
+}
+
+uint32_t held_xid(const Held *h) {
+    return h->xid;
+}
+
+uint64_t held_count(const Held *h) {
+    return (h->journal == NULL ? 0 : journal_count(h->journal)) + h->kept_count;
+}
+
+uint64_t held_disk_bytes(const Held *h) {
+    return h->journal == NULL ? 0 : journal_disk_bytes(h->journal);
+}
+
+static void subxact_note(Held *h, uint32_t subxid) {
+    Subxact *known;
+    if (subxid == h->xid)
+        return;
+    HASH_FIND(hh, h->by_xid, &subxid, sizeof subxid, known);
+    if (known != NULL)
+        return;
+    if (h->subxact_count == h->subxact_capacity) {
+        h->subxact_capacity = h->subxact_capacity == 0 ? 8 : h->subxact_capacity * 2;
+        h->subxacts = realloc(h->subxacts, h->subxact_capacity * sizeof(Subxact *));
+        assert(h->subxacts != NULL);
+    }
+    known = calloc(1, sizeof *known);
+    assert(known != NULL);
+    known->xid = subxid;
+    known->first = held_count(h);
+    HASH_ADD(hh, h->by_xid, xid, sizeof known->xid, known);
+    h->subxacts[h->subxact_count++] = known;
+}
+
+/* Journal record: 8 bytes arrival, then the frame. */
+static bool spill_one(Held *h, const Kept *kept, Writer *record, Error *e) {
+    writer_reset(record);
+    writer_u64(record, kept->arrival);
+    writer_bytes(record, kept->bytes);
+    assert(!record->full);
+    return journal_append(h->journal, writer_slice(record), e);
+}
+
+static bool spill(Held *h, Error *e) {
+    if (!FAULT("assembler.spill_write", e))
+        return false;
+    if (h->journal == NULL)
+        h->journal = journal_new(h->budget->spill, e);
+    if (h->journal == NULL)
+        return false;
+    Writer record = writer_new(SIZE_MAX / 2);
+    bool ok = true;
+    size_t written = 0;
+    for (; ok && written < h->kept_count; written++) {
+        ok = spill_one(h, &h->kept[written], &record, e);
+        if (ok)
+            kept_release(h, &h->kept[written]);
+        else
+            break;
+    }
+    memmove(h->kept, h->kept + written, (h->kept_count - written) * sizeof(Kept));
+    h->kept_count -= written;
+    writer_free(&record);
+    return ok;
+}
+
+/* The budget is used up: the transaction that holds most of it goes to disk. */
+static bool budget_make_room(HeldBudget *budget, Error *e) {
+    Held *largest = NULL;
+    for (Held *h = budget->all; h != NULL; h = h->next)
+        if (h->kept_read == 0 && (largest == NULL || h->kept_bytes > largest->kept_bytes))
+            largest = h;
+    return largest == NULL || largest->kept_count == 0 || spill(largest, e);
+}
+
+bool held_add(Held *h, uint32_t subxid, uint64_t arrival, Slice bytes, void *memory, size_t memory_bytes,
+              Error *e) {
+    subxact_note(h, subxid);
+    if (h->kept_count == h->kept_capacity) {
+        h->kept_capacity = h->kept_capacity == 0 ? 16 : h->kept_capacity * 2;
+        h->kept = realloc(h->kept, h->kept_capacity * sizeof(Kept));
+        assert(h->kept != NULL);
+    }
+    h->kept[h->kept_count++] = (Kept){arrival, bytes, memory, memory_bytes};
+    h->kept_bytes += memory_bytes + KEPT_OVERHEAD;
+    h->budget->used_bytes += memory_bytes + KEPT_OVERHEAD;
+    return h->budget->used_bytes <= h->budget->limit_bytes || budget_make_room(h->budget, e);
+}
+
+bool held_cut(Held *h, uint32_t subxid, Error *e) {
+    Subxact *subxact;
+    HASH_FIND(hh, h->by_xid, &subxid, sizeof subxid, subxact);
+    if (subxact == NULL)
+        return true;
+    uint64_t first = subxact->first;
+    size_t index = h->subxact_count;
+    while (h->subxacts[index - 1]->first > first || h->subxacts[index - 1] != subxact)
+        index--;
+    subxacts_drop_from(h, index - 1);
+    uint64_t on_disk = h->journal == NULL ? 0 : journal_count(h->journal);
+    size_t keep = first > on_disk ? (size_t)(first - on_disk) : 0;
+    while (h->kept_count > keep)
+        kept_release(h, &h->kept[--h->kept_count]);
+    return first >= on_disk || journal_cut(h->journal, first, e);
+}
+
+static bool next_from_journal(Held *h, HeldFrame *out, Error *e) {
+    Slice record;
+    if (!journal_next(h->journal, &record, e))
+        return false;
+    Reader r = reader_new(record);
+    uint64_t arrival = reader_u64(&r);
+    if (r.bad)
+        return fail(e, ERR_LIMIT, "a spilled record is too short");
+    *out = (HeldFrame){.arrival = arrival, .bytes = reader_bytes(&r, reader_left(&r))};
+    return true;
+}
+
+bool held_next(Held *h, HeldFrame *out, Error *e) {
+    error_clear(e);
+    if (h->journal != NULL) {
+        if (!h->journal_read && !journal_rewind(h->journal, e))
+            return false;
+        h->journal_read = true;
+        if (next_from_journal(h, out, e))
+            return true;
+        if (e->kind != ERR_NONE)
+            return false;
+        journal_free(h->journal);
+        h->journal = NULL;
+    }
+    if (h->kept_read == h->kept_count)
+        return false;
+    Kept *kept = &h->kept[h->kept_read++];
+    kept_uncount(h, kept);
+    *out = (HeldFrame){kept->arrival, kept->bytes, kept->memory, kept->memory_bytes};
+    return true;
+}

@@ -1,0 +1,350 @@
+#include "job/status.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/clock.h"
+#include "core/pg.h"
+#include "core/state.h"
+#include "decoder/slot.h"
+
+static const char *const SOURCE_LSN_SQL =
+    "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END";
+
+/* One try for each server: whoever asks for a status wants an answer now. */
+enum { STATUS_CONNECT_MS = 10000 };
+
+#define UNKNOWN INT64_MIN
+
+/* What both ways of looking fill in; json_t members are given away to the object. */
+typedef struct Facts {
+    const char *phase, *state, *reason, *wal_status, *error;
+    int64_t since_us;
+    uint64_t system_id;
+    uint32_t timeline;
+    Lsn source, confirmed, restart, applied;
+    int64_t safe_bytes, retained_bytes;
+    int64_t lag_ms, received_ms, decoded_ms, queued_ms, applied_ms;
+    json_t *tables;
+    int64_t rows_copied, changes, transactions, bytes, conflicts, dead_letters, retries;
+    int64_t rss_bytes;
+} Facts;
+
+static Facts facts_unknown(void) {
+    return (Facts){.since_us = UNKNOWN,
+                   .safe_bytes = UNKNOWN,
+                   .retained_bytes = UNKNOWN,
+                   .lag_ms = UNKNOWN,
+                   .received_ms = UNKNOWN,
+                   .decoded_ms = UNKNOWN,
+                   .queued_ms = UNKNOWN,
+                   .applied_ms = UNKNOWN,
+                   .tables = json_array(),
+                   .rows_copied = UNKNOWN,
+                   .changes = UNKNOWN,
+                   .transactions = UNKNOWN,
+                   .bytes = UNKNOWN,
+                   .conflicts = UNKNOWN,
+                   .dead_letters = UNKNOWN,
+                   .retries = UNKNOWN,
+                   .rss_bytes = UNKNOWN};
+}
+
+static json_t *json_number(int64_t value) {
+    return value == UNKNOWN ? json_null() : json_integer(value);
+}
+
+/* Metrics say -1 where they do not know. */
+static int64_t known(int64_t value) {
+    return value < 0 ? UNKNOWN : value;
+}
+
+/* NULL and "" are null. A server's message may be in any encoding, JSON is UTF-8 only. */
+static json_t *json_words(const char *text) {
+    if (text == NULL || *text == '\0')
+        return json_null();
+    json_t *whole = json_string(text);
+    if (whole != NULL)
+        return whole;
+    char plain[600];
+    size_t length = 0;
+    for (; text[length] != '\0' && length + 1 < sizeof plain; length++)
+        plain[length] = (unsigned char)text[length] < 0x80 ? text[length] : '?';
+    return json_stringn(plain, length);
+}
+
+static json_t *json_lsn(Lsn lsn) {
+    char text[LSN_TEXT_SIZE];
+    return lsn_is_none(lsn) ? json_null() : json_string(lsn_text(lsn, text));
+}
+
+static json_t *json_time(int64_t wall_us) {
+    if (wall_us == UNKNOWN || wall_us == 0)
+        return json_null();
+    time_t seconds = (time_t)(wall_us / 1000000);
+    struct tm parts;
+    char text[40];
+    gmtime_r(&seconds, &parts);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    return json_string(text);
+}
+
+/* A text, because JSON readers that keep numbers as doubles (jq, JavaScript) would round it. */
+static json_t *json_system_id(uint64_t system_id) {
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, system_id);
+    return system_id == 0 ? json_null() : json_string(text);
+}
+
+static void put(json_t *object, const char *key, json_t *value) {
+    json_object_set_new(object, key, value);
+}
+
+static json_t *facts_source(const Facts *facts) {
+    json_t *source = json_object();
+    put(source, "system_identifier", json_system_id(facts->system_id));
+    put(source, "timeline", json_number(facts->timeline == 0 ? UNKNOWN : (int64_t)facts->timeline));
+    put(source, "lsn", json_lsn(facts->source));
+    return source;
+}
+
+static json_t *facts_slot(const Config *cfg, const Facts *facts) {
+    json_t *slot = json_object();
+    put(slot, "name", cfg->phases.incremental ? json_words(cfg->slot) : json_null());
+    put(slot, "confirmed_lsn", json_lsn(facts->confirmed));
+    put(slot, "restart_lsn", json_lsn(facts->restart));
+    put(slot, "wal_status", json_words(facts->wal_status));
+    put(slot, "safe_wal_bytes", json_number(facts->safe_bytes));
+    put(slot, "retained_bytes", json_number(facts->retained_bytes));
+    return slot;
+}
+
+static json_t *facts_lag(const Facts *facts) {
+    bool both = !lsn_is_none(facts->source) && !lsn_is_none(facts->applied);
+    json_t *stages = json_object(), *lag = json_object();
+    put(stages, "received_ms", json_number(facts->received_ms));
+    put(stages, "decoded_ms", json_number(facts->decoded_ms));
+    put(stages, "queued_ms", json_number(facts->queued_ms));
+    put(stages, "applied_ms", json_number(facts->applied_ms));
+    put(lag, "bytes",
+        json_number(both ? (int64_t)lsn_distance_bytes(facts->applied, facts->source) : UNKNOWN));
+    put(lag, "ms", json_number(facts->lag_ms));
+    put(lag, "stages", stages);
+    return lag;
+}
+
+static json_t *facts_totals(const Facts *facts) {
+    json_t *totals = json_object();
+    put(totals, "rows_copied", json_number(facts->rows_copied));
+    put(totals, "changes", json_number(facts->changes));
+    put(totals, "transactions", json_number(facts->transactions));
+    put(totals, "bytes", json_number(facts->bytes));
+    put(totals, "conflicts", json_number(facts->conflicts));
+    put(totals, "dead_letters", json_number(facts->dead_letters));
+    put(totals, "retries", json_number(facts->retries));
+    return totals;
+}
+
+static json_t *facts_json(const Config *cfg, const Facts *facts) {
+    json_t *status = json_object();
+    put(status, "job", json_words(cfg->name));
+    put(status, "phase", json_words(facts->phase));
+    put(status, "state", json_words(facts->state));
+    put(status, "reason", json_words(facts->reason));
+    put(status, "since", json_time(facts->since_us));
+    put(status, "source", facts_source(facts));
+    put(status, "slot", facts_slot(cfg, facts));
+    put(status, "applied_lsn", json_lsn(facts->applied));
+    put(status, "lag", facts_lag(facts));
+    put(status, "tables", facts->tables);
+    put(status, "totals", facts_totals(facts));
+    put(status, "gear", json_null());
+    put(status, "rss_bytes", json_number(facts->rss_bytes));
+    put(status, "error", json_words(facts->error));
+    return status;
+}
+
+static json_t *table_json(const char *name, const char *target, TableStage stage, int64_t rows,
+                          int64_t rows_estimated, int64_t bytes) {
+    json_t *table = json_object();
+    put(table, "name", json_words(name));
+    put(table, "target", json_words(target));
+    put(table, "state", json_string(table_stage_name(stage)));
+    put(table, "rows", json_number(rows));
+    put(table, "rows_estimated", json_number(rows_estimated));
+    put(table, "bytes", json_number(bytes));
+    return table;
+}
+
+int64_t status_lag_ms(const Config *cfg, Metrics *metrics, int64_t now_us) {
+    int64_t beat_us = atomic_load(&metrics->beat_applied_us), lag_ms = atomic_load(&metrics->lag_ms);
+    if (beat_us == 0 || lag_ms < 0)
+        return -1;
+    int64_t overdue_ms = (now_us - beat_us) / 1000 - cfg->source.heartbeat_ms;
+    return overdue_ms > 0 && cfg->source.heartbeat_ms > 0 ? lag_ms + overdue_ms : lag_ms;
+}
+
+static void facts_numbers(Facts *facts, const Config *cfg, Metrics *m) {
+    facts->phase = phase_name((Phase)atomic_load(&m->phase));
+    facts->state = run_state_name((RunState)atomic_load(&m->state));
+    facts->since_us = atomic_load(&m->since_us);
+    facts->system_id = m->system_id;
+    facts->timeline = m->timeline;
+    facts->source = (Lsn){atomic_load(&m->source_lsn)};
+    facts->applied = (Lsn){atomic_load(&m->applied_lsn)};
+    facts->confirmed = (Lsn){atomic_load(&m->confirmed_lsn)};
+    facts->restart = (Lsn){atomic_load(&m->restart_lsn)};
+    facts->safe_bytes = known(atomic_load(&m->safe_wal_bytes));
+    facts->retained_bytes = known(atomic_load(&m->retained_bytes));
+    facts->lag_ms = known(status_lag_ms(cfg, m, clock_us()));
+    facts->received_ms = known(atomic_load(&m->received_ms));
+    facts->decoded_ms = known(atomic_load(&m->decoded_ms));
+    facts->queued_ms = known(atomic_load(&m->queued_ms));
+    facts->applied_ms = known(atomic_load(&m->applied_ms));
+    facts->rows_copied = atomic_load(&m->rows_copied);
+    facts->changes = atomic_load(&m->changes);
+    facts->transactions = atomic_load(&m->transactions);
+    facts->bytes = atomic_load(&m->bytes) + atomic_load(&m->bytes_copied);
+    facts->conflicts = atomic_load(&m->conflicts);
+    facts->dead_letters = atomic_load(&m->dead_letters);
+    facts->retries = atomic_load(&m->retries);
+    facts->rss_bytes = status_rss_bytes();
+}
+
+json_t *status_running(const Config *cfg, Metrics *metrics) {
+    Facts facts = facts_unknown();
+    facts_numbers(&facts, cfg, metrics);
+    pthread_mutex_lock(&metrics->lock);
+    facts.reason = metrics->reason;
+    facts.error = metrics->error;
+    facts.wal_status = metrics->wal_status;
+    if (metrics->wal_status[0] == '\0') /* nobody has looked at the slot yet */
+        facts.safe_bytes = facts.retained_bytes = UNKNOWN;
+    for (int at = 0; at < metrics->table_count; at++) {
+        TableMetrics *table = &metrics->tables[at];
+        json_array_append_new(
+            facts.tables, table_json(table->name, table->target, (TableStage)atomic_load(&table->stage),
+                                     atomic_load(&table->rows), known(atomic_load(&table->rows_estimated)),
+                                     atomic_load(&table->bytes)));
+    }
+    json_t *object = facts_json(cfg, &facts);
+    pthread_mutex_unlock(&metrics->lock);
+    return object;
+}
+
+static void facts_tables(Facts *facts, const JobRecord *record, const TableRecords *tables) {
+    bool streams = record->phase == PHASE_CATCHING_UP || record->phase == PHASE_RUNNING ||
+                   record->phase == PHASE_CUTTING_OVER;
+    facts->rows_copied = 0;
+    for (int at = 0; at < tables->count; at++) {
+        const TableRecord *row = &tables->rows[at];
+        char name[200];
+        snprintf(name, sizeof name, "%s.%s", row->schema, row->name);
+        TableStage stage = !row->loaded ? TABLE_PENDING : streams ? TABLE_STREAMING : TABLE_LOADED;
+        json_array_append_new(facts->tables, table_json(name, name, stage, row->loaded ? row->rows : 0,
+                                                        UNKNOWN, row->loaded ? row->bytes : 0));
+        facts->rows_copied += row->loaded ? row->rows : 0;
+    }
+}
+
+static bool target_read(Pg *pg, const Config *cfg, Facts *facts, Error *e) {
+    bool exists = false;
+    JobRecord record = {.exists = false};
+    TableRecords tables = {.count = 0};
+    if (!state_exists(pg, cfg, &exists, e) || (exists && !state_read(pg, cfg, &record, e)))
+        return false;
+    facts->phase = phase_name(record.exists ? record.phase : PHASE_CHECKING);
+    if (!record.exists)
+        return true;
+    facts->system_id = record.system_id;
+    facts->timeline = record.timeline;
+    facts->applied = record.applied;
+    if (!state_tables(pg, cfg, &tables, e))
+        return false;
+    facts_tables(facts, &record, &tables);
+    state_tables_free(&tables);
+    return true;
+}
+
+static bool target_facts(const Config *cfg, Facts *facts, Error *e) {
+    PgAddress address = {.dsn = cfg->target.dsn, .side = "target", .job = cfg->name};
+    Pg *pg = pg_open(&address, STATUS_CONNECT_MS, e);
+    bool ok = pg != NULL && target_read(pg, cfg, facts, e);
+    pg_close(pg);
+    return ok;
+}
+
+static bool source_read(Pg *pg, const Config *cfg, Facts *facts, SlotView *slot, Error *e) {
+    char lsn[LSN_TEXT_SIZE];
+    if (!pg_value(pg, SOURCE_LSN_SQL, 0, NULL, lsn, sizeof lsn, e))
+        return false;
+    lsn_parse(lsn, &facts->source);
+    if (!cfg->phases.incremental)
+        return true;
+    if (!slot_look(pg, cfg->slot, slot, e))
+        return false;
+    if (!slot->exists)
+        return true;
+    facts->confirmed = slot->confirmed;
+    facts->restart = slot->restart;
+    facts->wal_status = slot->wal_status;
+    facts->retained_bytes = known(slot->retained_bytes);
+    facts->safe_bytes = known(slot->safe_bytes);
+    return true;
+}
+
+static bool source_facts(const Config *cfg, Facts *facts, SlotView *slot, Error *e) {
+    PgAddress address = {.dsn = cfg->source.dsn, .side = "source", .job = cfg->name};
+    Pg *pg = pg_open(&address, STATUS_CONNECT_MS, e);
+    bool ok = pg != NULL && source_read(pg, cfg, facts, slot, e);
+    pg_close(pg);
+    return ok;
+}
+
+json_t *status_stored(const Config *cfg, Error *e) {
+    Facts facts = facts_unknown();
+    SlotView slot = {.exists = false};
+    Error target_error = {0}, source_error = {0};
+    bool has_target = cfg->target.dsn != NULL, has_source = cfg->source.dsn != NULL;
+    bool target_ok = has_target && target_facts(cfg, &facts, &target_error);
+    bool source_ok = has_source && source_facts(cfg, &facts, &slot, &source_error);
+    if (!target_ok && !source_ok) {
+        json_decref(facts.tables);
+        *e = has_target ? target_error : source_error;
+        if (!has_target && !has_source)
+            fail(e, ERR_CONFIG, "no server was named");
+        fail_context(e, "no run of job \"%s\" answers here, and its state cannot be read", cfg->name);
+        return NULL;
+    }
+    char error[sizeof target_error.text + sizeof source_error.text + 2] = "";
+    bool two = target_error.text[0] != '\0' && source_error.text[0] != '\0';
+    snprintf(error, sizeof error, "%s%s%s", target_error.text, two ? "; " : "", source_error.text);
+    facts.state = run_state_name(RUN_STOPPED);
+    facts.error = error;
+    return facts_json(cfg, &facts);
+}
+
+/* A line of /proc/self/status such as "VmRSS:   1234 kB". Unlike getrusage's peak, VmHWM does not begin with
+ * what the parent process had before exec. */
+static int64_t process_bytes(const char *key) {
+    FILE *file = fopen("/proc/self/status", "re");
+    char line[256];
+    int64_t kilobytes = 0;
+    size_t length = strlen(key);
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, key, length) == 0)
+            kilobytes = strtoll(line + length, NULL, 10);
+    if (file != NULL)
+        fclose(file);
+    return kilobytes * 1024;
+}
+
+int64_t status_rss_bytes(void) {
+    return process_bytes("VmRSS:");
+}
+int64_t status_peak_rss_bytes(void) {
+    return process_bytes("VmHWM:");
+}

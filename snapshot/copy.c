@@ -1,0 +1,278 @@
+#include "snapshot/copy.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "snapshot/relay.h"
+#include "snapshot/session.h"
+
+enum { SQL_MAX_BYTES = 4 << 20 }; /* 1600 columns with names of 63 bytes, quoted, several times over */
+
+static const char SQL_SOURCE_BEGIN[] = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+static const char SQL_TARGET_BEGIN[] =
+    "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = error";
+static const char SQL_LOCK_TIMEOUT[] = "SET LOCAL lock_timeout = '10s'";
+
+/* Trap A10: pg_class is read under the imported snapshot, pg_relation_filenode() and to_regclass() answer for
+ * now. */
+static const char SQL_PROOF[] =
+    "SELECT c.relfilenode IS NOT DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid),"
+    " pg_catalog.to_regclass($2)::oid IS NOT DISTINCT FROM c.oid"
+    " FROM pg_catalog.pg_class c WHERE c.oid = $1::oid";
+
+static const char SQL_SOURCE_COLUMNS[] =
+    "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnum, a.atttypid, a.atttypmod,"
+    " t.typtype = 'd'"
+    " FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
+    " WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+
+static const char SQL_TARGET_COLUMNS[] =
+    "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a"
+    " WHERE a.attrelid = pg_catalog.to_regclass($1)::oid AND a.attnum > 0 AND NOT a.attisdropped"
+    " ORDER BY a.attnum";
+
+/* One table on its way. */
+typedef struct Copying {
+    const CopyJob *job;
+    const Table *table;
+    Pg *source, *target;
+    Writer name;    /* quoted, with its schema */
+    Writer columns; /* " (a, b)", or empty when there is none to name */
+    bool binary;
+} Copying;
+
+static bool definition_changed(const Table *table, Error *e) {
+    fail(e, ERR_DATA, "table \"%s\" changed its definition since the schema was copied", table->full_name);
+    return fail_hint(e, "undo the change on one side, or begin again: walferry cleanup, then walferry run");
+}
+
+static bool table_missing(const Table *table, Error *e) {
+    fail(e, ERR_DATA, "table \"%s\" was dropped or renamed since the snapshot was taken", table->full_name);
+    return fail_hint(e, "begin again without it: walferry cleanup, then walferry run");
+}
+
+/* Generated columns cannot be named in COPY. Without a list COPY takes all the others: none is left, or none
+ * was. */
+static void columns_write(Copying *c) {
+    bool binary = true;
+    int named = 0;
+    for (int at = 0; at < c->table->column_count; at++) {
+        const TableColumn *column = &c->table->columns[at];
+        if (column->generated)
+            continue;
+        writer_text(&c->columns, named++ == 0 ? " (" : ", ");
+        pg_write_name(&c->columns, c->source, column->name);
+        binary = binary && column->binary_safe;
+    }
+    if (named > 0)
+        writer_text(&c->columns, ")");
+    c->binary = binary && named > 0;
+}
+
+/* ---- the source ---- */
+
+static bool snapshot_import(const Copying *c, Error *e) {
+    Writer sql = writer_new(SQL_MAX_BYTES);
+    writer_text(&sql, "SET TRANSACTION SNAPSHOT ");
+    pg_write_literal(&sql, c->source, c->job->snapshot);
+    bool ok = pg_run(c->source, SQL_SOURCE_BEGIN, e);
+    if (ok && !pg_run(c->source, writer_string(&sql), e)) {
+        /* Whatever the server says about it: the exporter is gone, and a new snapshot mends it. */
+        e->kind = ERR_RETRY;
+        ok = fail_context(e, "the snapshot \"%s\" is gone", c->job->snapshot);
+    }
+    writer_free(&sql);
+    return ok;
+}
+
+static bool table_lock(Copying *c, Error *e) {
+    Writer sql = writer_new(SQL_MAX_BYTES);
+    writer_format(&sql, "LOCK TABLE ONLY %s IN ACCESS SHARE MODE", writer_string(&c->name));
+    bool ok = pg_run(c->source, SQL_LOCK_TIMEOUT, e) &&
+              session_run(c->source, writer_string(&sql), c->job->stop, e);
+    writer_free(&sql);
+    if (!ok && (strcmp(e->sqlstate, "42P01") == 0 || strcmp(e->sqlstate, "3F000") == 0))
+        return table_missing(c->table, e);
+    return ok;
+}
+
+/* Are these the rows of the snapshot? Only asked under the lock. */
+static CopyResult rewrite_check(Copying *c, Error *e) {
+    char oid[16];
+    snprintf(oid, sizeof oid, "%u", c->table->oid);
+    const char *const params[] = {oid, writer_string(&c->name)};
+    PGresult *rows = pg_query(c->source, SQL_PROOF, 2, params, e);
+    CopyResult result = COPY_FAILED;
+    if (rows == NULL)
+        return COPY_FAILED;
+    if (PQntuples(rows) == 0)
+        fail(e, ERR_DATA, "table \"%s\" was made after the snapshot was taken", c->table->full_name);
+    else if (!pg_cell_bool(rows, 0, 1))
+        table_missing(c->table, e);
+    else
+        result = pg_cell_bool(rows, 0, 0) ? COPY_DONE : COPY_REWRITTEN;
+    PQclear(rows);
+    return result;
+}
+
+/* The names and types of a column list against the selection's. */
+static bool columns_agree(const Table *table, const PGresult *rows) {
+    if (PQntuples(rows) != table->column_count)
+        return false;
+    for (int at = 0; at < table->column_count; at++)
+        if (strcmp(pg_cell(rows, at, 0), table->columns[at].name) != 0 ||
+            strcmp(pg_cell(rows, at, 1), table->columns[at].type_text) != 0)
+            return false;
+    return true;
+}
+
+/* What the parser sees now, against the columns of the snapshot. It shows a domain as its base type. */
+static bool columns_unchanged(const PGresult *now, const PGresult *then) {
+    if (PQnfields(now) != PQntuples(then))
+        return false;
+    for (int at = 0; at < PQnfields(now); at++) {
+        bool domain = pg_cell_bool(then, at, 5);
+        if (strcmp(PQfname(now, at), pg_cell(then, at, 0)) != 0 ||
+            PQftablecol(now, at) != pg_cell_int(then, at, 2))
+            return false;
+        if (!domain && (PQftype(now, at) != (Oid)pg_cell_int(then, at, 3) ||
+                        PQfmod(now, at) != pg_cell_int(then, at, 4)))
+            return false;
+    }
+    return true;
+}
+
+/* The result of describing "SELECT *": it comes from the catalogs of now, while a query on them would read
+ * those of the snapshot. */
+static PGresult *columns_now(Copying *c, Error *e) {
+    PGconn *conn = c->source->conn;
+    Writer sql = writer_new(SQL_MAX_BYTES);
+    writer_format(&sql, "SELECT * FROM ONLY %s", writer_string(&c->name));
+    PGresult *result = PQprepare(conn, "", writer_string(&sql), 0, NULL);
+    writer_free(&sql);
+    if (PQresultStatus(result) == PGRES_COMMAND_OK) {
+        PQclear(result);
+        result = PQdescribePrepared(conn, "");
+    }
+    if (PQresultStatus(result) == PGRES_COMMAND_OK)
+        return result;
+    pg_failed(c->source, result, e);
+    PQclear(result);
+    return NULL;
+}
+
+static bool source_columns_check(Copying *c, Error *e) {
+    char oid[16];
+    snprintf(oid, sizeof oid, "%u", c->table->oid);
+    const char *const params[] = {oid};
+    PGresult *then = pg_query(c->source, SQL_SOURCE_COLUMNS, 1, params, e);
+    PGresult *now = then == NULL ? NULL : columns_now(c, e);
+    bool ok = now != NULL;
+    if (ok && (!columns_agree(c->table, then) || !columns_unchanged(now, then)))
+        ok = definition_changed(c->table, e);
+    PQclear(then);
+    PQclear(now);
+    return ok;
+}
+
+/* COPY_DONE: the table is locked, its rows are those of the snapshot and its columns those we know. */
+static CopyResult source_begin(Copying *c, Error *e) {
+    if (!snapshot_import(c, e) || !table_lock(c, e))
+        return COPY_FAILED;
+    CopyResult result = rewrite_check(c, e);
+    if (result == COPY_DONE && !source_columns_check(c, e))
+        return COPY_FAILED;
+    return result;
+}
+
+/* ---- the destination ---- */
+
+static bool target_columns_check(Copying *c, Error *e) {
+    const char *const params[] = {writer_string(&c->name)};
+    PGresult *rows = pg_query(c->target, SQL_TARGET_COLUMNS, 1, params, e);
+    if (rows == NULL)
+        return false;
+    bool ok = columns_agree(c->table, rows) ? true : definition_changed(c->table, e);
+    PQclear(rows);
+    return ok;
+}
+
+static bool target_begin(Copying *c, Error *e) {
+    Writer sql = writer_new(SQL_MAX_BYTES);
+    writer_format(&sql, "TRUNCATE ONLY %s", writer_string(&c->name));
+    bool ok = pg_run(c->target, SQL_TARGET_BEGIN, e) &&
+              session_run(c->target, writer_string(&sql), c->job->stop, e) && target_columns_check(c, e);
+    writer_free(&sql);
+    return ok;
+}
+
+/* ---- both ---- */
+
+static bool copy_start(Pg *pg, const char *sql, ExecStatusType wanted, Error *e) {
+    PGresult *result = PQexec(pg->conn, sql);
+    bool ok = PQresultStatus(result) == wanted;
+    if (!ok)
+        pg_failed(pg, result, e);
+    PQclear(result);
+    return ok;
+}
+
+/* FREEZE is allowed since the same transaction truncated the table (trap B4). */
+static bool copies_start(Copying *c, Error *e) {
+    const char *format = c->binary ? "binary" : "text";
+    Writer out = writer_new(SQL_MAX_BYTES), in = writer_new(SQL_MAX_BYTES);
+    writer_format(&out, "COPY %s%s TO STDOUT (FORMAT %s)", writer_string(&c->name),
+                  writer_string(&c->columns), format);
+    writer_format(&in, "COPY %s%s FROM STDIN (FORMAT %s, FREEZE)", writer_string(&c->name),
+                  writer_string(&c->columns), format);
+    assert(!out.full && !in.full);
+    bool ok = copy_start(c->source, writer_string(&out), PGRES_COPY_OUT, e) &&
+              copy_start(c->target, writer_string(&in), PGRES_COPY_IN, e);
+    writer_free(&out);
+    writer_free(&in);
+    return ok;
+}
+
+static bool rows_copy(Copying *c, Error *e) {
+    const CopyJob *job = c->job;
+    Relay relay = {.source = c->source,
+                   .target = c->target,
+                   .stop = job->stop,
+                   .progress = job->progress,
+                   .metrics = job->metrics};
+    bool ok = copies_start(c, e) && relay_run(&relay, e) && pg_run(c->source, "COMMIT", e) &&
+              state_table_loaded(c->target, job->cfg, c->table, job->point, relay.rows, relay.bytes, e) &&
+              pg_run(c->target, "COMMIT", e);
+    if (!ok)
+        relay_untell(&relay);
+    return ok;
+}
+
+static CopyResult table_try(Copying *c, Error *e) {
+    CopyResult result = source_begin(c, e);
+    if (result != COPY_DONE)
+        return result;
+    return target_begin(c, e) && rows_copy(c, e) ? COPY_DONE : COPY_FAILED;
+}
+
+CopyResult copy_table(Pg *source, Pg *target, const CopyJob *job, Error *e) {
+    Copying c = {.job = job,
+                 .table = job->table,
+                 .source = source,
+                 .target = target,
+                 .name = writer_new(SQL_MAX_BYTES),
+                 .columns = writer_new(SQL_MAX_BYTES)};
+    pg_write_table(&c.name, source, job->table->schema, job->table->name);
+    columns_write(&c);
+    atomic_store(&job->progress->stage, TABLE_COPYING);
+    CopyResult result = table_try(&c, e);
+    session_leave(source);
+    session_leave(target);
+    atomic_store(&job->progress->stage, result == COPY_DONE ? TABLE_LOADED : TABLE_PENDING);
+    if (result == COPY_FAILED && e->kind != ERR_STOPPED && strstr(e->text, job->table->full_name) == NULL)
+        fail_context(e, "table \"%s\"", job->table->full_name);
+    writer_free(&c.name);
+    writer_free(&c.columns);
+    return result;
+}

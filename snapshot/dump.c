@@ -1,0 +1,225 @@
+#include "snapshot/dump.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "snapshot/dump_intern.h"
+
+#define DUMP_TEXT_MAX (1u << 30)
+#define LOCK_WAIT     "--lock-wait-timeout=30000" /* milliseconds; behind a longer lock we come again */
+#define LIST_FILE     "/proc/self/fd/3"
+#define OWN_SCHEMA    "--exclude-schema=\"walferry\""
+#define OWN_TABLES    "--exclude-table=*.dts_*"
+enum { ARGUMENT_MAX = 4096 };
+
+/* One dump being taken. Its files have no name and live in memory, so that a killed process leaves nothing.
+ */
+typedef struct Taking {
+    const DumpTool *tool;
+    const Config *cfg;
+    const char *snapshot;
+    const atomic_bool *stop;
+    char *dsn, *password;
+    char **environment; /* the strings are borrowed, but for the first `own` ones */
+    int own;
+    int archive; /* what pg_dump wrote */
+} Taking;
+
+static int memory_file(const char *name, Error *e) {
+    int fd = memfd_create(name, MFD_CLOEXEC);
+    if (fd < 0)
+        fail(e, ERR_RETRY, "a file in memory could not be made: %s", strerror(errno));
+    return fd;
+}
+
+static char *joined(const char *name, const char *value) {
+    Writer w = writer_new(DUMP_TEXT_MAX);
+    writer_format(&w, "%s=%s", name, value);
+    writer_string(&w);
+    return w.at;
+}
+
+/* Ours, but for the names we set: English messages without colour to tell warnings, and the secret. */
+static void environment_make(Taking *t) {
+    size_t count = 0;
+    while (environ[count] != NULL)
+        count++;
+    t->environment = calloc(count + 5, sizeof *t->environment);
+    assert(t->environment != NULL);
+    t->environment[t->own++] = joined("LC_ALL", "C");
+    t->environment[t->own++] = joined("PG_COLOR", "never");
+    Writer name = writer_new(ARGUMENT_MAX);
+    writer_format(&name, "walferry_%s", t->cfg->name);
+    t->environment[t->own++] = joined("PGAPPNAME", writer_string(&name));
+    writer_free(&name);
+    if (t->password[0] != '\0')
+        t->environment[t->own++] = joined("PGPASSWORD", t->password);
+    size_t used = (size_t)t->own;
+    for (size_t at = 0; at < count; at++) {
+        bool ours = false;
+        for (int own = 0; own < t->own; own++) {
+            size_t len = strcspn(t->environment[own], "=") + 1;
+            ours = ours || strncmp(environ[at], t->environment[own], len) == 0;
+        }
+        if (!ours)
+            t->environment[used++] = environ[at];
+    }
+}
+
+static bool taking_begin(Taking *t, Error *e) {
+    t->archive = memory_file("walferry-dump", e);
+    if (t->archive < 0 || !pg_dsn_split(t->cfg->source.dsn, &t->dsn, &t->password, e))
+        return false;
+    environment_make(t);
+    return true;
+}
+
+static void taking_end(Taking *t) {
+    for (int own = 0; own < t->own; own++)
+        pg_forget(t->environment[own]);
+    free(t->environment);
+    free(t->dsn);
+    if (t->password != NULL)
+        pg_forget(t->password);
+    if (t->archive >= 0)
+        close(t->archive);
+}
+
+/* A name as one of pg_dump's patterns: in quotes it stands for itself. */
+static void write_pattern(Writer *w, const char *name) {
+    writer_u8(w, '"');
+    for (; *name != '\0'; name++) {
+        if (*name == '"')
+            writer_u8(w, '"');
+        writer_u8(w, (uint8_t)*name);
+    }
+    writer_u8(w, '"');
+}
+
+static bool archive_take(const Taking *t, Error *e) {
+    Writer schema = writer_new(ARGUMENT_MAX), beat = writer_new(ARGUMENT_MAX),
+           snapshot = writer_new(ARGUMENT_MAX), dsn = writer_new(DUMP_TEXT_MAX);
+    writer_text(&schema, "--exclude-schema=");
+    write_pattern(&schema, t->cfg->target.state_schema);
+    writer_text(&beat, "--exclude-table=");
+    write_pattern(&beat, t->cfg->source.heartbeat_schema);
+    writer_text(&beat, ".");
+    write_pattern(&beat, t->cfg->source.heartbeat_table);
+    writer_format(&dsn, "--dbname=%s", t->dsn);
+    if (t->snapshot != NULL)
+        writer_format(&snapshot, "--snapshot=%s", t->snapshot);
+    const char *const arguments[] = {t->tool->pg_dump,
+                                     "--format=custom",
+                                     "--compress=0",
+                                     "--schema-only",
+                                     "--encoding=UTF8",
+                                     "--no-owner",
+                                     "--no-privileges",
+                                     "--no-publications",
+                                     "--no-subscriptions",
+                                     "--no-security-labels",
+                                     "--no-password",
+                                     LOCK_WAIT,
+                                     OWN_SCHEMA,
+                                     OWN_TABLES,
+                                     writer_string(&schema),
+                                     writer_string(&beat),
+                                     writer_string(&dsn),
+                                     t->snapshot != NULL ? writer_string(&snapshot) : NULL,
+                                     NULL};
+    DumpChild child = {.arguments = arguments,
+                       .environment = t->environment,
+                       .input = -1,
+                       .output = t->archive,
+                       .extra = -1,
+                       .stop = t->stop};
+    bool ok = dump_run(&child, NULL, e);
+    writer_free(&schema);
+    writer_free(&beat);
+    writer_free(&dsn);
+    writer_free(&snapshot);
+    return ok;
+}
+
+/* pg_restore over the archive: its list of the section (list = -1), or the script of what `list` names. */
+static bool restore_run(const Taking *t, const char *section, int list, Writer *text, Error *e) {
+    const char *const listing[] = {t->tool->pg_restore, "--list", section, NULL};
+    const char *const script[] = {t->tool->pg_restore, "--no-owner", "--no-privileges",
+                                  "--no-tablespaces",  section,      "--use-list=" LIST_FILE,
+                                  "--file=-",          NULL};
+    DumpChild child = {.arguments = list < 0 ? listing : script,
+                       .environment = t->environment,
+                       .input = t->archive,
+                       .output = -1,
+                       .extra = list,
+                       .stop = t->stop};
+    if (lseek(t->archive, 0, SEEK_SET) != 0)
+        return fail(e, ERR_RETRY, "the dump could not be read: %s", strerror(errno));
+    return dump_run(&child, text, e);
+}
+
+static bool write_all(int fd, Slice bytes, Error *e) {
+    while (bytes.len > 0) {
+        ssize_t written = write(fd, bytes.at, bytes.len);
+        if (written < 0 && errno != EINTR)
+            return fail(e, ERR_RETRY, "the dump's list could not be written: %s", strerror(errno));
+        if (written > 0)
+            bytes = (Slice){bytes.at + written, bytes.len - (size_t)written};
+    }
+    return true;
+}
+
+/* The section's entries that are restored, as a list and as a script. */
+static bool section_take(const Taking *t, const char *section, Writer *list, Writer *script, Error *e) {
+    Writer all = writer_new(DUMP_TEXT_MAX);
+    bool ok = restore_run(t, section, -1, &all, e);
+    if (ok)
+        dump_list_filter(writer_string(&all), list);
+    writer_free(&all);
+    if (!ok)
+        return false;
+    int file = memory_file("walferry-list", e);
+    if (file < 0)
+        return false;
+    ok = write_all(file, writer_slice(list), e) && restore_run(t, section, file, script, e);
+    close(file);
+    return ok;
+}
+
+static bool pre_data_take(const Taking *t, Dump *out, Error *e) {
+    Writer list = writer_new(DUMP_TEXT_MAX), script = writer_new(DUMP_TEXT_MAX);
+    bool ok = section_take(t, "--section=pre-data", &list, &script, e);
+    writer_free(&list);
+    writer_string(&script);
+    ok = ok && dump_script_clean(script.at, e);
+    if (ok)
+        out->pre_data = script.at;
+    else
+        writer_free(&script);
+    return ok;
+}
+
+static bool post_data_take(const Taking *t, Dump *out, Error *e) {
+    Writer list = writer_new(DUMP_TEXT_MAX), script = writer_new(DUMP_TEXT_MAX);
+    bool ok = section_take(t, "--section=post-data", &list, &script, e) &&
+              dump_split(writer_string(&list), writer_string(&script), out, e);
+    writer_free(&list);
+    writer_free(&script);
+    return ok;
+}
+
+bool dump_take(const DumpTool *tool, const Config *cfg, const char *snapshot, const atomic_bool *stop,
+               Dump *out, Error *e) {
+    Taking t = {.tool = tool, .cfg = cfg, .snapshot = snapshot, .stop = stop, .archive = -1};
+    memset(out, 0, sizeof *out);
+    bool ok =
+        taking_begin(&t, e) && archive_take(&t, e) && pre_data_take(&t, out, e) && post_data_take(&t, out, e);
+    taking_end(&t);
+    if (!ok)
+        dump_free(out);
+    return ok;
+}

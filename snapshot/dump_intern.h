@@ -1,0 +1,40 @@
+/* dump_intern: what the files of the dump share. For them and their tests; everybody else uses
+ * snapshot/dump.h. */
+#ifndef WALFERRY_SNAPSHOT_DUMP_INTERN_H
+#define WALFERRY_SNAPSHOT_DUMP_INTERN_H
+
+#include "core/bytes.h"
+#include "snapshot/dump.h"
+
+/* One child process: what it runs and where its standard streams go. Its stderr is always read by us. */
+typedef struct DumpChild {
+    const char *const *arguments; /* the first is the program's path; NULL at the end */
+    char *const *environment;     /* NULL: ours */
+    int input;                    /* becomes descriptor 0; -1: /dev/null */
+    int output;                   /* becomes descriptor 1; -1: a pipe that is read into the caller's writer */
+    int extra;                    /* becomes descriptor 3; -1: none */
+    const atomic_bool *stop;      /* NULL: nobody will ask */
+} DumpChild;
+
+/* Runs it to its end. Lines of stderr with "warning:" are logged; the last other ones are in the error when
+ * the exit code is not 0. The child gets SIGTERM when our calling thread dies in whatever way. `text` may be
+ * NULL when `output` is a descriptor. */
+bool dump_run(const DumpChild *child, Writer *text, Error *e);
+/* The kind that a failed child's last lines stand for: texts that libpq and pg_dump themselves write. */
+ErrorKind dump_run_kind(const char *last_lines);
+
+/* The major version in the output of --version, 0 when there is none. */
+int dump_tool_version(const char *text);
+/* dump_choose with `auto`; `path` as the variable PATH, `versions_dir` as /usr/lib/postgresql. */
+bool dump_choose_among(const char *path, const char *versions_dir, int source_major, DumpTool *out, Error *e);
+
+/* Removes, in place, what psql understands and a server does not: the line "\restrict TOKEN" at the script's
+ * head and
+ * "\unrestrict TOKEN" at its end; also "SET transaction_timeout" in the head, which servers before 17 do not
+ * know and which our sessions set themselves. */
+bool dump_script_clean(char *text, Error *e);
+/* The lines of a `pg_restore --list` that are restored: all but event triggers, publications, subscriptions,
+ * comments on extensions, and the schema `public` itself. */
+void dump_list_filter(const char *list, Writer *out);
+
+#endif

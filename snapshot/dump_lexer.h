@@ -1,0 +1,17 @@
+/* dump_lexer: just enough of SQL's lexical rules to find the entry headers of a pg_restore script: a line
+ * that looks like a header inside a string, a quoted name or a dollar-quoted body is not one. Pure. */
+#ifndef WALFERRY_SNAPSHOT_DUMP_LEXER_H
+#define WALFERRY_SNAPSHOT_DUMP_LEXER_H
+
+#include <stdbool.h>
+
+/* Every entry begins with the three lines "--", "-- Name: …; Type: …; Schema: …; Owner: …" and "--". */
+#define DUMP_HEADER "--\n-- Name: "
+#define DUMP_END    "--\n-- PostgreSQL database dump complete\n--\n"
+
+bool dump_at_mark(const char *at); /* at an entry's header or at the end mark */
+/* The next header or end mark at or behind `at`, which must be outside of quotes; NULL when there is none,
+ * also when the text ends inside quotes. */
+const char *dump_next_mark(const char *at);
+
+#endif

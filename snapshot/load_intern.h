@@ -1,0 +1,10 @@
+/* load_intern: what the files of the load share. */
+#ifndef WALFERRY_SNAPSHOT_LOAD_INTERN_H
+#define WALFERRY_SNAPSHOT_LOAD_INTERN_H
+
+#include "snapshot/load.h"
+
+/* A connection to the destination that holds the job's lock in shared mode. */
+Pg *load_target_open(const Load *load, Error *e);
+
+#endif

@@ -1,0 +1,174 @@
+#include "snapshot/relay.h"
+
+#include <inttypes.h>
+#include <poll.h>
+
+#include "core/fault.h"
+
+enum { LOOK_EVERY_MS = 50 };
+
+static void tell(Relay *r) {
+    atomic_fetch_add(&r->progress->rows, r->rows - r->told_rows);
+    atomic_fetch_add(&r->progress->bytes, r->bytes - r->told_bytes);
+    atomic_fetch_add(&r->metrics->rows_copied, r->rows - r->told_rows);
+    atomic_fetch_add(&r->metrics->bytes_copied, r->bytes - r->told_bytes);
+    r->told_rows = r->rows;
+    r->told_bytes = r->bytes;
+}
+
+void relay_untell(Relay *r) {
+    r->rows = r->bytes = 0;
+    tell(r);
+}
+
+/* Waits a moment for the named events (0: that side does not matter) and takes in what is there. */
+static bool wait_both(Relay *r, short source_events, short target_events, Error *e) {
+    struct pollfd fds[2] = {
+        {.fd = source_events == 0 ? -1 : PQsocket(r->source->conn), .events = source_events},
+        {.fd = PQsocket(r->target->conn), .events = target_events}};
+    if (atomic_load(r->stop))
+        return fail(e, ERR_STOPPED, "stopped");
+    /* When nothing happened both are looked at all the same: TLS may hold bytes that the socket has given
+     * already. */
+    bool quiet = poll(fds, 2, LOOK_EVERY_MS) <= 0;
+    bool source_due = source_events != 0 && (quiet || fds[0].revents != 0);
+    bool target_heard = !quiet && (fds[1].revents & ~POLLOUT) != 0;
+    if (source_due && PQconsumeInput(r->source->conn) == 0)
+        return pg_failed(r->source, NULL, e);
+    if ((quiet || target_heard) && PQconsumeInput(r->target->conn) == 0)
+        return pg_failed(r->target, NULL, e);
+    r->target_spoke = r->target_spoke || target_heard;
+    return true;
+}
+
+static bool flush_all(Relay *r, Error *e) {
+    int left;
+    while ((left = PQflush(r->target->conn)) > 0)
+        if (!wait_both(r, 0, POLLIN | POLLOUT, e))
+            return false;
+    r->unsent_bytes = 0;
+    return left == 0 ? true : pg_failed(r->target, NULL, e);
+}
+
+static bool put(Relay *r, const char *row, int len, Error *e) {
+    int taken;
+    while ((taken = PQputCopyData(r->target->conn, row, len)) == 0)
+        if (!flush_all(r, e))
+            return false;
+    if (taken < 0)
+        return pg_failed(r->target, NULL, e);
+    r->rows++;
+    r->bytes += len;
+    r->unsent_bytes += (size_t)len;
+    bool first = r->rows == 1;
+    if (r->unsent_bytes < RELAY_UNSENT_BYTES && !first)
+        return true;
+    tell(r);
+    if (!flush_all(r, e))
+        return false;
+    return first ? FAULT("snapshot.mid_table", e) : true;
+}
+
+/* Nothing to read at the moment: send what waits, and wait for either side. */
+static bool idle(Relay *r, Error *e) {
+    int left = PQflush(r->target->conn);
+    if (left < 0)
+        return pg_failed(r->target, NULL, e);
+    if (left == 0)
+        r->unsent_bytes = 0;
+    return wait_both(r, POLLIN, left > 0 ? POLLIN | POLLOUT : POLLIN, e);
+}
+
+/* Ends our side of the destination's COPY (`why` NULL: well) and waits for what it says. */
+static PGresult *target_result(Relay *r, const char *why, Error *e) {
+    PGconn *conn = r->target->conn;
+    int ended;
+    while ((ended = PQputCopyEnd(conn, why)) == 0)
+        if (!flush_all(r, e))
+            return NULL;
+    if (ended < 0)
+        pg_failed(r->target, NULL, e);
+    if (ended < 0 || !flush_all(r, e))
+        return NULL;
+    while (PQisBusy(conn))
+        if (!wait_both(r, 0, POLLIN, e))
+            return NULL;
+    PGresult *result = PQgetResult(conn);
+    if (result == NULL)
+        pg_failed(r->target, NULL, e);
+    return result;
+}
+
+/* A destination that speaks during COPY has refused it. Should it have said something else, then our own end
+ * makes it a failure that passes (57014). */
+static bool target_refused(Relay *r, Error *e) {
+    PGresult *result = target_result(r, "the destination interrupted the copy", e);
+    if (result != NULL)
+        pg_failed(r->target, result, e);
+    PQclear(result);
+    return false;
+}
+
+/* Reads to the end of the command. */
+static void drain(Pg *pg) {
+    for (PGresult *result = PQgetResult(pg->conn); result != NULL; result = PQgetResult(pg->conn))
+        PQclear(result);
+}
+
+static bool source_end(Relay *r, Error *e) {
+    PGresult *result = PQgetResult(r->source->conn);
+    bool ok = PQresultStatus(result) == PGRES_COMMAND_OK;
+    if (ok)
+        r->rows = pg_affected(result);
+    else
+        pg_failed(r->source, result, e);
+    PQclear(result);
+    if (ok)
+        drain(r->source);
+    return ok;
+}
+
+static bool pump(Relay *r, Error *e) {
+    for (;;) {
+        char *row = NULL;
+        int len = PQgetCopyData(r->source->conn, &row, 1);
+        if (len == -1)
+            return source_end(r, e);
+        if (len < -1)
+            return pg_failed(r->source, NULL, e);
+        bool ok = atomic_load(r->stop) ? fail(e, ERR_STOPPED, "stopped")
+                  : len == 0           ? idle(r, e)
+                                       : put(r, row, len, e);
+        PQfreemem(row);
+        if (!ok)
+            return false;
+        if (r->target_spoke)
+            return target_refused(r, e);
+    }
+}
+
+static bool target_end(Relay *r, Error *e) {
+    PGresult *result = target_result(r, NULL, e);
+    if (result == NULL)
+        return false;
+    bool ok = PQresultStatus(result) == PGRES_COMMAND_OK;
+    int64_t stored = ok ? pg_affected(result) : 0;
+    if (!ok)
+        pg_failed(r->target, result, e);
+    PQclear(result);
+    if (!ok)
+        return false;
+    drain(r->target);
+    tell(r);
+    if (stored != r->rows)
+        return fail(e, ERR_DATA, "the source sent %" PRId64 " rows, the destination stored %" PRId64, r->rows,
+                    stored);
+    return true;
+}
+
+bool relay_run(Relay *r, Error *e) {
+    PQsetnonblocking(r->target->conn, 1);
+    bool ok = pump(r, e) && target_end(r, e);
+    PQsetnonblocking(r->target->conn, 0);
+    return ok;
+}

@@ -1,0 +1,75 @@
+#include "snapshot/session.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "core/clock.h"
+
+enum {
+    LOOK_EVERY_MS = 50,
+    CANCEL_WAIT_MS = 5000 /* a server that does not cancel in this time is left */
+};
+
+void session_cut(Pg *pg) {
+    if (PQsocket(pg->conn) >= 0)
+        shutdown(PQsocket(pg->conn), SHUT_RDWR);
+}
+
+void session_leave(Pg *pg) {
+    Error ignored;
+    switch (PQtransactionStatus(pg->conn)) {
+    case PQTRANS_INTRANS:
+    case PQTRANS_INERROR: pg_run(pg, "ROLLBACK", &ignored); break;
+    case PQTRANS_ACTIVE: session_cut(pg); break;
+    case PQTRANS_IDLE:
+    case PQTRANS_UNKNOWN: break;
+    }
+}
+
+static void cancel(Pg *pg) {
+    char why[256];
+    PGcancel *handle = PQgetCancel(pg->conn);
+    if (handle != NULL)
+        PQcancel(handle, why, sizeof why);
+    PQfreeCancel(handle);
+}
+
+/* Waits for the next result; false when the connection broke or was cut. *cancel_ms: when the cancel was
+ * asked for. */
+static bool result_wait(Pg *pg, const atomic_bool *stop, int64_t *cancel_ms, Error *e) {
+    while (PQisBusy(pg->conn)) {
+        struct pollfd one = {.fd = PQsocket(pg->conn), .events = POLLIN};
+        if (*cancel_ms == 0 && atomic_load(stop)) {
+            cancel(pg);
+            *cancel_ms = clock_ms();
+        }
+        if (*cancel_ms != 0 && clock_ms() > *cancel_ms + CANCEL_WAIT_MS) {
+            session_cut(pg);
+            return fail(e, ERR_STOPPED, "stopped");
+        }
+        if (poll(&one, 1, LOOK_EVERY_MS) > 0 && PQconsumeInput(pg->conn) == 0)
+            return pg_failed(pg, NULL, e);
+    }
+    return true;
+}
+
+bool session_run(Pg *pg, const char *sql, const atomic_bool *stop, Error *e) {
+    int64_t cancel_ms = 0;
+    bool good = true;
+    if (atomic_load(stop))
+        return fail(e, ERR_STOPPED, "stopped");
+    if (PQsendQuery(pg->conn, sql) == 0)
+        return pg_failed(pg, NULL, e);
+    for (;;) {
+        if (!result_wait(pg, stop, &cancel_ms, e))
+            return false;
+        PGresult *result = PQgetResult(pg->conn);
+        if (result == NULL)
+            break;
+        ExecStatusType status = PQresultStatus(result);
+        if (good && status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_EMPTY_QUERY)
+            good = pg_failed(pg, result, e);
+        PQclear(result);
+    }
+    return cancel_ms == 0 ? good : fail(e, ERR_STOPPED, "stopped");
+}

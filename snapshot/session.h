@@ -1,0 +1,18 @@
+/* session: statements that may take hours, but end when somebody asks. For pieces of the load; short
+ * statements go through core/pg. */
+#ifndef WALFERRY_SNAPSHOT_SESSION_H
+#define WALFERRY_SNAPSHOT_SESSION_H
+
+#include <stdatomic.h>
+
+#include "core/pg.h"
+
+/* As pg_run, but looks at *stop: then the server is asked to cancel, and the result is ERR_STOPPED, whether
+ * it was in time or not. */
+bool session_run(Pg *pg, const char *sql, const atomic_bool *stop, Error *e);
+/* Ends the connection from our side at once, without waiting for anybody: the server rolls back. */
+void session_cut(Pg *pg);
+/* Leaves no transaction open: rolls back, or cuts when a command is still under way. */
+void session_leave(Pg *pg);
+
+#endif

@@ -1,0 +1,182 @@
+"""Fixtures: two shared servers with fresh databases for each test, private servers for tests that break them."""
+import itertools
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from harness.bank import Bank, Watcher  # noqa: E402
+from harness.oracle import check_equal, wait_equal  # noqa: E402
+from harness.place import Place, walferry_binary  # noqa: E402
+from harness.proxy import Proxy  # noqa: E402
+from harness.server import Server  # noqa: E402
+from harness.walferry import Job  # noqa: E402
+
+DEADLINE_S = 120
+_numbers = itertools.count(1)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "asan: also run with the sanitized binary")
+    config.addinivalue_line("markers", f"deadline(seconds): how long the test may take (default {DEADLINE_S})")
+
+
+def pytest_sessionstart(session):
+    if not session.config.option.collectonly and not walferry_binary().exists():
+        pytest.exit(f"{walferry_binary()} is missing: cmake --preset faults && cmake --build --preset faults", 2)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test keeps all folders and shows the end of what its processes wrote."""
+    report = (yield).get_result()
+    if not report.failed:
+        return
+    place = item.session.config.stash.get(PLACE, None)
+    if place:
+        place.keep = True
+    funcargs = getattr(item, "funcargs", {})
+    pairs = [funcargs["pair"]] if "pair" in funcargs else []
+    pairs += funcargs["make_pair"].made if "make_pair" in funcargs else []
+    for pair in pairs:
+        report.sections += pair.evidence()
+
+
+PLACE = pytest.StashKey()
+
+
+@pytest.fixture(scope="session")
+def place(request):
+    place = Place()
+    request.config.stash[PLACE] = place
+    yield place
+    place.close()
+
+
+@pytest.fixture(autouse=True)
+def deadline(request):
+    marker = request.node.get_closest_marker("deadline")
+    seconds = marker.args[0] if marker else DEADLINE_S
+
+    def expired(_signal, _frame):
+        raise TimeoutError(f"the test took more than {seconds} s")
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.alarm(seconds)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+class Pair:
+    """A source and a target database, and everything that works between them."""
+
+    def __init__(self, place, source_server, target_server, own):
+        self.number = next(_numbers)
+        self.name = f"e{self.number}"
+        self.own = own
+        self.directory = place.folder(f"j{self.number}")
+        self.log_offsets = {server: server.log_position() for server in (source_server, target_server)}
+        self.source = source_server.database(self.name)
+        self.target = target_server.database(self.name)
+        self.closing = []
+        self.jobs = []
+
+    def job(self, name=None, file_only=False, source_dsn=None, target_dsn=None, folder=None, text=None, **config):
+        directory = self.directory / (folder or f"{len(self.jobs)}")
+        directory.mkdir()
+        job = Job(directory, name or self.name, source_dsn or self.source.dsn(),
+                  None if file_only else target_dsn or self.target.dsn(), config, text)
+        self.jobs.append(job)
+        return job
+
+    def running_job(self, *arguments, phase="running", fault=None, **config):
+        job = self.job(**config)
+        job.start(*arguments, fault=fault)
+        job.wait_for(phase)
+        return job
+
+    def bank(self, writers=3, ballast_tables=0, ballast_rows=0, **options):
+        bank = Bank(self.source, writers, seed=self.number, **options).create(ballast_tables, ballast_rows)
+        self.closing.append(bank.stop)
+        return bank
+
+    def watcher(self, bank, job):
+        watcher = Watcher(bank, self.source, self.target, job.slot)
+        watcher.start()
+        self.closing.append(watcher.stop)
+        return watcher
+
+    def proxy(self, server, name="proxy"):
+        proxy = Proxy(self.directory, server.port, name)
+        self.closing.append(proxy.close)
+        return proxy
+
+    def check_equal(self, **options):
+        check_equal(self.source, self.target, **options)
+
+    def wait_equal(self, **options):
+        wait_equal(self.source, self.target, **options)
+
+    def evidence(self):
+        sections = [(f"{process.err_path}", process.err[-4000:]) for job in self.jobs for process in job.processes[-4:]]
+        for server, offset in self.log_offsets.items():
+            sections.append((f"{server.log_path}", server.log(offset)[-4000:]))
+        return sections
+
+    def close(self):
+        broken = [line for job in self.jobs for line in job.close()]
+        for close in reversed(self.closing):
+            try:
+                close()
+            except AssertionError as error:
+                broken.append(str(error))
+        if self.own:
+            for server in self.log_offsets:
+                server.kill9()
+        else:
+            self.source.drop()
+            self.target.drop()
+        assert not broken, "found at the end:\n  " + "\n  ".join(broken)
+
+
+@pytest.fixture(scope="session")
+def servers(place):
+    source = Server(place, "source", "source", {"autovacuum": "off"}).start()
+    target = Server(place, "target", "target", {"autovacuum": "off"}).start()
+    yield source, target
+    source.kill9()
+    target.kill9()
+
+
+@pytest.fixture
+def pair(place, servers):
+    pair = Pair(place, *servers, own=False)
+    yield pair
+    pair.close()
+
+
+@pytest.fixture
+def make_pair(place):
+    """make_pair(source={settings}, target={settings}): servers of its own, which the test may stop and kill."""
+    def make(source=None, target=None):
+        number = next(_numbers)
+        servers = [Server(place, f"{kind}{number}", kind, {"autovacuum": "off"} | (settings or {})).start()
+                   for kind, settings in (("source", source), ("target", target))]
+        pair = Pair(place, *servers, own=True)
+        make.made.append(pair)
+        return pair
+    make.made = []
+    yield make
+    for pair in make.made:
+        pair.close()
+
+
+@pytest.fixture
+def other_server(place):
+    """A third server, of yet another system identifier."""
+    server = Server(place, f"other{next(_numbers)}", "other", {"autovacuum": "off"}).start()
+    yield server
+    server.kill9()

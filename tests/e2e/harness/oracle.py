@@ -1,0 +1,94 @@
+"""Oracles over two databases: every table, every definition. (The bank's own oracle is in bank.py.)"""
+import subprocess
+
+import psycopg2
+
+from .place import clean_environment, postgres_bin
+from .poll import poll_until
+
+TABLES = """
+SELECT n.nspname, c.relname, c.oid
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'm') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'walferry')
+   AND c.relname !~ '^dts_'
+ ORDER BY 1, 2"""
+COLUMNS = """
+SELECT quote_ident(attname) FROM pg_attribute
+ WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
+SEQUENCES = """
+SELECT schemaname || '.' || sequencename, last_value FROM pg_sequences WHERE schemaname <> 'walferry' ORDER BY 1"""
+
+
+def fingerprints(database, only=None):
+    """{"schema.table": (rows, checksum over all rows in a fixed order)}, in one snapshot."""
+    connection = database.connect(autocommit=False)
+    try:
+        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        cursor = connection.cursor()
+        cursor.execute("SET LOCAL search_path = ''; SET LOCAL row_security = off")
+        cursor.execute(TABLES)
+        return {f"{schema}.{name}": _fingerprint(cursor, schema, name, oid)
+                for schema, name, oid in cursor.fetchall() if only is None or f"{schema}.{name}" in only}
+    finally:
+        connection.close()
+
+
+def _fingerprint(cursor, schema, name, oid):
+    cursor.execute(COLUMNS, (oid,))
+    columns = ", ".join(row[0] for row in cursor.fetchall())
+    table = ".".join('"' + part.replace('"', '""') + '"' for part in (schema, name))
+    cursor.execute(f"SELECT count(*), md5(coalesce(string_agg(h, '' ORDER BY h), '')) FROM"
+                   f" (SELECT md5(ROW({columns})::text) AS h FROM ONLY {table} t) AS hashes")
+    return cursor.fetchone()
+
+
+def differences(source, target, only=None):
+    """Names of tables whose rows differ or that only one side has."""
+    left, right = fingerprints(source, only), fingerprints(target, only)
+    return [f"{name}: source {left.get(name)}, target {right.get(name)}"
+            for name in sorted(left.keys() | right.keys()) if left.get(name) != right.get(name)]
+
+
+def check_equal(source, target, only=None):
+    found = differences(source, target, only)
+    assert not found, "both sides differ:\n  " + "\n  ".join(found)
+
+
+def wait_equal(source, target, only=None, timeout=60):
+    def equal():
+        found = differences(source, target, only)
+        wait_equal.last = found
+        return not found
+    try:
+        poll_until(equal, "both sides are equal", timeout, every=0.2, forgiving=(psycopg2.Error,))
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n  " + "\n  ".join(getattr(wait_equal, "last", []))) from None
+
+
+def definitions(database, ignoring=()):
+    """What pg_dump says about the schema, without what differs by right: publications, walferry's own."""
+    text = subprocess.run(
+        [postgres_bin() / "pg_dump", "--schema-only", "--no-owner", "--no-publications", "--no-subscriptions",
+         "--no-privileges", "--exclude-schema=walferry", "--exclude-table=public.dts_*",
+         "-h", database.server.directory, "-p", str(database.server.port), "-U", "postgres", database.name],
+        env=clean_environment(), check=True, capture_output=True, text=True).stdout
+    return [line for line in text.splitlines()
+            if line and not line.startswith(("--", "\\restrict", "\\unrestrict")) and
+            not any(word in line for word in ignoring)]
+
+
+def check_definitions(source, target, ignoring=()):
+    left, right = definitions(source, ignoring), definitions(target, ignoring)
+    missing = [line for line in left if line not in set(right)]
+    extra = [line for line in right if line not in set(left)]
+    assert left == right, "definitions differ:\n  only on the source:\n    " + "\n    ".join(missing) + \
+        "\n  only at the target:\n    " + "\n    ".join(extra)
+
+
+def check_sequences(source, target):
+    """Never behind: a value that was handed out at the source is not handed out again."""
+    left, right = dict(source.sql(SEQUENCES)), dict(target.sql(SEQUENCES))
+    assert left.keys() == right.keys()
+    behind = {name: (value, right[name]) for name, value in left.items()
+              if value is not None and (right[name] is None or right[name] < value)}
+    assert not behind, f"sequences behind the source: {behind}"

@@ -1,0 +1,84 @@
+"""Where a test session keeps its files, which binaries it runs, and as whom the servers run."""
+import os
+import pwd
+import random
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+# Below the range that the kernel takes for outgoing connections: a port stays free while its server is down.
+PORTS = (17000, 31000)
+
+
+def walferry_binary():
+    return Path(os.environ.get("WALFERRY_BIN", ROOT / "build/faults/walferry"))
+
+
+def proxy_binary():
+    beside = walferry_binary().parent / "tests/fault/fault_proxy"
+    fallback = ROOT / "build/faults/tests/fault/fault_proxy"
+    return Path(os.environ.get("WALFERRY_PROXY", beside if beside.exists() else fallback))
+
+
+def postgres_bin():
+    """The folder with initdb and postgres: $PGBIN, else the newest that Debian has installed."""
+    if os.environ.get("PGBIN"):
+        return Path(os.environ["PGBIN"])
+    found = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").exists()]
+    if not found:
+        raise RuntimeError("no PostgreSQL server under /usr/lib/postgresql (apt-get install postgresql)")
+    return max(found, key=lambda path: float(path.parent.name))
+
+
+def server_user():
+    """Keyword arguments for Popen: PostgreSQL refuses root."""
+    if os.geteuid() != 0:
+        return {}
+    return {"user": "postgres", "group": "postgres", "extra_groups": []}
+
+
+def clean_environment(**more):
+    """The caller's environment without what would change servers, libpq or walferry."""
+    dropped = ("PG", "WALFERRY_", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "XDG_", "NOTIFY_SOCKET")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+    return {**kept, "LC_ALL": "C.UTF-8", "TZ": "UTC", **more}
+
+
+def free_port():
+    for _ in range(1000):
+        port = random.SystemRandom().randint(*PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise RuntimeError("no free port")
+
+
+class Place:
+    """A temporary folder that the server's user owns; removed at the end unless something failed."""
+
+    def __init__(self):
+        self.path = Path(tempfile.mkdtemp(prefix="walferry-tests-", dir="/tmp"))
+        self.keep = bool(os.environ.get("WALFERRY_KEEP"))
+        if os.geteuid() == 0:
+            owner = pwd.getpwnam("postgres")
+            os.chown(self.path, owner.pw_uid, owner.pw_gid)
+        self.path.chmod(0o755)
+
+    def folder(self, name, for_server=False):
+        path = self.path / name
+        path.mkdir()
+        if for_server and os.geteuid() == 0:
+            owner = pwd.getpwnam("postgres")
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+        return path
+
+    def close(self):
+        if self.keep:
+            print(f"\nkept: {self.path}")
+        else:
+            shutil.rmtree(self.path, ignore_errors=True)

@@ -1,0 +1,150 @@
+"""The network between walferry and the servers misbehaves."""
+import pytest
+
+from harness.poll import poll_until, poll_while
+
+PLAIN = "CREATE TABLE plain (n int, v text); ALTER TABLE plain REPLICA IDENTITY FULL; INSERT INTO plain VALUES (0, 'first')"
+
+
+def through(pair, side):
+    proxy = pair.proxy(getattr(pair, side).server, side)
+    return proxy, {f"{side}_dsn": getattr(pair, side).dsn(port=proxy.port)}
+
+
+@pytest.mark.parametrize("again", range(3))
+def test_answer_to_commit_is_lost_and_nothing_is_applied_twice(pair, again):
+    """F79: committed, but nobody heard it. The table has no key, so a second time would be seen."""
+    pair.source.sql(PLAIN)
+    proxy, dsn = through(pair, "target")
+    job = pair.job(**dsn)
+    job.start()
+    job.wait_for("running")
+    for round_number in range(1, 4):
+        proxy.swallow_commit_answer()
+        pair.source.sql("INSERT INTO plain SELECT i, 'round %s' FROM generate_series(1, 10) i", (round_number,))
+        poll_until(lambda: proxy.stats()["swallowed"] > 0, "an answer to COMMIT is swallowed")
+        proxy.tell("reset")
+        proxy.tell("clear")
+        poll_until(lambda: pair.target.one("SELECT count(*) FROM plain") >= 1 + 10 * round_number, "it goes on", 40)
+    job.drain(pair.source)
+    pair.check_equal()
+    assert job.process.alive()
+
+
+@pytest.mark.asan
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_resets_in_the_middle(pair, side):
+    """F92."""
+    bank = pair.bank(ballast_tables=1, ballast_rows=5000).start()
+    proxy, dsn = through(pair, side)
+    job = pair.job(**dsn)
+    job.start()
+    job.wait_for("running")
+    for _ in range(5):
+        before = bank.transactions()
+        poll_until(lambda: bank.transactions() > before + 40, "traffic")
+        proxy.tell("reset")
+    bank.pause_writers()
+    pair.wait_equal()
+    bank.check_prefix(pair.target)
+    assert job.process.alive()
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_closed_after_every_few_bytes(pair, side):
+    """F92: every connection is cut a little later than the one before."""
+    pair.source.sql(PLAIN)
+    proxy, dsn = through(pair, side)
+    job = pair.job(**dsn)
+    job.start()
+    job.wait_for("running")
+    for cut in (1, 9, 100, 350, 500, 1000, 2000, 4000):
+        proxy.tell(f"cut down {cut}")
+        proxy.tell("reset")
+        pair.source.sql("INSERT INTO plain VALUES (%s, 'cut')", (cut,))
+        seen = proxy.stats()["total"]
+        poll_until(lambda: proxy.stats()["total"] > seen, "it tries again", 40)
+    proxy.tell("clear")
+    job.wait_for("running")
+    pair.wait_equal()
+
+
+@pytest.mark.parametrize("toxic", ["latency 30 30", "slice 1", "rate 200"])
+def test_slow_and_sliced_roads_change_nothing(pair, toxic):
+    """F92."""
+    bank = pair.bank(pause=0.1).start()
+    first, source_dsn = through(pair, "source")
+    second, target_dsn = through(pair, "target")
+    job = pair.job(**source_dsn, **target_dsn)
+    job.start()
+    job.wait_for("running")
+    first.tell(toxic)
+    second.tell(toxic)
+    before = bank.transactions()
+    poll_until(lambda: bank.transactions() > before + 60, "traffic")
+    bank.pause_writers()
+    pair.wait_equal(timeout=90)
+    assert job.process.alive()
+
+
+@pytest.mark.deadline(180)
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_silence_ends_in_a_new_connection(make_pair, side):
+    """F92: half-open connections. Nothing closes them but our own deadlines."""
+    pair = make_pair(source={"wal_sender_timeout": "3s"})
+    bank = pair.bank().start()
+    proxy, dsn = through(pair, side)
+    job = pair.job(**dsn)
+    job.start()
+    job.wait_for("running")
+    proxy.tell("hold")
+    poll_while(job.process.alive, "it lives", 8)
+    proxy.tell("clear")
+    bank.pause_writers()
+    pair.wait_equal(timeout=90)
+    bank.check_prefix(pair.target)
+
+
+def test_corrupted_bytes_of_the_source_are_never_written(pair):
+    """F66: one bit of every 20,000 bytes."""
+    bank = pair.bank(pause=0.05, big=False).start()
+    proxy, dsn = through(pair, "source")
+    job = pair.job(**dsn)
+    job.start()
+    job.wait_for("running")
+    proxy.tell("corrupt down 20000")
+    poll_until(lambda: not job.process.alive() or "protocol" in job.process.err or proxy.stats()["total"] > 12,
+               "it is noticed", 60)
+    proxy.tell("clear")
+    if not job.process.alive():
+        assert job.process.popen.returncode in (4, 5), job.process.err
+        job.start()
+    bank.pause_writers()
+
+
+def test_source_is_unreachable_for_a_while(pair):
+    bank = pair.bank().start()
+    proxy, dsn = through(pair, "source")
+    job = pair.job(**dsn)
+    job.start()
+    job.wait_for("running")
+    proxy.tell("down")
+    proxy.tell("reset")
+    poll_until(lambda: job.status()["state"] == "retrying", "the state says so")
+    assert job.status()["reason"], "and why"
+    proxy.tell("clear")
+    poll_until(lambda: job.status()["state"] == "running", "it goes on", 40)
+    bank.pause_writers()
+    pair.wait_equal()
+
+
+def test_retries_are_used_up(pair):
+    pair.source.sql(PLAIN)
+    proxy, dsn = through(pair, "target")
+    job = pair.job(retry={"connection": "3s", "other": "3s"}, **dsn)
+    job.start()
+    job.wait_for("running")
+    proxy.tell("down")
+    proxy.tell("reset")
+    assert job.process.wait(40) == 6
+    assert "hint:" in job.process.err
