@@ -41,7 +41,6 @@ struct Assembler {
     uint64_t arrival;
     Held *current; /* between BEGIN and COMMIT */
     Lsn current_final;
-    int64_t current_time_us;
     Streamed *streams;
     Streamed *in_stream; /* between STREAM START and STREAM STOP */
     Delivery delivery;
@@ -148,6 +147,12 @@ static void filling_close(Assembler *a) {
     a->filling = (Filling){0};
 }
 
+/* Nothing in it is for the sinks: its memory need not wait for the first change that is. */
+static void filling_drop(Assembler *a) {
+    arena_free(a->filling.arena);
+    a->filling = (Filling){0};
+}
+
 /* The frame becomes part of the batch: its memory is adopted, or copied when it is only a view into the
  * journal. */
 static Slice frame_keep(Arena *arena, const HeldFrame *frame, void (*release)(void *)) {
@@ -171,7 +176,7 @@ static bool delivery_piece(Assembler *a, Transaction *piece, bool *ended, Error 
     *piece = d->head;
     piece->changes = changes;
     *ended = false;
-    while (piece->count < a->options.batch_changes && arena_bytes(arena) < a->options.batch_bytes) {
+    do { /* at least one frame, however small a batch may be: else there would be no end */
         if (!held_next(d->held, &frame, e)) {
             *ended = e->kind == ERR_NONE;
             return *ended;
@@ -184,7 +189,7 @@ static bool delivery_piece(Assembler *a, Transaction *piece, bool *ended, Error 
         if (!assembler_change(&view, &m, frame.arrival, &d->seq, &changes[piece->count], &made, e))
             return false;
         piece->count += made ? 1 : 0;
-    }
+    } while (piece->count < a->options.batch_changes && arena_bytes(arena) < a->options.batch_bytes);
     return true;
 }
 
@@ -207,12 +212,15 @@ static bool delivery_pump(Assembler *a, Error *e) {
         held_free(d->held);
         *d = (Delivery){0};
     }
-    if (a->filling.count > 0 && (!ended || filling_is_full(a)))
+    if (a->filling.count == 0)
+        filling_drop(a);
+    else if (!ended || filling_is_full(a))
         filling_close(a);
     return true;
 }
 
 bool assembler_take(Assembler *a, bool flush, Batch **out, Error *e) {
+    *out = NULL;
     while (a->ready == NULL && a->delivery.held != NULL)
         if (!delivery_pump(a, e))
             return false;
@@ -226,15 +234,18 @@ bool assembler_take(Assembler *a, bool flush, Batch **out, Error *e) {
 /* The end of a transaction was read: it goes out, unless it lies beyond `until`. */
 static bool deliver(Assembler *a, Held *held, bool streamed, Lsn commit, Lsn end, int64_t time_us, Error *e) {
     if (!lsn_before(commit, end) || !lsn_before(a->last_end, end)) {
+        fail(e, ERR_PROTOCOL,
+             "commit of transaction %u ends at " LSN_FMT ", not beyond its record " LSN_FMT
+             " and the commit before " LSN_FMT,
+             held_xid(held), LSN_ARGS(end), LSN_ARGS(commit), LSN_ARGS(a->last_end));
         held_free(held);
-        return fail(e, ERR_PROTOCOL,
-                    "commit of transaction %u ends at " LSN_FMT ", not beyond its record " LSN_FMT
-                    " and the commit before " LSN_FMT,
-                    held_xid(held), LSN_ARGS(end), LSN_ARGS(commit), LSN_ARGS(a->last_end));
+        return false;
     }
     a->last_end = end;
     if (!lsn_is_none(a->until) && lsn_before(a->until, end)) {
         a->passed = true;
+        if (a->ledger != NULL)
+            ledger_begin(a->ledger); /* it will not be made durable: no idle position may pass it */
         held_free(held);
         return true;
     }
@@ -262,7 +273,6 @@ static bool feed_begin(Assembler *a, const Message *m, Error *e) {
         ledger_begin(a->ledger);
     a->current = held_new(&a->budget, m->xid);
     a->current_final = m->begin.final;
-    a->current_time_us = m->begin.time_us;
     return true;
 }
 
@@ -331,7 +341,9 @@ static bool feed_stream_abort(Assembler *a, const Message *m, Error *e) {
     return true;
 }
 
-/* A non-transactional message is a transaction of its own that ends one byte behind its record (trap C2). */
+/* A non-transactional message is a transaction of its own. The server reports the end of its record, which may be
+ * where the next commit record begins: had it been confirmed one byte farther, that commit would never be sent again.
+ * Its identity is a byte inside of its own record. */
 static bool feed_message_alone(Assembler *a, const Message *m, uint64_t arrival, Slice frame, void *memory,
                                size_t memory_bytes, Error *e) {
     Held *held = held_new(&a->budget, m->xid);
@@ -339,8 +351,8 @@ static bool feed_message_alone(Assembler *a, const Message *m, uint64_t arrival,
         held_free(held);
         return false;
     }
-    Lsn end = {m->logical.lsn.at + 1};
-    return deliver(a, held, false, m->logical.lsn, end, 0, e);
+    Lsn end = m->logical.lsn, commit = {end.at - (lsn_is_none(end) ? 0 : 1)};
+    return deliver(a, held, false, commit, end, 0, e);
 }
 
 /* Messages that say where a transaction begins, ends or goes on. */

@@ -142,30 +142,35 @@ static bool spill(Held *h, Error *e) {
     Writer record = writer_new(SIZE_MAX / 2);
     bool ok = true;
     size_t written = 0;
-    for (; ok && written < h->kept_count; written++) {
-        ok = spill_one(h, &h->kept[written], &record, e);
-        if (ok)
-            kept_release(h, &h->kept[written]);
-        else
-            break;
-    }
+    while (written < h->kept_count && (ok = spill_one(h, &h->kept[written], &record, e)))
+        kept_release(h, &h->kept[written++]);
     memmove(h->kept, h->kept + written, (h->kept_count - written) * sizeof(Kept));
     h->kept_count -= written;
     writer_free(&record);
+    if (h->kept_count == 0) { /* counted as the frames' overhead, so it goes with them */
+        free(h->kept);
+        h->kept = NULL;
+        h->kept_capacity = 0;
+    }
     return ok;
+}
+
+static bool is_being_read(const Held *h) {
+    return h->kept_read > 0 || h->journal_read;
 }
 
 /* The budget is used up: the transaction that holds most of it goes to disk. */
 static bool budget_make_room(HeldBudget *budget, Error *e) {
     Held *largest = NULL;
     for (Held *h = budget->all; h != NULL; h = h->next)
-        if (h->kept_read == 0 && (largest == NULL || h->kept_bytes > largest->kept_bytes))
+        if (!is_being_read(h) && (largest == NULL || h->kept_bytes > largest->kept_bytes))
             largest = h;
     return largest == NULL || largest->kept_count == 0 || spill(largest, e);
 }
 
 bool held_add(Held *h, uint32_t subxid, uint64_t arrival, Slice bytes, void *memory, size_t memory_bytes,
               Error *e) {
+    assert(!is_being_read(h));
     subxact_note(h, subxid);
     if (h->kept_count == h->kept_capacity) {
         h->kept_capacity = h->kept_capacity == 0 ? 16 : h->kept_capacity * 2;
@@ -185,7 +190,7 @@ bool held_cut(Held *h, uint32_t subxid, Error *e) {
         return true;
     uint64_t first = subxact->first;
     size_t index = h->subxact_count;
-    while (h->subxacts[index - 1]->first > first || h->subxacts[index - 1] != subxact)
+    while (h->subxacts[index - 1] != subxact)
         index--;
     subxacts_drop_from(h, index - 1);
     uint64_t on_disk = h->journal == NULL ? 0 : journal_count(h->journal);

@@ -23,13 +23,14 @@ typedef struct CheckReport {
     Arena *arena;
     CheckItem *items;
     int count, passed, alerts, failed, ignored;
-    bool unreachable; /* a server did not answer at all: for `run`, exit 6 instead of 2 */
+    bool unreachable; /* the first Failed item: a server did not answer; for `run`, exit 6 instead of 2 */
+    bool lost;        /* the first Failed item: the slot is somebody else's; for `run`, exit 3 instead of 2 */
 } CheckReport;
 
 typedef struct CheckOptions {
     const char *const *ignore; /* item names whose Alert becomes Ignored */
     int ignore_count;
-    int64_t wait_ms;           /* how long each server is tried */
+    int64_t wait_ms; /* how long each server is tried */
 } CheckOptions;
 
 /* False only when an argument is wrong (an unknown item in `ignore`); servers that cannot be reached are Failed items.

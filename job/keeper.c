@@ -7,6 +7,7 @@
 #include "decoder/publication.h"
 #include "decoder/slot.h"
 #include "job/pipeline.h"
+#include "job/position.h"
 
 enum {
     LISTEN_MS = 100,      /* how long it listens for the server between its duties */
@@ -54,11 +55,8 @@ static bool look_at_slot(Keeper *k, Error *e) {
     SlotView slot;
     if (!slot_look(k->p->keeper, k->p->job->cfg->slot, &slot, e))
         return false;
-    if (!slot.exists) {
-        fail(e, ERR_LOST, "slot \"%s\" is gone from the source", k->p->job->cfg->slot);
-        return fail_hint(
-            e, "changes since its last position are lost: run walferry cleanup, then start with a new load");
-    }
+    if (!slot.exists)
+        return position_check_slot(k->p->job->cfg, &slot, LSN_NONE, e);
     atomic_store(&m->restart_lsn, slot.restart.at);
     atomic_store(&m->retained_bytes, slot.retained_bytes);
     atomic_store(&m->safe_wal_bytes, slot.safe_bytes);

@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "job/pipeline.h"
 #include "job/plan.h"
+#include "job/position.h"
 
 enum { CONNECT_MS = 10000, LOCK_WAIT_MS = 15000 };
 
@@ -155,8 +156,10 @@ static bool resume(Walk *walk, Error *e) {
     if (!state_take(walk->record, cfg, LOCK_WAIT_MS, false, e) ||
         !state_instance(walk->record, cfg, walk->job->instance, e))
         return false;
+    const JobRecord *record = &walk->job_record;
+    Position known = {record->applied, record->bound, record->system_id, record->timeline};
     if (cfg->phases.incremental)
-        return true;
+        return position_check(walk->source, cfg, walk->selection, &known, e);
     if (!state_tables(walk->record, cfg, &records, e))
         return false;
     bool unfinished = !records.all_loaded;

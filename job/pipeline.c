@@ -10,6 +10,7 @@
 #include "core/state.h"
 #include "decoder/publication.h"
 #include "decoder/slot.h"
+#include "job/position.h"
 
 static const char SQL_SENDER_TIMEOUT[] =
     "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'";
@@ -45,7 +46,8 @@ static Pg *source_open(const Pipeline *p, bool replication, Error *e) {
 
 /* ---- opening: the slot, then the locks, then the positions (trap A6) ---- */
 
-static bool sinks_open(Pipeline *p, Lsn *start, Error *e) {
+/* *lowest: the position of the sink that is behind the others. */
+static bool sinks_open(Pipeline *p, Position *lowest, Error *e) {
     SinkOptions options = {.cfg = p->job->cfg, .selection = p->selection, .metrics = p->job->metrics};
     p->sink_count = sink_list(p->job->cfg, p->ops);
     for (int sink = 0; sink < p->sink_count; sink++) {
@@ -53,61 +55,12 @@ static bool sinks_open(Pipeline *p, Lsn *start, Error *e) {
         p->sinks[sink] = p->ops[sink]->open(&options, e);
         if (p->sinks[sink] == NULL || !p->ops[sink]->peek(p->sinks[sink], &position, e))
             return false;
-        *start = sink == 0 ? position.applied : lsn_min(*start, position.applied);
+        if (sink == 0 || lsn_before(position.applied, lowest->applied))
+            *lowest = position;
+        p->applied[sink] = position.applied;
         options.begin = position;
     }
-    assert(!lsn_is_none(*start)); /* trap A7a: a stream never begins at 0/0 */
-    return true;
-}
-
-static bool lost(Error *e, const char *why) {
-    fail(e, ERR_LOST, "%s", why);
-    return fail_hint(
-        e, "the destination no longer knows what it misses: run walferry cleanup, then start with a new "
-           "load; or bring back the source server that this job began with");
-}
-
-/* The slot as the server shows it, before and after it is ours. */
-static bool slot_is_right(const Config *cfg, const SlotView *slot, Error *e) {
-    char why[300];
-    if (!slot->exists)
-        snprintf(why, sizeof why, "slot \"%s\" does not exist on the source any more", cfg->slot);
-    else if (!slot->logical || strcmp(slot->plugin, "pgoutput") != 0)
-        snprintf(why, sizeof why, "slot \"%s\" is not a pgoutput slot: somebody made it anew", cfg->slot);
-    else if (strcmp(slot->wal_status, "lost") == 0)
-        snprintf(why, sizeof why, "slot \"%s\" has lost its WAL (max_slot_wal_keep_size was passed)",
-                 cfg->slot);
-    else
-        return true;
-    return lost(e, why);
-}
-
-static bool slot_within_bound(const Config *cfg, const SlotView *slot, Lsn bound, Error *e) {
-    char why[300], at[LSN_TEXT_SIZE], limit[LSN_TEXT_SIZE];
-    if (!lsn_before(bound, slot->confirmed))
-        return true;
-    snprintf(why, sizeof why,
-             "slot \"%s\" stands at %s, beyond %s, the highest position that this job has confirmed: "
-             "somebody moved it "
-             "or made it anew",
-             cfg->slot, lsn_text(slot->confirmed, at), lsn_text(bound, limit));
-    return lost(e, why);
-}
-
-static bool server_is_ours(const ServerIdentity *server, const Position *position, Error *e) {
-    char why[300];
-    if (server->system_id != position->system_id) {
-        snprintf(why, sizeof why,
-                 "the source is another server: system identifier %" PRIu64 ", this job began on %" PRIu64,
-                 server->system_id, position->system_id);
-        return lost(e, why);
-    }
-    if (server->timeline != position->timeline) {
-        snprintf(why, sizeof why,
-                 "the source is on timeline %" PRIu32 ", this job began on timeline %" PRIu32,
-                 server->timeline, position->timeline);
-        return lost(e, why);
-    }
+    assert(!lsn_is_none(lowest->applied)); /* trap A7a: a stream never begins at 0/0 */
     return true;
 }
 
@@ -155,10 +108,10 @@ static bool slot_take(Pipeline *p, const StreamOptions *options, ServerIdentity 
     return fail_hint(e, "stop that one first: walferry stop");
 }
 
-static bool keeper_open(Pipeline *p, Error *e) {
+static bool keeper_open(Pipeline *p, const Position *known, Error *e) {
     const Config *cfg = p->job->cfg;
     p->keeper = source_open(p, false, e);
-    return p->keeper != NULL && publication_verify(p->keeper, cfg, p->selection, e) &&
+    return p->keeper != NULL && position_check(p->keeper, cfg, p->selection, known, e) &&
            heartbeat_find(p->keeper, cfg, &p->heartbeat, e);
 }
 
@@ -174,21 +127,22 @@ static bool until_find(Pipeline *p, Error *e) {
     return true;
 }
 
-static bool sinks_recover(Pipeline *p, const ServerIdentity *server, const SlotView *slot, Lsn start,
-                          Error *e) {
+/* What was peeked at without the lock may have been of a commit that a crash of the destination took back: checked
+ * sink by sink, because a sink without a record begins where the one before it was seen to stand. */
+static bool sinks_recover(Pipeline *p, const ServerIdentity *server, const SlotView *slot, Error *e) {
     Lsn lowest = LSN_NONE;
     for (int sink = 0; sink < p->sink_count; sink++) {
         Position position;
-        if (!p->ops[sink]->recover(p->sinks[sink], &position, e) || !server_is_ours(server, &position, e) ||
-            !slot_within_bound(p->job->cfg, slot, position.bound, e))
+        if (!p->ops[sink]->recover(p->sinks[sink], &position, e) ||
+            !position_check_server(server, &position, e) ||
+            !position_check_slot(p->job->cfg, slot, position.bound, e))
             return false;
+        if (lsn_before(position.applied, p->applied[sink]))
+            return fail(e, ERR_RETRY, "the target went back from " LSN_FMT " to " LSN_FMT,
+                        LSN_ARGS(p->applied[sink]), LSN_ARGS(position.applied));
         p->applied[sink] = position.applied;
         lowest = sink == 0 ? position.applied : lsn_min(lowest, position.applied);
     }
-    /* Read without the lock, `start` may have been of a commit that a crash of the destination took back. */
-    if (lsn_before(lowest, start))
-        return fail(e, ERR_RETRY, "the target went back from " LSN_FMT " to " LSN_FMT, LSN_ARGS(start),
-                    LSN_ARGS(lowest));
     p->ledger = ledger_new(p->sink_count, p->applied, lsn_max(lowest, slot->confirmed));
     p->received = lowest;
     return true;
@@ -217,12 +171,12 @@ static void assembler_make(Pipeline *p) {
 
 static bool session_open(Pipeline *p, Error *e) {
     const Config *cfg = p->job->cfg;
-    Lsn start = LSN_NONE;
+    Position known;
     SlotView slot;
     ServerIdentity server;
-    if (!sinks_open(p, &start, e) || !keeper_open(p, e) || !slot_look(p->keeper, cfg->slot, &slot, e) ||
-        !slot_is_right(cfg, &slot, e))
+    if (!sinks_open(p, &known, e) || !keeper_open(p, &known, e))
         return false;
+    Lsn start = known.applied;
     Writer publications = writer_new(1024);
     publication_names(p->keeper, cfg, p->selection, &publications);
     StreamOptions options = {.slot = cfg->slot,
@@ -231,7 +185,7 @@ static bool session_open(Pipeline *p, Error *e) {
                              .messages = p->keeper->version >= 140000,
                              .sender_timeout_ms = sender_timeout_ms(p->keeper)};
     bool ok = slot_take(p, &options, &server, e) && slot_look(p->keeper, cfg->slot, &slot, e) &&
-              slot_is_right(cfg, &slot, e) && sinks_recover(p, &server, &slot, start, e) && until_find(p, e);
+              sinks_recover(p, &server, &slot, e) && until_find(p, e);
     writer_free(&publications);
     if (!ok)
         return false;

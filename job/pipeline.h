@@ -31,7 +31,7 @@ typedef struct Pipeline {
     const SinkOps *ops[LEDGER_SINKS_MAX];
     Sink *sinks[LEDGER_SINKS_MAX];
     Queue *queues[LEDGER_SINKS_MAX];
-    Lsn applied[LEDGER_SINKS_MAX]; /* at recovery */
+    Lsn applied[LEDGER_SINKS_MAX]; /* peeked at, then at recovery */
     atomic_int sinks_left;         /* sink threads that have not ended */
 
     Stream *stream; /* source thread's, once it runs */

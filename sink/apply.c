@@ -75,6 +75,10 @@ static bool apply_recover(Sink *s, Position *out, Error *e) {
     if (!FAULT("apply.before_progress_read", e) || !read_record(s, out, e) ||
         !state_tables(s->pg, s->options.cfg, &s->tables, e))
         return false;
+    /* The newest progress may not be flushed yet when its writer was killed a moment ago; this commit waits
+     * for its flush and takes it with it. */
+    if (!state_bound(s->pg, s->options.cfg, out->applied, e))
+        return false;
     s->applied = s->durable = out->applied;
     s->pg->when = RETRY_APPLYING;
     s->live = live_new(s->pg, group_check, s);
@@ -127,6 +131,7 @@ static bool apply_settle(Sink *s, bool flush, int wait_ms, Lsn *durable, Error *
 }
 
 static bool apply_promise(Sink *s, Lsn upto, Error *e) {
+    assert(!s->group.inside); /* nothing is promised while a transaction is in flight */
     return group_flush(s, true, e) && bound_note(s, upto, e);
 }
 

@@ -19,9 +19,9 @@
 typedef enum NoteKind {
     NOTE_BEGIN,
     NOTE_PREPARE,
-    NOTE_PLAN,     /* of: Relation */
+    NOTE_PLAN,     /* of: Transaction, about: Change; for Sink.planned */
     NOTE_ROW,      /* of: Transaction, about: Change; exactly one row */
-    NOTE_TRUNCATE, /* of: Transaction */
+    NOTE_TRUNCATE, /* of: Transaction, about: Change */
     NOTE_PROGRESS,
     NOTE_COMMIT,
     NOTE_WHERE /* the destination's own WAL positions */
@@ -55,7 +55,8 @@ struct Sink {
     Lsn applied; /* end of the last committed transaction */
     Group group;
     Arena *plan_arena;
-    Plan **plans; /* by Relation.number */
+    Plan **plans;            /* by Relation.number */
+    const Relation *planned; /* whom the one NOTE_PLAN under way is about */
     uint32_t plan_capacity, next_statement;
     TableRecords tables;
     Unflushed unflushed[UNFLUSHED_MAX];
@@ -76,8 +77,8 @@ struct Sink {
 bool apply_change(Sink *s, const Transaction *tx, const Change *change, Error *e);
 /* Adds table, operation, key and place of a failed change to e. */
 void apply_describe(const Transaction *tx, const Change *change, Error *e);
-/* Builds the plan from NOTE_PLAN's result. */
-void apply_plan_arrived(Sink *s, const Relation *rel, const PGresult *result, Error *e);
+/* Builds the plan of s->planned from NOTE_PLAN's result. */
+void apply_plan_arrived(Sink *s, const PGresult *result, Error *e);
 
 /* apply_group */
 bool group_prepare(Sink *s, Error *e);       /* the fixed statements of a session */

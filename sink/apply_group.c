@@ -25,9 +25,9 @@ static const char SQL_TRIM[] =
 #define NAME_WHERE    "walferry_where"
 
 enum {
-    GROUP_CHANGES = 20000,     /* a destination transaction is closed at this many changes, */
-    GROUP_TRANSACTIONS = 5000, /* this many source transactions, */
-    GROUP_MS = 200,            /* or this age, whichever comes first */
+    GROUP_CHANGES = 2000,     /* a destination transaction is closed at this many changes, */
+    GROUP_TRANSACTIONS = 200, /* this many source transactions, */
+    GROUP_MS = 200,           /* or this age, whichever comes first */
     GROUP_BYTES = 8 << 20,
     EMPTY_MS = 1000,  /* progress over empty transactions alone is written this often */
     TRIM_EVERY = 1000 /* commits */
@@ -39,13 +39,25 @@ static void check_rows(const LiveNote *note, const PGresult *result, Error *e) {
     int64_t rows = pg_affected(result);
     if (rows == 1)
         return;
-    if (rows == 0)
+    if (rows == 0 && ((const Change *)note->about)->kind == CHANGE_INSERT)
+        fail(e, ERR_DATA, "the target did not take the row (a trigger or rule there?)");
+    else if (rows == 0)
         fail(e, ERR_DATA, "no such row at the target");
     else
         fail(e, ERR_DATA, "%" PRId64 " rows at the target instead of one", rows);
     apply_describe(note->of, note->about, e);
     fail_hint(e, "the target was changed by somebody else: compare the row on both sides, mend the target, "
                  "start again");
+}
+
+/* The server's own hint would be CASCADE, which empties what the source has not emptied (trap A5): its detail
+ * names the table that is in the way. */
+static void truncate_refused(const LiveNote *note, const PGresult *result, Error *e) {
+    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+    apply_describe(note->of, note->about, e);
+    if (strcmp(e->sqlstate, "0A000") == 0 && detail != NULL)
+        fail_hint(e, "at the target: %s Drop the foreign key there, or make the table part of the job",
+                  detail);
 }
 
 /* The progress row is compare-and-set: a row that is there already was written by somebody else. */
@@ -66,9 +78,12 @@ void group_check(void *sink, const LiveNote *note, const PGresult *result, Error
     bool refused = e->kind != ERR_NONE;
     switch ((NoteKind)note->kind) {
     case NOTE_PREPARE:
-    case NOTE_TRUNCATE:
         if (refused)
             apply_describe(note->of, note->about, e);
+        break;
+    case NOTE_TRUNCATE:
+        if (refused)
+            truncate_refused(note, result, e);
         break;
     case NOTE_ROW:
         if (refused)
@@ -78,7 +93,9 @@ void group_check(void *sink, const LiveNote *note, const PGresult *result, Error
         break;
     case NOTE_PLAN:
         if (!refused)
-            apply_plan_arrived(s, note->of, result, e);
+            apply_plan_arrived(s, result, e);
+        if (e->kind != ERR_NONE)
+            apply_describe(note->of, note->about, e);
         break;
     case NOTE_PROGRESS: check_progress(result, e); break;
     case NOTE_COMMIT: /* an aborted transaction answers COMMIT with ROLLBACK */
@@ -217,11 +234,18 @@ static bool group_commit(Sink *s, Error *e) {
 
 /* ---- one transaction after the other ---- */
 
-static bool apply_piece(Sink *s, const Transaction *tx, Error *e) {
+static void note_beat(Group *group, const Batch *b, int64_t number) {
+    group->beat = number;
+    group->beat_received_us = b->received_us;
+    group->beat_decoded_us = b->decoded_us;
+    group->beat_queued_us = clock_us();
+}
+
+static bool apply_piece(Sink *s, const Batch *b, const Transaction *tx, Error *e) {
     for (uint32_t at = 0; at < tx->count; at++) {
         const Change *change = &tx->changes[at];
         if (change->kind == CHANGE_BEAT)
-            s->group.beat = change->beat.number;
+            note_beat(&s->group, b, change->beat.number);
         else if (!apply_change(s, tx, change, e)) {
             if (!live_has_failed(s->live))
                 apply_describe(tx, change, e);
@@ -253,6 +277,7 @@ static bool group_again_singly(Sink *s, Error *e) {
     s->group = (Group){0};
     log_debug("a group of %u transactions was refused, applying them one by one: %s", again.transactions,
               e->text);
+    error_clear(e);
     plans_unprepare(s);
     bool ok = live_reset(s->live, e) && group_prepare(s, e);
     for (uint32_t at = 0; ok && at < again.batch_count; at++) {
@@ -262,7 +287,7 @@ static bool group_again_singly(Sink *s, Error *e) {
             if (!lsn_before(s->applied, tx->end) || !tx->ends)
                 continue; /* a first piece goes on after this */
             assert(tx->begins);
-            ok = apply_piece(s, tx, e);
+            ok = apply_piece(s, b, tx, e);
             if (ok) {
                 note_end(s, tx);
                 ok = group_commit(s, e);
@@ -322,15 +347,10 @@ static bool add_piece(Sink *s, Batch *b, const Transaction *tx, Error *e) {
     if (s->group.transactions == 0 && tx->begins)
         s->group.since_ms = clock_ms();
     s->group.inside = true;
-    if (!apply_piece(s, tx, e))
+    if (!apply_piece(s, b, tx, e))
         return e->kind == ERR_DATA && s->group.transactions > 0 && group_again_singly(s, e);
     if (tx->ends)
         note_end(s, tx);
-    if (s->group.beat != 0) {
-        s->group.beat_received_us = b->received_us;
-        s->group.beat_decoded_us = b->decoded_us;
-        s->group.beat_queued_us = clock_us();
-    }
     if (!tx->ends)
         return piece_settled(s, e);
     /* a transaction that came in pieces could not be done again singly: it stays alone in its group */

@@ -10,7 +10,7 @@
 /* Until the end of the group: long enough for readers to leave, short enough not to queue up behind one. */
 static const char SQL_TRUNCATE_WAIT[] = "SET LOCAL lock_timeout = '10s'";
 
-enum { SQL_LIMIT = 1024 * 1024, KEY_TEXT_SIZE = 200 };
+enum { SQL_LIMIT = 1024 * 1024, KEY_TEXT_BYTES = 200, VALUE_TEXT_BYTES = 60 };
 
 /* ---- plans ---- */
 
@@ -28,14 +28,14 @@ static bool table_start(const Sink *s, const Relation *rel, Lsn *start, Error *e
     return fail_hint(e, "somebody added it to the publication: take it out again");
 }
 
-void apply_plan_arrived(Sink *s, const Relation *rel, const PGresult *result, Error *e) {
+void apply_plan_arrived(Sink *s, const PGresult *result, Error *e) {
     Lsn start;
-    if (table_start(s, rel, &start, e))
-        s->plans[rel->number] = plan_build(s->plan_arena, s->pg, rel, result, start, e);
+    if (table_start(s, s->planned, &start, e))
+        s->plans[s->planned->number] = plan_build(s->plan_arena, s->pg, s->planned, result, start, e);
 }
 
 /* Asks the destination about the relation the first time, within the pipeline. */
-static Plan *plan_of(Sink *s, const Relation *rel, Error *e) {
+static Plan *plan_of(Sink *s, const Relation *rel, const Transaction *tx, const Change *change, Error *e) {
     if (rel->number >= s->plan_capacity) {
         uint32_t capacity = s->plan_capacity == 0 ? 64 : s->plan_capacity;
         while (capacity <= rel->number)
@@ -47,7 +47,8 @@ static Plan *plan_of(Sink *s, const Relation *rel, Error *e) {
     }
     if (s->plans[rel->number] == NULL) {
         const char *const params[] = {rel->schema, rel->name};
-        LiveNote note = {NOTE_PLAN, rel, NULL};
+        LiveNote note = {NOTE_PLAN, tx, change};
+        s->planned = rel;
         if (!live_send_text(s->live, note, PLAN_QUERY, 2, params, e) || !live_drain(s->live, e))
             return NULL;
     }
@@ -80,7 +81,8 @@ static void parameters_bind(Sink *s, const Parameters *p) {
         s->formats[at] = value->kind == VALUE_BINARY ? 1 : 0;
         if (value->kind == VALUE_NULL)
             continue;
-        memcpy(to, value->bytes.at, value->bytes.len);
+        if (value->bytes.len > 0) /* an empty slice may lie nowhere */
+            memcpy(to, value->bytes.at, value->bytes.len);
         to[value->bytes.len] = '\0';
         s->values[at] = to;
         s->lengths[at] = (int)value->bytes.len;
@@ -216,7 +218,7 @@ static bool apply_truncate(Sink *s, const Transaction *tx, const Change *change,
     bool ok = true;
     writer_text(&sql, "TRUNCATE ");
     for (uint32_t table = 0; ok && table < change->truncate.count; table++) {
-        Plan *plan = plan_of(s, change->truncate.rels[table], e);
+        Plan *plan = plan_of(s, change->truncate.rels[table], tx, change, e);
         ok = plan != NULL;
         if (!ok || !lsn_before(plan->start, tx->end))
             continue;
@@ -236,7 +238,7 @@ bool apply_change(Sink *s, const Transaction *tx, const Change *change, Error *e
         return apply_truncate(s, tx, change, e);
     if (change->kind == CHANGE_MESSAGE || change->kind == CHANGE_BEAT)
         return true;
-    Plan *plan = plan_of(s, change->rel, e);
+    Plan *plan = plan_of(s, change->rel, tx, change, e);
     if (plan == NULL)
         return false;
     if (!lsn_before(plan->start, tx->end))
@@ -251,19 +253,26 @@ bool apply_change(Sink *s, const Transaction *tx, const Change *change, Error *e
 
 /* ---- what went wrong, for people ---- */
 
+/* At most `limit` bytes of the text, no character cut in two. */
+static int short_length(Slice text, size_t limit) {
+    size_t length = text.len > limit ? limit : text.len;
+    while (length < text.len && length > 0 && ((unsigned char)text.at[length] & 0xC0) == 0x80)
+        length--;
+    return (int)length;
+}
+
+/* " (a=1, b=x", the old key where there is one. Columns that have no room are left out. */
 static void write_key_text(Writer *out, const Change *change) {
     const Value *values = change->row.before != NULL ? change->row.before : change->row.after;
-    const char *comma = " (";
+    const char *before = " (";
     for (uint16_t column = 0; column < change->rel->column_count; column++) {
+        const Slice text = values[column].bytes;
         if (!change->rel->columns[column].key || values[column].kind != VALUE_TEXT)
             continue;
-        size_t length = values[column].bytes.len > 60 ? 60 : values[column].bytes.len;
-        writer_format(out, "%s%s=%.*s", comma, change->rel->columns[column].name, (int)length,
-                      values[column].bytes.at);
-        comma = ", ";
+        writer_format(out, "%s%s=%.*s", before, change->rel->columns[column].name,
+                      short_length(text, VALUE_TEXT_BYTES), text.len == 0 ? "" : text.at);
+        before = ", ";
     }
-    if (comma[0] == ',')
-        writer_text(out, ")");
 }
 
 void apply_describe(const Transaction *tx, const Change *change, Error *e) {
@@ -271,12 +280,12 @@ void apply_describe(const Transaction *tx, const Change *change, Error *e) {
     char lsn[LSN_TEXT_SIZE];
     if (change == NULL || change->kind > CHANGE_TRUNCATE)
         return;
-    Writer out = writer_new(2 * KEY_TEXT_SIZE);
+    Writer key = writer_new(KEY_TEXT_BYTES);
     const Relation *rel = change->kind == CHANGE_TRUNCATE ? change->truncate.rels[0] : change->rel;
-    writer_format(&out, "%s \"%s.%s\"", verbs[change->kind], rel->schema, rel->name);
     if (change->kind != CHANGE_TRUNCATE)
-        write_key_text(&out, change);
-    writer_format(&out, " in transaction %" PRIu32 " ending at %s", tx->xid, lsn_text(tx->end, lsn));
-    fail_context(e, "%s", writer_string(&out));
-    writer_free(&out);
+        write_key_text(&key, change);
+    fail_context(e, "%s \"%s.%s\"%s%s in transaction %" PRIu32 " ending at %s", verbs[change->kind],
+                 rel->schema, rel->name, writer_string(&key), key.len > 0 ? ")" : "", tx->xid,
+                 lsn_text(tx->end, lsn));
+    writer_free(&key);
 }

@@ -20,8 +20,10 @@
 enum {
     BUFFER_BYTES = 1 << 20,
     LINE_LIMIT = 0x7fffffff,
-    TAIL_BYTES = 1 << 16,
-    NOTE_EVERY_MS = 1000 /* the position over transactions that leave no line */
+    BLOCK_BYTES = 1 << 16,
+    COMMIT_LINE_BYTES = 80, /* more than the longest one, and the newline in front of it */
+    SYNC_EVERY_MS = 500,    /* while changes keep coming; else at once */
+    NOTE_EVERY_MS = 1000    /* the position over transactions that leave no line */
 };
 
 struct Sink {
@@ -29,12 +31,19 @@ struct Sink {
     int file;
     Writer buffer;
     FilePosition noted; /* as <path>.position has it */
-    Lsn written;        /* end of the last transaction in the buffer or the file */
-    Lsn lines_end;      /* end of the last transaction that has lines */
+    bool has_lines;     /* the transaction that is being written */
+    Lsn written;        /* end of the last whole transaction in the buffer or the file */
+    Lsn lines_end;      /* end of the last transaction with a commit line there */
     Lsn durable;
-    bool unsynced;
-    int64_t noted_ms;
+    off_t size, synced_size; /* of the file: as written, as it survives a power cut */
+    int64_t synced_ms, noted_ms;
 };
+
+/* What the file's own lines say. */
+typedef struct FileEnd {
+    off_t size, complete; /* bytes; up to and with the last commit line */
+    Lsn end;              /* of that line's transaction; none: no line */
+} FileEnd;
 
 static bool broken(Sink *s, const char *what, Error *e) {
     ErrorKind kind = errno == ENOSPC || errno == EDQUOT ? ERR_RETRY : ERR_CONFIG;
@@ -77,15 +86,18 @@ static bool is_commit_line(const char *line, size_t length, Lsn *end) {
     return lsn_parse(text, end);
 }
 
-/* The last commit line that ends within text[0, length); returns the offset behind it, 0: none. */
-static size_t last_commit(const char *text, size_t length, Lsn *end) {
+/* The last commit line that lies within text[0, length), whose first line may be a part of one; returns the
+ * offset behind it, 0: none. */
+static size_t last_commit(const char *text, size_t length, bool from_start, Lsn *end) {
     size_t stop = length;
     while (stop > 0) {
         const char *newline = memrchr(text, '\n', stop);
         if (newline == NULL)
             return 0;
         size_t line_end = (size_t)(newline - text);
-        const char *before = line_end == 0 ? NULL : memrchr(text, '\n', line_end);
+        const char *before = memrchr(text, '\n', line_end);
+        if (before == NULL && !from_start)
+            return 0;
         size_t line_start = before == NULL ? 0 : (size_t)(before - text) + 1;
         if (is_commit_line(text + line_start, line_end - line_start, end))
             return line_end + 1;
@@ -94,50 +106,64 @@ static size_t last_commit(const char *text, size_t length, Lsn *end) {
     return 0;
 }
 
-/* Reads the end of the file in ever larger pieces until a commit line is in it. */
-static bool find_end(Sink *s, off_t *complete, Lsn *end, Error *e) {
+static bool read_block(Sink *s, char *block, off_t from, size_t length, Error *e) {
+    for (size_t got = 0; got < length;) {
+        ssize_t part = pread(s->file, block + got, length - got, from + (off_t)got);
+        if (part < 0)
+            return broken(s, "read", e);
+        if (part == 0) /* only while it is looked at without the lock */
+            return fail(e, ERR_RETRY, "\"%s\" was cut by another process", s->options.cfg->file.path);
+        got += (size_t)part;
+    }
+    return true;
+}
+
+/* From the back, block by block: what a crash left of a large transaction may be long. */
+static bool find_end(Sink *s, FileEnd *out, Error *e) {
+    char block[BLOCK_BYTES];
     struct stat info;
-    *complete = 0;
-    *end = LSN_NONE;
     if (fstat(s->file, &info) != 0)
         return broken(s, "look at", e);
-    for (off_t tail = TAIL_BYTES;; tail *= 4) {
-        off_t from = info.st_size > tail ? info.st_size - tail : 0;
-        size_t length = (size_t)(info.st_size - from), got = 0;
-        char *text = malloc(length + 1);
-        assert(text != NULL);
-        while (got < length) {
-            ssize_t part = pread(s->file, text + got, length - got, from + (off_t)got);
-            if (part <= 0) {
-                free(text);
-                return broken(s, "read", e);
-            }
-            got += (size_t)part;
-        }
-        size_t behind = last_commit(text, length, end);
-        free(text);
-        if (behind > 0)
-            *complete = from + (off_t)behind;
-        if (behind > 0 || from == 0)
-            return true;
+    *out = (FileEnd){.size = info.st_size};
+    off_t stop = info.st_size, from;
+    do {
+        from = stop > BLOCK_BYTES ? stop - BLOCK_BYTES : 0;
+        if (!read_block(s, block, from, (size_t)(stop - from), e))
+            return false;
+        size_t behind = last_commit(block, (size_t)(stop - from), from == 0, &out->end);
+        out->complete = behind > 0 ? from + (off_t)behind : 0;
+        stop = from + COMMIT_LINE_BYTES;
+    } while (out->complete == 0 && from > 0);
+    return true;
+}
+
+/* A sink without a record begins where the sinks before it stand, with a file of its own. */
+static bool begin(Sink *s, const FileEnd *lines, Error *e) {
+    const char *path = s->options.cfg->file.path;
+    if (lsn_is_none(s->options.begin.applied))
+        return fail(e, ERR_LOST, "\"%s.position\" is gone", path);
+    if (lines->size > 0) {
+        fail(e, ERR_LOST, "\"%s\" is not empty, and \"%s.position\" is gone", path, path);
+        return fail_hint(e, "nothing says what the file has: move it away, or choose another file.path");
     }
+    s->noted = (FilePosition){.exists = true, .position = s->options.begin};
+    return true;
+}
+
+static bool look(Sink *s, FileEnd *lines, Position *out, Error *e) {
+    if (!file_position_read(s->options.cfg, &s->noted, e) || !find_end(s, lines, e))
+        return false;
+    if ((!s->noted.exists || s->noted.intent) && !begin(s, lines, e))
+        return false;
+    *out = s->noted.position;
+    out->applied = lsn_max(out->applied, lines->end);
+    out->bound = lsn_max(out->bound, out->applied);
+    return true;
 }
 
 static bool file_peek(Sink *s, Position *out, Error *e) {
-    off_t complete;
-    Lsn end;
-    if (!file_position_read(s->options.cfg, &s->noted, e) || !find_end(s, &complete, &end, e))
-        return false;
-    if (!s->noted.exists || s->noted.intent) {
-        if (lsn_is_none(s->options.begin.applied))
-            return fail(e, ERR_LOST, "\"%s.position\" is gone", s->options.cfg->file.path);
-        s->noted = (FilePosition){.exists = true, .position = s->options.begin};
-        s->noted.position.bound = s->options.begin.applied;
-    }
-    *out = s->noted.position;
-    out->applied = lsn_max(out->applied, end);
-    out->bound = lsn_max(out->bound, out->applied);
-    return true;
+    FileEnd lines;
+    return look(s, &lines, out, e);
 }
 
 static bool note(Sink *s, Error *e) {
@@ -146,16 +172,16 @@ static bool note(Sink *s, Error *e) {
 }
 
 static bool file_recover(Sink *s, Position *out, Error *e) {
-    off_t complete;
-    Lsn end;
+    FileEnd lines;
     if (flock(s->file, LOCK_EX | LOCK_NB) != 0)
         return fail(e, ERR_CONFIG, "another process writes \"%s\"", s->options.cfg->file.path);
-    if (!file_peek(s, out, e) || !find_end(s, &complete, &end, e))
+    if (!look(s, &lines, out, e))
         return false;
-    if (ftruncate(s->file, complete) != 0 || fsync(s->file) != 0)
+    if (ftruncate(s->file, lines.complete) != 0 || fsync(s->file) != 0)
         return broken(s, "cut", e);
+    s->size = s->synced_size = lines.complete;
     s->written = s->durable = s->lines_end = out->applied;
-    s->noted.position.applied = out->applied;
+    s->noted.position = *out;
     return note(s, e);
 }
 
@@ -169,7 +195,7 @@ static bool write_out(Sink *s, Error *e) {
             return broken(s, "write", e);
         done += part > 0 ? (size_t)part : 0;
     }
-    s->unsynced = s->unsynced || done > 0;
+    s->size += (off_t)done;
     writer_reset(&s->buffer);
     return true;
 }
@@ -246,11 +272,13 @@ static void write_change(Writer *out, const Transaction *tx, const Change *chang
 }
 
 static bool write_transaction(Sink *s, const Transaction *tx, Error *e) {
+    if (tx->begins)
+        s->has_lines = false;
     for (uint32_t at = 0; at < tx->count; at++) {
         if (tx->changes[at].kind == CHANGE_BEAT)
             continue;
         write_change(&s->buffer, tx, &tx->changes[at]);
-        s->lines_end = tx->end;
+        s->has_lines = true;
         if (s->buffer.full)
             return fail(e, ERR_LIMIT, "a change of transaction %" PRIu32 " is too large for a line", tx->xid);
         if (s->buffer.len >= BUFFER_BYTES && !write_out(s, e))
@@ -258,47 +286,74 @@ static bool write_transaction(Sink *s, const Transaction *tx, Error *e) {
     }
     if (!tx->ends)
         return true;
-    if (lsn_equal(s->lines_end, tx->end))
+    if (s->has_lines) {
         writer_format(&s->buffer, "{\"lsn\":\"" LSN_FMT "\",\"xid\":%" PRIu32 ",\"op\":\"commit\"}\n",
                       LSN_ARGS(tx->end), tx->xid);
+        s->lines_end = tx->end;
+    }
     s->written = tx->end;
     return true;
 }
 
-static bool file_write(Sink *s, Batch *b, Error *e) {
+/* Only where no database tells the same. */
+static void tell_metrics(Sink *s, const Batch *b, const Transaction *tx) {
     Metrics *m = s->options.metrics;
+    if (s->options.cfg->target.dsn != NULL)
+        return;
+    for (uint32_t at = 0; at < tx->count; at++)
+        if (tx->changes[at].kind == CHANGE_BEAT)
+            metrics_beat(m, &(BeatStamps){tx->changes[at].beat.number, b->received_us, b->decoded_us,
+                                          clock_us(), clock_us()});
+    atomic_fetch_add(&m->transactions, tx->ends ? 1 : 0);
+    atomic_fetch_add(&m->changes, tx->count);
+    atomic_store(&m->applied_lsn, s->written.at);
+}
+
+static bool file_write(Sink *s, Batch *b, Error *e) {
     for (uint32_t number = 0; number < b->count; number++) {
         const Transaction *tx = &b->transactions[number];
         if (!lsn_before(s->written, tx->end))
             continue;
         if (!write_transaction(s, tx, e))
             return false;
-        for (uint32_t at = 0; s->options.cfg->target.dsn == NULL && at < tx->count; at++)
-            if (tx->changes[at].kind == CHANGE_BEAT)
-                metrics_beat(m, &(BeatStamps){tx->changes[at].beat.number, b->received_us, b->decoded_us,
-                                              clock_us(), clock_us()});
+        tell_metrics(s, b, tx);
     }
-    if (s->options.cfg->target.dsn == NULL)
-        atomic_store(&m->applied_lsn, s->written.at);
     return true;
 }
 
 /* ---- durable ---- */
 
-static bool file_settle(Sink *s, bool flush, int wait_ms, Lsn *durable, Error *e) {
-    if (flush && (!write_out(s, e) || (s->unsynced && fdatasync(s->file) != 0 && !broken(s, "sync", e))))
+/* After a failed fsync the kernel shows bytes that are not on the disk: they are cut off, so that no later
+ * start takes them for durable. */
+static bool sync_failed(Sink *s, Error *e) {
+    broken(s, "sync", e);
+    if (ftruncate(s->file, s->synced_size) != 0)
+        fail_context(e, "and it cannot be cut back");
+    return false;
+}
+
+static bool sync_lines(Sink *s, Error *e) {
+    if (!write_out(s, e))
         return false;
-    if (flush) {
-        s->unsynced = false;
-        s->durable = lsn_max(s->durable, lsn_min(s->lines_end, s->written));
-        bool silent = lsn_before(s->durable, s->written); /* its end stands on no line */
-        if (silent && (wait_ms > 0 || clock_ms() - s->noted_ms >= NOTE_EVERY_MS)) {
-            s->noted.position.applied = s->written;
-            s->noted.position.bound = lsn_max(s->noted.position.bound, s->written);
-            if (!note(s, e))
-                return false;
-            s->durable = s->written;
-        }
+    if (s->size > s->synced_size && fdatasync(s->file) != 0)
+        return sync_failed(s, e);
+    s->synced_size = s->size;
+    s->synced_ms = clock_ms();
+    s->durable = lsn_max(s->durable, s->lines_end);
+    return true;
+}
+
+static bool file_settle(Sink *s, bool flush, int wait_ms, Lsn *durable, Error *e) {
+    bool due = flush || clock_ms() - s->synced_ms >= SYNC_EVERY_MS;
+    if (due && !sync_lines(s, e))
+        return false;
+    bool silent = due && lsn_before(s->durable, s->written); /* its end stands on no line */
+    if (silent && (wait_ms > 0 || clock_ms() - s->noted_ms >= NOTE_EVERY_MS)) {
+        s->noted.position.applied = s->written;
+        s->noted.position.bound = lsn_max(s->noted.position.bound, s->written);
+        if (!note(s, e))
+            return false;
+        s->durable = s->written;
     }
     *durable = s->durable;
     return true;

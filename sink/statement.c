@@ -35,10 +35,16 @@ static uint16_t parameter_of(const Plan *plan, int wanted, uint16_t number) {
 /* Image equality (trap B9): json and xml have no "=", and "=" would take a row that is only equal in value.
  * Casts to record keep the parser from reading ROW *= ROW as a row comparison. */
 static uint16_t write_whole_row(Writer *out, const Plan *plan, int finder, uint16_t number) {
-    writer_format(out, "ctid = (SELECT ctid FROM %s%s WHERE ", only(plan), plan->table);
-    if (finder >= 0) /* equal images are equal values: an index may look for them */
-        writer_format(out, "%s%s$%u AND ", plan->columns[finder].quoted, plan->columns[finder].equal,
-                      parameter_of(plan, finder, number));
+    if (plan->partitioned) /* every partition has a ctid of its own */
+        writer_text(out, "(tableoid, ctid) = (SELECT tableoid, ctid");
+    else
+        writer_text(out, "ctid = (SELECT ctid");
+    writer_format(out, " FROM %s%s WHERE ", only(plan), plan->table);
+    if (finder >= 0) { /* equal images are equal values: an index may look for them */
+        writer_format(out, "%s%s", plan->columns[finder].quoted, plan->columns[finder].equal);
+        write_cast(out, &plan->columns[finder], parameter_of(plan, finder, number));
+        writer_text(out, " AND ");
+    }
     writer_text(out, "ROW(");
     const char *comma = "";
     for (uint16_t column = 0; column < plan->rel->column_count; column++) {
@@ -101,6 +107,16 @@ static uint16_t write_insert(Writer *out, const Plan *plan, const Shape *shape) 
     return number;
 }
 
+/* Any column that UPDATE may set; the caller has made sure that there is one. */
+static const char *settable_column(const Plan *plan) {
+    uint16_t column = 0;
+    while (!plan->columns[column].writable || plan->columns[column].always) {
+        column++;
+        assert(column < plan->rel->column_count);
+    }
+    return plan->columns[column].quoted;
+}
+
 static uint16_t write_update(Writer *out, const Plan *plan, const Shape *shape) {
     uint16_t number = 0;
     writer_format(out, "UPDATE %s%s SET ", only(plan), plan->table);
@@ -110,12 +126,10 @@ static uint16_t write_update(Writer *out, const Plan *plan, const Shape *shape) 
         number++;
         writer_format(out, "%s%s = $%u", number == 1 ? "" : ", ", plan->columns[column].quoted, number);
     }
-    if (number == 0) /* nothing that can be written has changed: the row must still be there */
-        for (uint16_t column = 0; column < plan->rel->column_count; column++)
-            if (plan->columns[column].writable && !plan->columns[column].always) {
-                writer_format(out, "%s = %s", plan->columns[column].quoted, plan->columns[column].quoted);
-                break;
-            }
+    if (number == 0) { /* nothing that can be written has changed: the row must still be there */
+        const char *same = settable_column(plan);
+        writer_format(out, "%s = %s", same, same);
+    }
     return write_where(out, plan, shape->finder, number);
 }
 

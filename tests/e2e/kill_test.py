@@ -27,12 +27,12 @@ from harness.walferry import Job  # noqa: E402
 # Point -> up to which occurrence it is used. Those of the load are met by a new job on an emptied destination.
 LOAD_POINTS = {"snapshot.after_slot": 1, "snapshot.after_export": 1, "snapshot.mid_table": 5,
                "snapshot.before_handover": 1}
-STREAM_POINTS = {"source.before_feedback": 20, "source.after_commit_parsed": 40, "assembler.spill_write": 3,
+STREAM_POINTS = {"source.before_feedback": 8, "source.after_commit_parsed": 40, "assembler.spill_write": 2,
                  "apply.before_commit": 40, "apply.after_commit": 40, "apply.before_progress_read": 1,
                  "ledger.after_durable": 40}
-CLEANUP_POINT = "slot.before_drop"
+DROP_POINT = "slot.before_drop"  # a slot that only an intent knows is dropped and made again
 MOMENT, LOAD_MOMENT, TARGET, SOURCE = "random moment", "random moment in load", "destination server", "source server"
-CYCLE = [MOMENT] * 3 + [LOAD_MOMENT] * 2 + [TARGET] * 2 + [SOURCE] + [*LOAD_POINTS, *STREAM_POINTS, CLEANUP_POINT]
+CYCLE = [MOMENT] * 3 + [LOAD_MOMENT] * 2 + [TARGET] * 2 + [SOURCE] + [*LOAD_POINTS, *STREAM_POINTS, DROP_POINT]
 
 LARGE = (12000, 2048)    # rows and bytes of the transaction that must spill
 MEMORY = "16MiB"
@@ -85,7 +85,7 @@ class KillTest:
         self.watcher = Watcher(self.bank, self.source, self.target, self.job.slot)
         self.watcher.start()
 
-    def job_end(self, cleanup_fault=None):
+    def job_end(self):
         """Everything arrives, both sides are equal, nothing is left on the source."""
         self.bank.pause_writers()
         process = self.job.start()
@@ -97,7 +97,7 @@ class KillTest:
         self.bank.check_prefix(self.target)
         check_equal(self.source, self.target)
         check_definitions(self.source, self.target)
-        self.clean(cleanup_fault)
+        self.clean()
         self.job_close()
         self.passed += 1
         self.bank.resume_writers()
@@ -109,11 +109,7 @@ class KillTest:
             return False
         return self.job.status()["state"] == "running"  # and not only by what an earlier process has done
 
-    def clean(self, fault):
-        if fault:
-            dying = self.job.call("cleanup", fault=f"{fault}:kill")
-            self.proved(self.job.processes[-1], fault, dying.exit)
-            self.kills[fault] += 1
+    def clean(self):
         done = self.job.call("cleanup")
         assert done.exit == 0, f"cleanup ended with {done.exit}: {done.err}"
         left = self.source.sql("SELECT slot_name FROM pg_replication_slots UNION ALL SELECT pubname FROM pg_publication"
@@ -143,13 +139,13 @@ class KillTest:
     # ---- one round ----
 
     def round(self, kind):
-        if kind in LOAD_POINTS or kind == LOAD_MOMENT or self.job is None:
-            if not (kind == LOAD_MOMENT and self.job and not self.reached):
-                self.job_new()
+        killed_load = self.job and not self.reached  # a random moment may well kill the same load again
+        if kind in (*LOAD_POINTS, DROP_POINT) or self.job is None or kind == LOAD_MOMENT and not killed_load:
+            self.job_new()
         if kind in LOAD_POINTS or kind in STREAM_POINTS:
             self.round_point(kind)
-        elif kind == CLEANUP_POINT:
-            self.job_end(cleanup_fault=kind)
+        elif kind == DROP_POINT:
+            self.round_drop()
         elif kind in (TARGET, SOURCE):
             self.round_server(kind)
         else:
@@ -163,6 +159,13 @@ class KillTest:
         poll_until(lambda: self.dead(process), f"{point}@{occurrence} is reached", REACH_S)
         self.proved(process, point, process.popen.returncode)
         self.after_kill(point)
+
+    def round_drop(self):
+        first = self.job.start(fault="snapshot.after_slot:kill")
+        self.proved(first, "snapshot.after_slot", first.wait(REACH_S))
+        second = self.job.start(fault=f"{DROP_POINT}:kill")
+        self.proved(second, DROP_POINT, second.wait(REACH_S))
+        self.after_kill(DROP_POINT)
 
     def round_moment(self, kind):
         process = self.job.start()

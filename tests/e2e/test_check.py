@@ -10,8 +10,8 @@ TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text)"
 def items_of(result):
     report = result.json()
     states = [item["state"] for item in report["items"]]
-    assert {"passed": states.count("passed"), "alerts": states.count("alert"), "failed": states.count("failed"),
-            "ignored": states.count("ignored")} == {key: report[key] for key in ("passed", "alerts", "failed", "ignored")}
+    for key, state in (("passed", "passed"), ("alerts", "alert"), ("failed", "failed"), ("ignored", "ignored")):
+        assert report[key] == states.count(state), key
     names = [item["name"] for item in report["items"]]
     assert len(names) == len(set(names)), "one item a kind"
     for item in report["items"]:
@@ -53,7 +53,8 @@ def test_check_of_a_good_pair_passes_and_makes_nothing(pair):
 def test_wrong_password(pair, side):
     pair.source.sql(TABLE)
     server = getattr(pair, side).server
-    server.sql("DO $$ BEGIN CREATE ROLE locked LOGIN SUPERUSER PASSWORD 'right'; EXCEPTION WHEN duplicate_object THEN END $$")
+    server.sql("DO $$ BEGIN CREATE ROLE locked LOGIN SUPERUSER PASSWORD 'right';"
+               " EXCEPTION WHEN duplicate_object THEN END $$")
     wrong = getattr(pair, side).dsn(user="locked", password="not-this-one")
     job = pair.job(**{f"{side}_dsn": wrong})
     result = job.call("check", "--json")
@@ -133,12 +134,14 @@ def test_trap_A14_we_would_become_a_synchronous_standby(make_pair):
 def test_alert_can_be_ignored_and_a_failure_cannot(pair):
     pair.source.sql("CREATE TABLE bare (a int)")
     job = pair.job()
-    assert items_of(job.call("check", "--json", "--ignore", "replica-identity"))["replica-identity"]["state"] == "failed"
+    items = items_of(job.call("check", "--json", "--ignore", "replica-identity"))
+    assert items["replica-identity"]["state"] == "failed"
     unknown = job.call("check", "--ignore", "no-such-item")
     assert unknown.exit == 2 and "no-such-item" in unknown.err
 
 
-JOB = {"name": "x", "source": {"dsn": "postgresql://a@127.0.0.1:1/x"}, "target": {"dsn": "postgresql://a@127.0.0.1:1/y"}}
+JOB = {"name": "x", "source": {"dsn": "postgresql://a@127.0.0.1:1/x"},
+       "target": {"dsn": "postgresql://a@127.0.0.1:1/y"}}
 WRONG_FILES = {
     "unknown key": ("name: x\nsource:\n  dsn: postgresql://a@h/x\n  heartbeet: 1s\n", ["heartbeet", "heartbeat", "4"]),
     "wrong unit": (yaml.safe_dump(JOB | {"memory": "12 apples"}), ["memory", "12 apples"]),
@@ -147,7 +150,8 @@ WRONG_FILES = {
     "wrong type": (yaml.safe_dump(JOB | {"phases": {"schema": "yes"}}), ["phases"]),
     "bad name": (yaml.safe_dump(JOB | {"name": "Not A Name"}), ["name"]),
     "not yaml": ("name: [x\nsource: }\n", []),
-    "later key": (yaml.safe_dump(JOB | {"kafka": {"brokers": "k:9092", "prefix": "p"}}), ["kafka", "not available yet"]),
+    "later key": (yaml.safe_dump(JOB | {"kafka": {"brokers": "k:9092", "prefix": "p"}}),
+                  ["kafka", "not available yet"]),
     "later value": (yaml.safe_dump(JOB | {"existing": "drop"}), ["existing", "not available yet"]),
     "bad dsn": (yaml.safe_dump(JOB | {"source": {"dsn": "postgresql://h/x?no_such_option=1"}}), ["source.dsn"]),
     "twice": ("name: x\nname: y\n", ["name", "2"]),

@@ -6,7 +6,8 @@ import pytest
 from harness.poll import poll_until
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'x')"
-FILL = "CREATE TABLE IF NOT EXISTS filler (v text); INSERT INTO filler SELECT repeat(md5(i::text), 30) FROM generate_series(1, 20000) i"
+FILL = ("CREATE TABLE IF NOT EXISTS filler (v text);"
+        " INSERT INTO filler SELECT repeat(md5(i::text), 30) FROM generate_series(1, 20000) i")
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_trap_B11_idle_confirmation_does_not_feed_itself(busy):
     assert busy.target.lsn() - before < 4096, "writes at an idle destination"
 
 
-def test_source_and_destination_on_one_server(servers, place, make_pair):
+def test_source_and_destination_on_one_server(make_pair):
     """B11: what we write at the destination is WAL of the source, too; the slot must come to rest."""
     pair = make_pair()
     pair.source.sql(TABLE)

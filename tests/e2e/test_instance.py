@@ -13,8 +13,8 @@ def test_second_instance_ends_and_names_the_first(pair):
     job = pair.running_job()
     second = job.call("run")
     assert second.exit == 2, second.err
-    assert str(job.process.pid) in second.err, f"host, pid and start are missing: {second.err}"
     job.process = job.processes[0]
+    assert str(job.process.pid) in second.err, f"host, pid and start are missing: {second.err}"
     bank.pause_writers()
     pair.wait_equal()
     assert job.process.alive()

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.oracle import check_definitions, check_sequences
+from harness.oracle import check_definitions, check_sequences, fingerprints
 from harness.poll import poll_until
 
 ZOO = (Path(__file__).parent / "zoo.sql").read_text()
@@ -55,9 +55,8 @@ def test_objects_of_every_kind_live_on_under_changes(pair):
     job.drain(pair.source)
     # Not in the stream: the unlogged table and the materialized views.
     unstreamed = {"zoo.fleeting", "zoo.count_by_mood", "zoo.count_of_counts"}
-    from harness.oracle import differences, fingerprints
     pair.check_equal(only=fingerprints(pair.source).keys() - unstreamed)
-    assert not [line for line in differences(pair.source, pair.target) if "fleeting" in line]
+    pair.check_equal(only={"zoo.fleeting"})  # as it was loaded
     # The source's trigger has run once; at the destination it must not run again.
     assert pair.target.one("SELECT max(touched) FROM zoo.animal") == 1
 
@@ -114,7 +113,7 @@ def test_run_shows_a_plan_before_and_the_next_command_after(pair):
     done = job.run("--until", "now")
     assert done.exit == 0, done.err
     assert job.slot in done.said and "customer" in done.said or "1 table" in done.said
-    last = done.said.strip().splitlines()[-1]
+    last = done.out.strip().splitlines()[-1]
     assert "walferry" in last, f"the last line names the next command: {last}"
 
 
@@ -131,9 +130,10 @@ def test_destination_is_stopped_and_comes_back(make_pair):
 
 
 def test_many_small_tables(pair):
-    pair.source.sql("DO $$ BEGIN FOR i IN 1..300 LOOP EXECUTE format("
-                    "'CREATE TABLE many_%s (id int PRIMARY KEY, v text); INSERT INTO many_%s VALUES (%s, NULL)', i, i, i);"
-                    " END LOOP; END $$")
+    pair.source.sql("DO $$ BEGIN FOR i IN 1..300 LOOP"
+                    " EXECUTE format('CREATE TABLE many_%s (id int PRIMARY KEY, v text)', i);"
+                    " EXECUTE format('INSERT INTO many_%s VALUES (%s, NULL)', i, i); END LOOP; END $$")
     pair.running_job()
-    pair.source.sql("DO $$ BEGIN FOR i IN 1..300 LOOP EXECUTE format('UPDATE many_%s SET v = %L', i, i); END LOOP; END $$")
+    pair.source.sql("DO $$ BEGIN FOR i IN 1..300 LOOP EXECUTE format('UPDATE many_%s SET v = %L', i, i); END LOOP;"
+                    " END $$")
     pair.wait_equal()

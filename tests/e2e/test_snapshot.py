@@ -46,9 +46,9 @@ def test_trap_A2_finished_tables_are_not_copied_again_unfinished_ones_whole(pair
 
 def loaded_files(target):
     """{table: file} of those with rows: an unfinished table shows none, because its COPY is one transaction."""
-    tables = [row[0] for row in target.sql("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")]
-    return {name: target.one("SELECT pg_relation_filenode(%s::regclass)", (name,)) for name in tables
-            if target.one(f"SELECT EXISTS (SELECT FROM {name})")}
+    tables = target.sql("SELECT relname, pg_relation_filenode(oid) FROM pg_class"
+                        " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
+    return {name: file for name, file in tables if target.one(f"SELECT EXISTS (SELECT FROM {name})")}
 
 
 REWRITES = {
@@ -78,15 +78,17 @@ def test_trap_A10_table_rewritten_between_snapshot_and_copy(pair, rewrite):
 @pytest.mark.parametrize("again", range(3))
 def test_hand_over_has_no_gap_and_no_double(pair, again):
     """F68: heavy writes during the load, and transactions that are open when the slot is made."""
-    bank = pair.bank(writers=4, ballast_tables=2, ballast_rows=10000, pause=0.002).start()
+    # Without TRUNCATE: a table loaded again needs another slot, which would wait for our open transaction.
+    bank = pair.bank(writers=4, ballast_tables=2, ballast_rows=10000, pause=0.002, truncates=False).start()
     pair.source.sql("CREATE TABLE early (id int PRIMARY KEY, v text)")
     old = pair.source.connect(autocommit=False)
     old.cursor().execute("INSERT INTO early VALUES (1, 'open before the slot')")
     job = pair.job()
-    job.start(fault="snapshot.before_handover:sleep:500")
+    process = job.start(fault="snapshot.after_export:sleep:300,snapshot.before_handover:sleep:500")
     poll_until(lambda: pair.source.sql("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", (job.slot,)),
                "the slot is being made")
     old.commit()
+    process.wait_reached("snapshot.after_export")
     late = pair.source.connect(autocommit=False)
     late.cursor().execute("INSERT INTO early VALUES (2, 'open over the hand-over')")
     job.wait_for("catching-up")

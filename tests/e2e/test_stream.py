@@ -1,4 +1,4 @@
-"""The stream: streamed, aborted, interleaved and large transactions; the server's own subscription as the second opinion."""
+"""The stream: streamed, aborted, interleaved and large transactions; a native subscription is the second opinion."""
 import random
 
 import pytest
@@ -29,7 +29,8 @@ def test_savepoints_rolled_back_released_and_nested(pair_of):
             " ROLLBACK TO c; RELEASE a; COMMIT",
             f"BEGIN; {rows(100000)}; ROLLBACK",
             f"BEGIN; SAVEPOINT a; {rows(110000)}; SAVEPOINT b; {rows(120000)}; RELEASE b; ROLLBACK TO a; COMMIT",
-            f"BEGIN; SAVEPOINT a; {rows(130000)}; ROLLBACK TO a; {rows(140000)}; ROLLBACK TO a; {rows(150000)}; COMMIT"):
+            f"BEGIN; SAVEPOINT a; {rows(130000)}; ROLLBACK TO a; {rows(140000)}; ROLLBACK TO a; {rows(150000)};"
+            " COMMIT"):
         pair_of.source.sql(statement)
     pair_of.source.sql("""
         DO $$ BEGIN
@@ -44,7 +45,7 @@ def test_savepoints_rolled_back_released_and_nested(pair_of):
         END $$""")
     job.drain(pair_of.source)
     pair_of.check_equal()
-    assert pair_of.target.one("SELECT count(*) FROM s") == 6 * 3000 + 3000 + 300
+    assert pair_of.target.one("SELECT count(*) FROM s") == 6 * 3000 + 300
 
 
 def test_interleaved_transactions_commit_in_their_order(pair_of):
@@ -75,7 +76,7 @@ def test_large_transaction_keeps_to_the_memory_and_survives_kills(pair_of):
     """F44, F51: 90 MB in one transaction, 16 MiB of memory; killed while it is held and while it is applied."""
     job = pair_of.running_job(memory="16MiB")
     pair_of.source.sql("INSERT INTO s SELECT i, repeat(md5(i::text), 64) FROM generate_series(1, 45000) i")
-    for fault in ("assembler.spill_write:kill@20", "apply.before_commit:kill@1"):
+    for fault in ("assembler.spill_write:kill@3", "apply.before_commit:kill@1"):
         job.process.kill9()
         job.start(fault=fault)
         assert job.process.wait(60) == -9
@@ -122,7 +123,8 @@ def test_logical_messages_and_prepared_transactions(make_pair):
     pair = make_pair(source={"max_prepared_transactions": 10, "logical_decoding_work_mem": "64kB"})
     pair.source.sql("CREATE TABLE s (id int PRIMARY KEY, v text)")
     job = pair.running_job()
-    pair.source.sql("SELECT pg_logical_emit_message(true, 'app', 'hello'), pg_logical_emit_message(false, 'app', 'now')")
+    for transactional in ("true", "false"):
+        pair.source.sql(f"SELECT pg_logical_emit_message({transactional}, 'app', 'hello')")
     pair.source.sql(f"BEGIN; {ROWS.format(1, 3000)}; PREPARE TRANSACTION 'one'")
     pair.source.sql(f"BEGIN; {ROWS.format(10001, 13000)}; PREPARE TRANSACTION 'two'")
     job.drain(pair.source)
@@ -153,9 +155,11 @@ class Play:
         if pick < 0.6:
             return f"DELETE FROM s WHERE id BETWEEN {key} AND {key + 20}"
         if pick < 0.7:
-            return f"UPDATE s SET id = id + 10000 WHERE id = {key} AND NOT EXISTS (SELECT FROM s x WHERE x.id = {key + 10000})"
+            return (f"UPDATE s SET id = id + 10000 WHERE id = {key}"
+                    f" AND NOT EXISTS (SELECT FROM s x WHERE x.id = {key + 10000})")
         if pick < 0.8:
-            return f"INSERT INTO u SELECT i, md5(i::text) FROM generate_series({key}, {key + 400}) i ON CONFLICT DO NOTHING"
+            return (f"INSERT INTO u SELECT i, md5(i::text) FROM generate_series({key}, {key + 400}) i"
+                    " ON CONFLICT DO NOTHING")
         if pick < 0.82:
             return "TRUNCATE u"
         if pick < 0.92:

@@ -63,7 +63,8 @@ def test_truncate_of_partitions(pair):
 
 
 def test_truncate_of_a_table_with_foreign_keys_to_itself_and_inheritance(pair):
-    pair.source.sql("CREATE TABLE tree (id int PRIMARY KEY, up int REFERENCES tree); INSERT INTO tree VALUES (1, NULL), (2, 1);"
+    pair.source.sql("CREATE TABLE tree (id int PRIMARY KEY, up int REFERENCES tree);"
+                    " INSERT INTO tree VALUES (1, NULL), (2, 1);"
                     " CREATE TABLE base (id int PRIMARY KEY); CREATE TABLE derived (PRIMARY KEY (id)) INHERITS (base);"
                     " INSERT INTO base VALUES (1); INSERT INTO derived VALUES (2)")
     job = pair.running_job()

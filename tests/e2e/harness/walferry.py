@@ -172,7 +172,8 @@ class Job:
 
     def _reached_alive(self, process, phase):
         assert process.alive(), f"walferry ended with {process.popen.returncode}:\n{process.err[-4000:]}"
-        return self.reached(phase)
+        status = self.status()  # "stopped" is the record that an earlier run has left
+        return status["state"] == "running" and PHASES.index(status["phase"]) >= PHASES.index(phase)
 
     def applied(self):
         return lsn_number(self.status()["applied_lsn"] or "0/0")
