@@ -12,12 +12,13 @@
 
 enum { WATCH_MS = 1000, TEXT_COLUMNS = 120, TEXT_BYTES_MAX = 64 * 1024 };
 
-/* From the running process, or, when there is none, from what is stored. */
+/* From the running process, or, when none answers, from what is stored: a process that is being killed at this moment
+ * still listens, but says nothing any more. */
 static json_t *status_ask(const Config *cfg, Error *e) {
     json_t *request = json_pack("{s:s}", "command", "status");
     json_t *status = control_ask(cfg, request, e);
     json_decref(request);
-    return status == NULL && e->kind == ERR_NONE ? status_stored(cfg, e) : status;
+    return status == NULL ? status_stored(cfg, e) : status;
 }
 
 static int64_t number_get(const json_t *object, const char *key) {

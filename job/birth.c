@@ -7,8 +7,11 @@
 #include "decoder/publication.h"
 #include "decoder/slot.h"
 #include "job/phases.h"
+#include "sink/file_position.h"
 
 static const char SQL_EXPORT[] = "SELECT pg_catalog.pg_export_snapshot()";
+static const char SQL_PUBLISHED[] =
+    "SELECT schemaname, tablename FROM pg_catalog.pg_publication_tables WHERE pubname IN ($1, $2)";
 static const char SQL_SYSTEM_ID[] = "SELECT system_identifier FROM pg_catalog.pg_control_system()";
 
 enum {
@@ -57,14 +60,14 @@ static bool slot_birth(Walk *walk, const char *name, bool temporary, Exported *o
 
 /* A slot of our name is ours only if the record says so: else it is somebody's position (design "The slot's
  * birth"). */
-static bool slot_clear(Walk *walk, Error *e) {
+static bool slot_clear(Walk *walk, bool intended, Error *e) {
     const Config *cfg = walk->job->cfg;
     SlotView slot;
     if (!slot_look(walk->source, cfg->slot, &slot, e))
         return false;
     if (!slot.exists)
         return true;
-    if (!walk->job_record.exists) {
+    if (!intended) {
         fail(e, ERR_LOST, "slot \"%s\" exists on the source, but the target knows no job \"%s\"", cfg->slot,
              cfg->name);
         return fail_hint(
@@ -139,7 +142,7 @@ bool birth_of_job(Walk *walk, Exported *out, Error *e) {
     *out = (Exported){0};
     if (!server_identify(walk, &server, e) || !state_take(walk->record, cfg, LOCK_WAIT_MS, false, e))
         return false;
-    if (cfg->phases.incremental && !slot_clear(walk, e))
+    if (cfg->phases.incremental && !slot_clear(walk, walk->job_record.exists, e))
         return false;
     if (!state_intend(walk->record, cfg, server.system_id, server.timeline, walk->job->instance, e))
         return false;
@@ -159,5 +162,48 @@ bool birth_of_load_snapshot(Walk *walk, Exported *out, Error *e) {
     if (!slot_birth(walk, walk->job->cfg->load_slot, true, out, e))
         return false;
     log_info("loading the rest under a new snapshot at " LSN_FMT, LSN_ARGS(out->point));
+    return true;
+}
+
+/* ---- a job whose only destination is a file: its record is the position beside the file ---- */
+
+bool birth_of_file_job(Walk *walk, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    FilePosition known;
+    ServerIdentity server;
+    Exported exported = {0};
+    if (cfg->identity != IDENTITY_FAIL)
+        return fail(e, ERR_CONFIG,
+                    "\"identity\" other than fail needs \"target.dsn\": what it sets is noted there");
+    if (!file_position_read(cfg, &known, e) || !server_identify(walk, &server, e) ||
+        !slot_clear(walk, known.exists, e))
+        return false;
+    known = (FilePosition){.intent = true,
+                           .position = {.system_id = server.system_id, .timeline = server.timeline}};
+    bool ok = file_position_write(cfg, &known, e) && source_prepare(walk, e) &&
+              slot_birth(walk, cfg->slot, false, &exported, e) && FAULT("snapshot.after_slot", e);
+    known.intent = false;
+    known.position.applied = known.position.bound = exported.point;
+    exported_end(&exported);
+    return ok && file_position_write(cfg, &known, e);
+}
+
+bool birth_keep_published(Walk *walk, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    Selection *selection = walk->selection;
+    const char *const names[] = {cfg->source.publication, cfg->insert_publication};
+    PGresult *published = pg_query(walk->source, SQL_PUBLISHED, 2, names, e);
+    int kept = 0;
+    if (published == NULL)
+        return false;
+    for (int number = 0; number < selection->count; number++)
+        for (int row = 0; row < PQntuples(published); row++)
+            if (strcmp(pg_cell(published, row, 0), selection->tables[number].schema) == 0 &&
+                strcmp(pg_cell(published, row, 1), selection->tables[number].name) == 0) {
+                selection->tables[kept++] = selection->tables[number];
+                break;
+            }
+    selection->count = kept;
+    PQclear(published);
     return true;
 }

@@ -7,8 +7,8 @@
 #include "job/units.h"
 #include "snapshot/dump.h"
 
-/* In the order of enum SourceFact; $1 and $2 are the job's slots. Settings that not everybody may read come from
- * pg_settings, which hides them instead of failing. */
+/* In the order of enum SourceFact; $1 and $2 are the job's slots. The libraries come from
+ * pg_settings, which hides from ordinary users what current_setting() refuses to show. */
 static const char FACTS_SQL[] =
     "SELECT current_user, current_database(), pg_postmaster_start_time(),"
     "  (SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()),"
@@ -36,13 +36,13 @@ static const char STANDBYS_SQL[] =
     "                   WHERE s.active_pid = r.pid AND s.slot_type = 'logical')"
     " ORDER BY 1 LIMIT 20";
 
-/* A slot waits for transactions that have a number. Their locks are shown to everybody; how old they are only to
- * members of pg_read_all_stats. */
+/* A slot waits for transactions that have a number. Their locks are shown to everybody, but how old others' are only
+ * to members of pg_read_all_stats. */
 static const char LONG_TRANSACTIONS_SQL[] =
     "SELECT a.pid, a.usename, a.datname, a.state,"
     "  floor(extract(epoch FROM clock_timestamp() - a.xact_start))::bigint * 1000"
     " FROM pg_stat_activity a WHERE a.pid <> pg_backend_pid()"
-    "   AND a.xact_start < clock_timestamp() - interval '60 s'"
+    "   AND coalesce(a.xact_start < clock_timestamp() - interval '60 s', true)"
     "   AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.locktype = 'transactionid'"
     "               AND l.granted AND l.mode = 'ExclusiveLock')"
     " ORDER BY a.xact_start";
@@ -119,6 +119,19 @@ bool check_wal_level(Check *c, Finding *out, Error *e) {
     return finding_fail(out, "wal_level = %s; a logical slot needs wal_level = logical", level);
 }
 
+/* Each element is a literal of its own: the server takes one literal for one library, whatever commas it has. */
+static void libraries_fix(const Check *c, Finding *out, const char *libraries) {
+    Writer list = writer_new(1 << 16);
+    char library[NAME_SIZE];
+    while (setting_next(&libraries, library, sizeof library)) {
+        pg_write_literal(&list, c->source, library);
+        writer_text(&list, ", ");
+    }
+    finding_fix(out, "ALTER SYSTEM SET output_plugin_libraries = %s'pgoutput'; SELECT pg_reload_conf();",
+                writer_string(&list));
+    writer_free(&list);
+}
+
 /* Trap C10. */
 bool check_plugin_libraries(Check *c, Finding *out, Error *e) {
     (void)e;
@@ -126,16 +139,7 @@ bool check_plugin_libraries(Check *c, Finding *out, Error *e) {
     out->left_out = pg_cell_null(c->source_facts, 0, SOURCE_PLUGIN_LIBRARIES);
     if (out->left_out || setting_has(libraries, "pgoutput"))
         return finding_pass(out, "output_plugin_libraries = %s", libraries);
-    Writer value = writer_new(1 << 16);
-    writer_text(&value, libraries);
-    writer_text(&value, libraries[0] == '\0' ? "pgoutput" : ", pgoutput");
-    const char *whole = writer_string(&value);
-    Writer literal = writer_new(1 << 16);
-    pg_write_literal(&literal, c->source, whole);
-    finding_fix(out, "ALTER SYSTEM SET output_plugin_libraries = %s; SELECT pg_reload_conf();",
-                writer_string(&literal));
-    writer_free(&value);
-    writer_free(&literal);
+    libraries_fix(c, out, libraries);
     return finding_fail(
         out, "output_plugin_libraries = '%s' leaves out pgoutput: the server would refuse the slot",
         libraries);
@@ -205,6 +209,10 @@ bool check_synchronous_standby(Check *c, Finding *out, Error *e) {
     pg_write_literal(&literal, c->source, writer_string(&value));
     finding_fix(out, "ALTER SYSTEM SET synchronous_standby_names = %s; SELECT pg_reload_conf();",
                 writer_string(&literal));
+    if (count == 0 && setting_has(names, "*"))
+        finding_fix(out,
+                    "-- no standby is connected, or user \"%s\" may not see it: put the names of yours there",
+                    fact(c, SOURCE_USER));
     writer_free(&value);
     writer_free(&literal);
     PQclear(rows);
@@ -227,26 +235,36 @@ bool check_large_objects(Check *c, Finding *out, Error *e) {
                          count == CHECK_COUNT_MAX ? " or more" : "");
 }
 
+static void long_transaction_add(Names *names, const PGresult *rows, int row, Finding *out) {
+    char one[NAME_SIZE];
+    snprintf(one, sizeof one, "PID %s (user \"%s\", database \"%s\", %s, open for %s)", pg_cell(rows, row, 0),
+             pg_cell(rows, row, 1), pg_cell(rows, row, 2), pg_cell(rows, row, 3),
+             UNIT_CLOCK(pg_cell_int(rows, row, 4)));
+    if (!names_full(names))
+        finding_fix(out, "SELECT pg_terminate_backend(%s); -- or wait for its end", pg_cell(rows, row, 0));
+    names_add(names, one);
+}
+
 bool check_long_transactions(Check *c, Finding *out, Error *e) {
     PGresult *rows = pg_query(c->source, LONG_TRANSACTIONS_SQL, 0, NULL, e);
     if (rows == NULL)
         return false;
     Names names = names_new();
-    for (int row = 0; row < PQntuples(rows); row++) {
-        char one[NAME_SIZE];
-        snprintf(one, sizeof one, "PID %s (user \"%s\", database \"%s\", %s, open for %s)",
-                 pg_cell(rows, row, 0), pg_cell(rows, row, 1), pg_cell(rows, row, 2), pg_cell(rows, row, 3),
-                 UNIT_CLOCK(pg_cell_int(rows, row, 4)));
-        if (!names_full(&names))
-            finding_fix(out, "SELECT pg_terminate_backend(%s); -- or wait for its end",
-                        pg_cell(rows, row, 0));
-        names_add(&names, one);
-    }
-    if (names.count == 0)
-        finding_pass(out, "no writing transaction is open for more than 60 s");
-    else
+    int hidden = 0;
+    for (int row = 0; row < PQntuples(rows); row++)
+        if (pg_cell_null(rows, row, 4))
+            hidden++;
+        else
+            long_transaction_add(&names, rows, row, out);
+    if (names.count > 0)
         finding_alert(out, "%d transactions open for more than 60 s, for whose end the slot has to wait: %s",
                       names.count, names_text(&names));
+    else if (hidden == 0)
+        finding_pass(out, "no writing transaction is open for more than 60 s");
+    if (hidden > 0)
+        finding_pass(out,
+                     "%d writing transactions of others, whose age only members of pg_read_all_stats may see",
+                     hidden);
     names_free(&names);
     PQclear(rows);
     return true;

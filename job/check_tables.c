@@ -236,7 +236,7 @@ static void missing_look(const Check *c, const PGresult *sent, Finding *out) {
 /* What the form of the heartbeat depends on. */
 typedef struct Beat {
     HeartbeatForm form;
-    bool to_make, schema_missing;
+    bool to_make, exists, schema_missing;
 } Beat;
 
 static bool beat_look(Check *c, Beat *out, Error *e) {
@@ -249,8 +249,9 @@ static bool beat_look(Check *c, Beat *out, Error *e) {
     PGresult *rows = pg_query(c->source, BEAT_SQL, 2, params, e);
     if (rows == NULL)
         return false;
+    out->exists = pg_cell_bool(rows, 0, 0);
     out->schema_missing = !pg_cell_bool(rows, 0, 1);
-    out->to_make = !c->resumed && !pg_cell_bool(rows, 0, 0) && pg_cell_bool(rows, 0, 2);
+    out->to_make = !c->resumed && !out->exists && pg_cell_bool(rows, 0, 2);
     if (out->to_make)
         out->form = HEARTBEAT_TABLE;
     PQclear(rows);
@@ -279,6 +280,15 @@ static bool named_takes_beat(Check *c, bool open, Finding *out, Error *e) {
         cfg->source.publication, cfg->source.heartbeat_schema, cfg->source.heartbeat_table);
 }
 
+static void options_fix(const Check *c, Finding *out) {
+    Writer name = writer_new(1 << 10);
+    pg_write_name(&name, c->source, c->cfg->source.publication);
+    finding_fix(out, "ALTER PUBLICATION %s SET (publish = 'insert, update, delete, truncate'%s);",
+                writer_string(&name),
+                c->source->version >= 130000 ? ", publish_via_partition_root = false" : "");
+    writer_free(&name);
+}
+
 /* The decoder's own look at it: options, filters, column lists. Tables that have no identity yet, and ours for
  * INSERT, are still to come. */
 static bool named_verify(Check *c, Finding *out, Error *e) {
@@ -295,8 +305,10 @@ static bool named_verify(Check *c, Finding *out, Error *e) {
     *e = wrong;
     if (wrong.kind == ERR_RETRY)
         return false;
-    finding_fix(out, "%s",
-                wrong.hint[0] != '\0' ? wrong.hint : "publish these tables without filter and column list");
+    if (wrong.hint[0] != '\0')
+        options_fix(c, out);
+    else
+        finding_fix(out, "publish these tables whole, without filter and column list");
     return finding_fail(out, "%s", wrong.text);
 }
 
@@ -501,6 +513,24 @@ static void beat_fix(const Check *c, Finding *out, const Beat *beat) {
     writer_free(&user);
 }
 
+/* A job that goes on does not make its table again, but takes it when it is there. */
+static bool beat_gone(const Check *c, Finding *out, const Beat *beat) {
+    const Config *cfg = c->cfg;
+    Writer table = writer_new(1 << 10), publication = writer_new(1 << 10);
+    pg_write_table(&table, c->source, cfg->source.heartbeat_schema, cfg->source.heartbeat_table);
+    pg_write_name(&publication, c->source, cfg->source.publication);
+    finding_fix(out, "CREATE TABLE %s (job text PRIMARY KEY, beat bigint, at timestamptz);",
+                writer_string(&table));
+    finding_fix(out, "ALTER PUBLICATION %s ADD TABLE %s;", writer_string(&publication),
+                writer_string(&table));
+    writer_free(&table);
+    writer_free(&publication);
+    return finding_alert(out, "%s: table \"%s.%s\" is not there",
+                         beat->form == HEARTBEAT_MESSAGE ? "a message in the WAL"
+                                                         : "none, as the server is too old for messages",
+                         cfg->source.heartbeat_schema, cfg->source.heartbeat_table);
+}
+
 bool check_heartbeat(Check *c, Finding *out, Error *e) {
     Beat beat;
     const char *schema = c->cfg->source.heartbeat_schema, *table = c->cfg->source.heartbeat_table;
@@ -511,16 +541,15 @@ bool check_heartbeat(Check *c, Finding *out, Error *e) {
     if (beat.form == HEARTBEAT_TABLE)
         return finding_pass(out, "a row in table \"%s.%s\"%s", schema, table,
                             beat.to_make ? ", which is made" : "");
+    if (c->resumed && !beat.exists)
+        return beat_gone(c, out, &beat);
     beat_fix(c, out, &beat);
-    if (beat.schema_missing && !c->resumed)
+    if (beat.schema_missing)
         return finding_fail(out, "schema \"%s\" of the heartbeat table does not exist", schema);
     if (beat.form == HEARTBEAT_MESSAGE)
         return finding_alert(out,
                              "a message in the WAL, because user \"%s\" may not make or use table \"%s.%s\"",
                              pg_cell(c->source_facts, 0, SOURCE_USER), schema, table);
-    if (c->resumed)
-        return finding_alert(out, "none: table \"%s.%s\" is gone, and the server is too old for messages",
-                             schema, table);
     return finding_fail(
         out,
         "none is possible: user \"%s\" may not make or use table \"%s.%s\", and the server is too "

@@ -26,7 +26,7 @@ static const char CLOSED_TABLES_SQL[] =
 #define RELATIONS(used)                                                                                      \
     "SELECT n.nspname, c.relname, c.relkind, " used                                                          \
     " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"                                         \
-    " WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'"
+    " WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' ORDER BY 1, 2"
 static const char RELATIONS_SQL[] = RELATIONS("false");
 static const char USED_RELATIONS_SQL[] = RELATIONS("c.relkind = 'r' AND pg_relation_size(c.oid) > 0");
 

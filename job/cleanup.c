@@ -284,5 +284,7 @@ bool cleanup_run(const Config *cfg, bool dry_run, int64_t wait_ms,
     if (c.first.kind == ERR_NONE)
         return true;
     *e = c.first;
+    if (e->kind == ERR_RETRY)
+        fail_hint(e, "the rest is done as far as it could be: do it again when this server answers");
     return false;
 }

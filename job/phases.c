@@ -7,6 +7,7 @@
 #include "job/pipeline.h"
 #include "job/plan.h"
 #include "job/position.h"
+#include "sink/file_position.h"
 
 enum { CONNECT_MS = 10000, LOCK_WAIT_MS = 15000 };
 
@@ -76,22 +77,31 @@ static bool metrics_restore(Walk *walk, Error *e) {
     return true;
 }
 
-static bool metrics_fill(Walk *walk, Error *e) {
+static void metrics_name_tables(Walk *walk) {
     Metrics *m = walk->job->metrics;
     const Selection *selection = walk->selection;
-    if (m->table_count == 0 && selection->count > 0) {
-        const char **names = calloc((size_t)selection->count, sizeof *names);
-        for (int table = 0; table < selection->count; table++)
-            names[table] = selection->tables[table].full_name;
-        metrics_tables(m, names, names, selection->count);
-        free(names);
-        for (int table = 0; table < selection->count; table++) {
-            atomic_store(&m->tables[table].rows_estimated, selection->tables[table].rows_estimated);
-            atomic_store(&m->tables[table].bytes_estimated, selection->tables[table].bytes);
-        }
+    if (m->table_count > 0 || selection->count == 0)
+        return;
+    const char **names = calloc((size_t)selection->count, sizeof *names);
+    for (int table = 0; table < selection->count; table++)
+        names[table] = selection->tables[table].full_name;
+    metrics_tables(m, names, names, selection->count);
+    free(names);
+    for (int table = 0; table < selection->count; table++) {
+        atomic_store(&m->tables[table].rows_estimated, selection->tables[table].rows_estimated);
+        atomic_store(&m->tables[table].bytes_estimated, selection->tables[table].bytes);
     }
+}
+
+static bool metrics_fill(Walk *walk, Error *e) {
+    Metrics *m = walk->job->metrics;
+    metrics_name_tables(walk);
+    if (!state_read(walk->record, walk->job->cfg, &walk->job_record, e))
+        return false;
+    pthread_mutex_lock(&m->lock);
     m->system_id = walk->job_record.system_id;
     m->timeline = walk->job_record.timeline;
+    pthread_mutex_unlock(&m->lock);
     return metrics_restore(walk, e);
 }
 
@@ -258,11 +268,35 @@ static bool walk_on(Walk *walk, Exported *exported, Dump *dump, Error *e) {
     return follow(walk, e);
 }
 
+/* Without a target database there is nothing to build: slot, then stream. */
+static bool file_walk(Walk *walk, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    FilePosition known;
+    if (cfg->phases.full) {
+        fail(e, ERR_CONFIG, "a full load into a file is not available yet in this version");
+        return fail_hint(e, "phases: [incremental]");
+    }
+    walk->source = side_open(walk, cfg->source.dsn, "source", e);
+    if (walk->source == NULL)
+        return false;
+    walk->job->connected_once = true;
+    walk->selection = selection_load(walk->source, cfg, e);
+    if (walk->selection == NULL || !file_position_read(cfg, &known, e))
+        return false;
+    bool born = known.exists && !known.intent;
+    if (!(born ? birth_keep_published(walk, e) : birth_of_file_job(walk, e)))
+        return false;
+    metrics_name_tables(walk);
+    metrics_phase(walk->job->metrics, PHASE_CATCHING_UP);
+    return follow(walk, e);
+}
+
 bool phases_walk(Walk *walk, Error *e) {
     Exported exported = {0};
     Dump dump = {0};
     error_clear(e);
-    bool ok = walk_open(walk, e) && walk_on(walk, &exported, &dump, e);
+    bool ok = walk->job->cfg->target.dsn == NULL ? file_walk(walk, e)
+                                                 : walk_open(walk, e) && walk_on(walk, &exported, &dump, e);
     exported_end(&exported);
     dump_free(&dump);
     phases_close(walk);

@@ -38,6 +38,10 @@ void exported_end(Exported *exported); /* closes; a temporary slot goes with it 
 bool birth_of_job(Walk *walk, Exported *out, Error *e);
 bool birth_of_load_snapshot(Walk *walk, Exported *out, Error *e); /* for tables that are not loaded yet */
 
+/* A job without a target database: slot and position file; then which tables it was born with. */
+bool birth_of_file_job(Walk *walk, Error *e);
+bool birth_keep_published(Walk *walk, Error *e);
+
 /* build.c */
 bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e);
 bool build_load(Walk *walk, Exported *first, Error *e); /* takes over `first` */

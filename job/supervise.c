@@ -25,7 +25,7 @@ static bool check_passes(Job *job, Error *e) {
             failed = &report.items[item];
     }
     if (failed != NULL) {
-        fail(e, report.unreachable ? ERR_RETRY : ERR_CONFIG, "check failed: %s: %s", failed->name,
+        fail(e, report.lost ? ERR_LOST : report.unreachable ? ERR_RETRY : ERR_CONFIG, "check failed: %s: %s", failed->name,
              failed->seen);
         fail_hint(e, "%s", failed->fix);
     }

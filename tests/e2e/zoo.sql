@@ -29,7 +29,7 @@ CREATE TABLE zoo.animal (
     touched int NOT NULL DEFAULT 0, twofold int GENERATED ALWAYS AS (touched * 2) STORED,
     CONSTRAINT later UNIQUE (code, touched) DEFERRABLE INITIALLY DEFERRED);
 INSERT INTO zoo.animal (name, mood, other, tags, doc, label, attributes, span)
-    SELECT i % 12, 'happy', ROW(i, 'x'), ARRAY['a', NULL], '{"a": [1, null]}', 'Label', 'k=>v', '[1,2)'
+    SELECT i % 12, 'happy', ROW(i, 'x')::zoo.pair, ARRAY['a', NULL], '{"a": [1, null]}', 'Label', 'k=>v', '[1,2)'
       FROM generate_series(1, 200) i;
 CREATE TRIGGER stamp BEFORE UPDATE ON zoo.animal FOR EACH ROW EXECUTE FUNCTION zoo.stamp();
 CREATE INDEX animal_partial ON zoo.animal (mood) WHERE mood = 'sad';

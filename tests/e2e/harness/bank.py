@@ -159,7 +159,7 @@ class Bank:
     def stop(self):
         self.ended.set()
         self.running.set()
-        for writer in self.writers:
+        for writer in filter(lambda writer: writer.ident, self.writers):  # never started: nothing to wait for
             writer.join(60)
             assert not writer.is_alive(), f"writer {writer.number} does not end"
         self.raise_failures()

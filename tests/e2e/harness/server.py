@@ -146,7 +146,7 @@ class Server:
 
     def connect(self, database="postgres", user="postgres", autocommit=True):
         connection = psycopg2.connect(host=str(self.directory), port=self.port, dbname=database, user=user,
-                                      connect_timeout=5, application_name="walferry-test")
+                                      connect_timeout=5, application_name="walferry-test", client_encoding="UTF8")
         connection.autocommit = autocommit
         return connection
 
