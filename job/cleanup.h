@@ -8,7 +8,7 @@
 #include "core/error.h"
 
 /* `say` is called for each thing removed (or, with dry_run, to be removed): "slot dts_sync_shop on the source". */
-bool cleanup_run(const Config *cfg, bool dry_run, int64_t wait_ms, void (*say)(void *context, const char *what),
-                 void *context, Error *e);
+bool cleanup_run(const Config *cfg, bool dry_run, int64_t wait_ms,
+                 void (*say)(void *context, const char *what), void *context, Error *e);
 
 #endif

@@ -195,7 +195,7 @@ void group_forget(Sink *s) {
 static void tell_metrics(Sink *s) {
     Metrics *m = s->options.metrics;
     const Group *group = &s->group;
-    atomic_fetch_add(&m->transactions, group->transactions);
+    atomic_fetch_add(&m->transactions, group->counted);
     atomic_fetch_add(&m->changes, (long long)group->changes);
     atomic_store(&m->applied_lsn, group->end.at);
     if (group->beat != 0)
@@ -244,15 +244,18 @@ static void note_beat(Group *group, const Batch *b, int64_t number) {
 static bool apply_piece(Sink *s, const Batch *b, const Transaction *tx, Error *e) {
     for (uint32_t at = 0; at < tx->count; at++) {
         const Change *change = &tx->changes[at];
-        if (change->kind == CHANGE_BEAT)
+        if (change->kind == CHANGE_BEAT) {
             note_beat(&s->group, b, change->beat.number);
-        else if (!apply_change(s, tx, change, e)) {
+            continue;
+        }
+        if (!apply_change(s, tx, change, e)) {
             if (!live_has_failed(s->live))
                 apply_describe(tx, change, e);
             return false;
         }
+        s->group.changes++;
+        s->group.touched = true;
     }
-    s->group.changes += tx->count;
     return true;
 }
 
@@ -261,6 +264,8 @@ static void note_end(Sink *s, const Transaction *tx) {
     s->group.end = tx->end;
     s->group.end_us = tx->committed_us;
     s->group.transactions++;
+    s->group.counted += s->group.touched ? 1 : 0;
+    s->group.touched = false;
 }
 
 static void plans_unprepare(Sink *s) {

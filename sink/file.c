@@ -300,12 +300,15 @@ static void tell_metrics(Sink *s, const Batch *b, const Transaction *tx) {
     Metrics *m = s->options.metrics;
     if (s->options.cfg->target.dsn != NULL)
         return;
+    uint32_t beats = 0;
     for (uint32_t at = 0; at < tx->count; at++)
-        if (tx->changes[at].kind == CHANGE_BEAT)
+        if (tx->changes[at].kind == CHANGE_BEAT) {
             metrics_beat(m, &(BeatStamps){tx->changes[at].beat.number, b->received_us, b->decoded_us,
                                           clock_us(), clock_us()});
-    atomic_fetch_add(&m->transactions, tx->ends ? 1 : 0);
-    atomic_fetch_add(&m->changes, tx->count);
+            beats++;
+        }
+    atomic_fetch_add(&m->transactions, tx->ends && tx->count > beats ? 1 : 0);
+    atomic_fetch_add(&m->changes, tx->count - beats);
     atomic_store(&m->applied_lsn, s->written.at);
 }
 
