@@ -4,8 +4,9 @@
  *
  *   feed(frame) … feed(frame) ──▶ take(batch) until there is none ──▶ feed …
  * A large transaction is handed out in pieces; feed is not called while pieces of it are left (assembler_full).
- * A non-transactional message is a transaction of its own: it ends at its LSN, which is the end of its record and may
- * be where the next commit record begins; a start one byte farther would make the server leave that commit out.
+ * A non-transactional message is a transaction of its own: it ends at its LSN, which is the end of its record
+ * and may be where the next commit record begins; a start one byte farther would make the server leave that
+ * commit out.
  * Two-phase messages are refused: the stream never asks for them, and holding a prepared transaction until its COMMIT
  * PREPARED would lose it over a restart, because the server sends its rows only once (trap A8). */
 #ifndef WALFERRY_DECODER_ASSEMBLER_H

@@ -169,6 +169,13 @@ static void assembler_make(Pipeline *p) {
         p->queues[sink] = queue_new(share / (size_t)p->sink_count);
 }
 
+/* Only where somebody reads them: within a stream the server does not say which savepoint wrote a message, so one of a
+ * rolled-back savepoint cannot be told from the others, and would count in the numbering of changes. */
+static bool wants_messages(const Pipeline *p) {
+    return p->keeper->version >= 140000 &&
+           (p->heartbeat == HEARTBEAT_MESSAGE || p->job->cfg->file.path != NULL);
+}
+
 static bool session_open(Pipeline *p, Error *e) {
     const Config *cfg = p->job->cfg;
     Position known;
@@ -182,7 +189,7 @@ static bool session_open(Pipeline *p, Error *e) {
     StreamOptions options = {.slot = cfg->slot,
                              .publications = writer_string(&publications),
                              .start = start,
-                             .messages = p->keeper->version >= 140000,
+                             .messages = wants_messages(p),
                              .sender_timeout_ms = sender_timeout_ms(p->keeper)};
     bool ok = slot_take(p, &options, &server, e) && slot_look(p->keeper, cfg->slot, &slot, e) &&
               sinks_recover(p, &server, &slot, e) && until_find(p, e);
