@@ -18,7 +18,10 @@ static json_t *status_ask(const Config *cfg, Error *e) {
     json_t *request = json_pack("{s:s}", "command", "status");
     json_t *status = control_ask(cfg, request, e);
     json_decref(request);
-    return status == NULL ? status_stored(cfg, e) : status;
+    if (status != NULL)
+        return status;
+    error_clear(e);
+    return status_stored(cfg, e);
 }
 
 static int64_t number_get(const json_t *object, const char *key) {

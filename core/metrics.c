@@ -135,3 +135,10 @@ void metrics_beat(Metrics *m, const BeatStamps *stamps) {
     pthread_mutex_unlock(&m->lock);
     atomic_store(&m->beat_applied_us, stamps->applied_us);
 }
+
+TableMetrics *metrics_table(Metrics *m, const char *name) {
+    for (int table = 0; table < m->table_count; table++)
+        if (strcmp(m->tables[table].name, name) == 0)
+            return &m->tables[table];
+    return NULL;
+}

@@ -66,6 +66,8 @@ Metrics *metrics_new(void);
 void metrics_free(Metrics *m);
 /* Names are copied. Once a process. */
 void metrics_tables(Metrics *m, const char *const *names, const char *const *targets, int count);
+/* NULL when there is no such table. */
+TableMetrics *metrics_table(Metrics *m, const char *name);
 void metrics_phase(Metrics *m, Phase phase);
 void metrics_state(Metrics *m, RunState state, const char *reason); /* reason may be NULL */
 /* A beat was applied; the keeper, who knows when it was made, turns the stamps into lags. */

@@ -25,6 +25,10 @@ static const Setting SETTINGS[] = {
     {90300, "lock_timeout", "0"},
     {90600, "idle_in_transaction_session_timeout", "0"},
     {140000, "idle_session_timeout", "0"},
+    /* a machine that is gone must not keep its locks for hours: its sessions end within half a minute */
+    {0, "tcp_keepalives_idle", "10"},
+    {0, "tcp_keepalives_interval", "5"},
+    {0, "tcp_keepalives_count", "4"},
     {170000, "transaction_timeout", "0"},
     {0, "TimeZone", "UTC"},
     {0, "DateStyle", "ISO"},
@@ -48,18 +52,25 @@ enum { SETTINGS_COUNT = sizeof SETTINGS / sizeof *SETTINGS };
  * the target may be slow to take rows for as long as somebody else holds a lock there, so it is given more.
  */
 enum { SOURCE_SILENCE_MS = 30000, TARGET_SILENCE_MS = 300000 };
+/* How long a statement that needs no time may go without an answer, where the user did not choose. */
+enum { ANSWER_MS = 60000, STEP_MS = 100 };
 /* One try of pg_open_wait, and the pauses between two. */
 enum { TRY_MS = 10000, TRY_LEAST_MS = 1000, PAUSE_FIRST_MS = 100, PAUSE_MOST_MS = 1000 };
 
-/* False when the deadline passes first. */
-static bool socket_wait(int socket, short events, int64_t deadline_ms) {
+bool pg_given_up(const Pg *pg) {
+    return pg->given_up != NULL && atomic_load(pg->given_up);
+}
+
+/* False when the deadline passes first, or nobody waits any more. */
+static bool socket_wait(const Pg *pg, short events, int64_t deadline_ms) {
     for (;;) {
         int64_t left_ms = deadline_ms - clock_ms();
-        struct pollfd one = {.fd = socket, .events = events};
-        int ready = poll(&one, 1, left_ms < 0 ? 0 : (int)left_ms);
+        int wait_ms = pg->given_up != NULL && left_ms > STEP_MS ? STEP_MS : (int)left_ms;
+        struct pollfd one = {.fd = PQsocket(pg->conn), .events = events};
+        int ready = poll(&one, 1, wait_ms < 0 ? 0 : wait_ms);
         if (ready != 0 && !(ready < 0 && errno == EINTR))
             return true;
-        if (left_ms <= 0)
+        if (left_ms <= 0 || pg_given_up(pg))
             return false;
     }
 }
@@ -82,16 +93,19 @@ static void silence_set(const Pg *pg, int silence_ms) {
 }
 
 /* libpq gives each host of a list as much time as the kernel does; a dead first host must leave time for the
- * second. True when the user did not choose the timeout. */
-static bool silence_is_ours(const char *dsn, int *hosts) {
+ * second. True when the user did not choose the timeout; else *chosen_ms. */
+static bool silence_is_ours(const char *dsn, int *hosts, int *chosen_ms) {
     PQconninfoOption *options = PQconninfoParse(dsn, NULL);
     bool ours = true;
     *hosts = 1;
+    *chosen_ms = 0;
     for (PQconninfoOption *o = options; o != NULL && o->keyword != NULL; o++) {
         if (o->val == NULL)
             continue;
-        if (strcmp(o->keyword, "tcp_user_timeout") == 0)
+        if (strcmp(o->keyword, "tcp_user_timeout") == 0) {
             ours = false;
+            *chosen_ms = (int)strtol(o->val, NULL, 10);
+        }
         int commas = 0;
         for (const char *c = o->val; strncmp(o->keyword, "host", 4) == 0 && *c != '\0'; c++)
             commas += *c == ',';
@@ -134,7 +148,7 @@ static bool login(Pg *pg, int64_t deadline_ms, Error *e) {
     while (want != PGRES_POLLING_OK) {
         if (want == PGRES_POLLING_FAILED)
             return pg_login_failed(pg, e);
-        if (!socket_wait(PQsocket(pg->conn), want == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms))
+        if (!socket_wait(pg, want == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms))
             return too_slow(pg, e);
         want = PQconnectPoll(pg->conn);
     }
@@ -162,25 +176,48 @@ static PGresult *result_checked(Pg *pg, PGresult *result, Error *e) {
     return NULL;
 }
 
+/* A connection whose answer was not waited for is of no use any more, and shall say so. */
+static bool give_up(Pg *pg, Error *e) {
+    too_slow(pg, e);
+    shutdown(PQsocket(pg->conn), SHUT_RDWR);
+    while (PQconsumeInput(pg->conn) == 1 && PQstatus(pg->conn) == CONNECTION_OK)
+        ;
+    return false;
+}
+
+static bool input_wait(Pg *pg, int64_t deadline_ms, Error *e) {
+    while (PQisBusy(pg->conn)) {
+        if (!socket_wait(pg, POLLIN, deadline_ms))
+            return give_up(pg, e);
+        if (PQconsumeInput(pg->conn) == 0)
+            return pg_failed(pg, NULL, e);
+    }
+    return true;
+}
+
+/* The last result of what was sent, or the first bad one; NULL and e when none comes until then. */
+static PGresult *result_until(Pg *pg, int sent, int64_t deadline_ms, Error *e) {
+    PGresult *last = NULL;
+    bool more = sent != 0;
+    while (more) {
+        if (!input_wait(pg, deadline_ms, e)) {
+            PQclear(last);
+            return NULL;
+        }
+        PGresult *next = PQgetResult(pg->conn);
+        bool counts = next != NULL && (last == NULL || result_good(last));
+        PQclear(counts ? last : next);
+        last = counts ? next : last;
+        more = next != NULL && PQresultStatus(last) != PGRES_COPY_BOTH;
+    }
+    return result_checked(pg, last, e);
+}
+
 /* As pg_run, for the first statements of a session: the server may have stopped answering since the login. */
 static bool run_until(Pg *pg, const char *sql, int64_t deadline_ms, Error *e) {
-    if (PQsendQuery(pg->conn, sql) == 0)
-        return pg_failed(pg, NULL, e);
-    bool good = true;
-    for (;;) {
-        while (PQisBusy(pg->conn)) {
-            if (!socket_wait(PQsocket(pg->conn), POLLIN, deadline_ms))
-                return too_slow(pg, e);
-            if (PQconsumeInput(pg->conn) == 0)
-                return pg_failed(pg, NULL, e);
-        }
-        PGresult *result = PQgetResult(pg->conn);
-        if (result == NULL)
-            return good;
-        if (good && !result_good(result))
-            good = pg_failed(pg, result, e);
-        PQclear(result);
-    }
+    PGresult *result = result_until(pg, PQsendQuery(pg->conn, sql), deadline_ms, e);
+    PQclear(result);
+    return result != NULL;
 }
 
 /* One SELECT without a semicolon: the walsenders of early minors take no second statement, and it is one
@@ -218,9 +255,10 @@ Pg *pg_open(const PgAddress *to, int timeout_ms, Error *e) {
         return NULL;
     }
     int64_t deadline_ms = clock_ms() + timeout_ms;
-    int hosts;
-    bool ours = silence_is_ours(to->dsn, &hosts);
+    int hosts, chosen_ms;
+    bool ours = silence_is_ours(to->dsn, &hosts, &chosen_ms);
     Pg *pg = start(to, timeout_ms / hosts);
+    pg->silence_ms = chosen_ms > 0 ? chosen_ms : ANSWER_MS;
     if (!login(pg, deadline_ms, e) || !session_begin(pg, to->options, deadline_ms, e)) {
         pg_close(pg);
         return NULL;
@@ -251,13 +289,21 @@ void pg_close(Pg *pg) {
     free(pg);
 }
 
+void pg_expect_answers(Pg *pg, const atomic_bool *given_up) {
+    pg->impatient = true;
+    pg->given_up = given_up;
+}
+
 bool pg_run(Pg *pg, const char *sql, Error *e) {
-    PGresult *result = result_checked(pg, PQexec(pg->conn, sql), e);
+    PGresult *result = pg_command(pg, sql, e);
     PQclear(result);
     return result != NULL;
 }
 
 PGresult *pg_query(Pg *pg, const char *sql, int count, const char *const *params, Error *e) {
+    if (pg->impatient)
+        return result_until(pg, PQsendQueryParams(pg->conn, sql, count, NULL, params, NULL, NULL, 0),
+                            clock_ms() + pg->silence_ms, e);
     return result_checked(pg, PQexecParams(pg->conn, sql, count, NULL, params, NULL, NULL, 0), e);
 }
 
@@ -277,6 +323,8 @@ bool pg_value(Pg *pg, const char *sql, int count, const char *const *params, cha
 }
 
 PGresult *pg_command(Pg *pg, const char *command, Error *e) {
+    if (pg->impatient)
+        return result_until(pg, PQsendQuery(pg->conn, command), clock_ms() + pg->silence_ms, e);
     return result_checked(pg, PQexec(pg->conn, command), e);
 }
 

@@ -8,6 +8,7 @@
 #define WALFERRY_CORE_PG_H
 
 #include <libpq-fe.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,6 +30,9 @@ typedef struct Pg {
     int version;    /* server_version_num */
     int backend_pid;
     RetryWhen when; /* how errors of statements are classified; begins as RETRY_CONNECTING */
+    int silence_ms; /* how long the other side may say nothing: tcp_user_timeout of the DSN, else 60 s */
+    bool impatient; /* see pg_expect_answers */
+    const atomic_bool *given_up;
     char side[8];
 } Pg;
 
@@ -37,6 +41,12 @@ Pg *pg_open(const PgAddress *to, int timeout_ms, Error *e);
 /* Tries again for wait_ms on errors that pass by themselves; the last error when it is over. */
 Pg *pg_open_wait(const PgAddress *to, int64_t wait_ms, Error *e);
 void pg_close(Pg *pg); /* NULL is fine */
+
+/* From now on every statement of this session is one that the server answers soon: no answer within silence_ms is
+ * a lost connection (F92: the kernels between may keep a connection up whose other end is silent); and once
+ * *given_up is set by another thread, nothing is waited for any more (NULL: nobody does). */
+void pg_expect_answers(Pg *pg, const atomic_bool *given_up);
+bool pg_given_up(const Pg *pg);
 
 /* One or several statements by the simple protocol; rows are thrown away. */
 bool pg_run(Pg *pg, const char *sql, Error *e);

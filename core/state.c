@@ -35,10 +35,10 @@ static const char SQL_READ[] =
     " FROM @.job j WHERE job = $1";
 
 static const char SQL_INTEND[] =
-    "INSERT INTO @.job (job, format, slot, system_id, timeline, birth, bound, phase, instance)"
+    "INSERT INTO @.job AS j (job, format, slot, system_id, timeline, birth, bound, phase, instance)"
     " VALUES ($1, $2, $3, $4, $5, 'intent', '0/0', 'checking', $6)"
     " ON CONFLICT (job) DO UPDATE SET birth = 'intent', system_id = $4, timeline = $5, instance = $6,"
-    " phase = 'checking', changed = pg_catalog.now()";
+    " phase = 'checking', changed = pg_catalog.now() WHERE j.birth <> 'done'";
 
 static const char SQL_CLEAR_PROGRESS[] = "DELETE FROM @.progress WHERE job = $1";
 static const char SQL_CLEAR_TABLES[] = "DELETE FROM @.table_state WHERE job = $1";
@@ -206,7 +206,10 @@ bool state_intend(Pg *pg, const Config *cfg, uint64_t system_id, uint32_t timeli
     snprintf(system, sizeof system, "%" PRIu64, system_id);
     snprintf(line, sizeof line, "%" PRIu32, timeline);
     const char *const params[] = {cfg->name, format, cfg->slot, system, line, instance};
-    return change_job(pg, cfg, SQL_INTEND, 6, params, e);
+    int64_t touched = change(pg, cfg, SQL_INTEND, 6, params, e);
+    if (touched == 1 || touched < 0)
+        return touched == 1;
+    return fail(e, ERR_RETRY, "another instance has brought job \"%s\" to life meanwhile", cfg->name);
 }
 
 /* An SQL array literal of the tables' schemas (or names). */

@@ -66,7 +66,7 @@ bool state_take(Pg *pg, const Config *cfg, int64_t wait_ms, bool end_holders, Er
  */
 bool state_share(Pg *pg, const Config *cfg, Error *e);
 
-/* Birth. The intent row, in a transaction of its own; keeps an older intent's row. */
+/* Birth. The intent row, in a transaction of its own; takes over one that was broken off, refuses (ERR_RETRY) one that is done. */
 bool state_intend(Pg *pg, const Config *cfg, uint64_t system_id, uint32_t timeline, const char *instance,
                   Error *e);
 /* applied := bound := point, and one pending row for each table; own transaction. */

@@ -12,6 +12,9 @@ enum { STATUS_MOST_MS = 10000, STATUS_LEAST_MS = 10, STATUS_SHARE = 3 };
 /* How long a status may wait for a socket that takes nothing, and how often decrypted bytes are looked for.
  */
 enum { WRITE_WAIT_MS = 1000, TLS_LOOK_MS = 20 };
+/* A server that was asked and says nothing for this many times its own patience has gone, whatever the kernels
+ * between us believe (F92). */
+enum { SILENCE_TIMES = 2, SILENCE_LEAST_MS = 6000, SILENCE_UNTIMED_MS = 120000 };
 enum {
     COMMAND_LIMIT_BYTES = 1 << 16,
     STATUS_BYTES = 34,
@@ -23,6 +26,9 @@ enum {
 struct Stream {
     Pg *pg;
     int status_every_ms;
+    int64_t silence_ms;
+    int64_t asked_ms; /* when it was asked for a sign of life that has not come yet; 0: no question is open */
+    bool quiet;       /* no frame has come since the last status */
     bool tls;
     bool ended; /* the server sent its last byte */
 };
@@ -86,12 +92,18 @@ static int status_interval(int64_t sender_timeout_ms) {
     return every_ms < STATUS_LEAST_MS ? STATUS_LEAST_MS : (int)every_ms;
 }
 
+static int64_t silence_limit(int64_t sender_timeout_ms) {
+    int64_t limit_ms = sender_timeout_ms == 0 ? SILENCE_UNTIMED_MS : sender_timeout_ms * SILENCE_TIMES;
+    return limit_ms < SILENCE_LEAST_MS ? SILENCE_LEAST_MS : limit_ms;
+}
+
 Stream *stream_open(Pg *walsender, const StreamOptions *options, Error *e) {
     assert(!lsn_is_none(options->start));
     Stream *s = calloc(1, sizeof *s);
     assert(s != NULL);
     *s = (Stream){.pg = walsender,
                   .status_every_ms = status_interval(options->sender_timeout_ms),
+                  .silence_ms = silence_limit(options->sender_timeout_ms),
                   .tls = PQsslInUse(walsender->conn) != 0};
     Writer command = writer_new(COMMAND_LIMIT_BYTES);
     start_write(&command, walsender, options);
@@ -153,9 +165,17 @@ static bool end_read(Stream *s, Frame *out, Error *e) {
     return orderly;
 }
 
+/* Any byte is a sign of life, also of a message that is not whole yet. */
+static bool input_take(Stream *s) {
+    struct pollfd one = {.fd = PQsocket(s->pg->conn), .events = POLLIN};
+    if (s->asked_ms != 0 && poll(&one, 1, 0) > 0)
+        s->asked_ms = 0;
+    return PQconsumeInput(s->pg->conn) != 0;
+}
+
 /* Waits for bytes until then, and takes them in. False: the connection is broken. *late: none came in time.
  * Bytes that TLS has already decrypted do not show on the socket, so it is not trusted for long. */
-static bool input_wait(const Stream *s, int64_t until_ms, bool *late) {
+static bool input_wait(Stream *s, int64_t until_ms, bool *late) {
     int64_t left_ms = until_ms - clock_ms();
     *late = left_ms <= 0;
     if (*late)
@@ -163,7 +183,23 @@ static bool input_wait(const Stream *s, int64_t until_ms, bool *late) {
     int wait_ms = s->tls && left_ms > TLS_LOOK_MS ? TLS_LOOK_MS : (int)left_ms;
     struct pollfd one = {.fd = PQsocket(s->pg->conn), .events = POLLIN};
     poll(&one, 1, wait_ms);
-    return PQconsumeInput(s->pg->conn) != 0;
+    return input_take(s);
+}
+
+/* Nothing has come. Asked for only behind a look at the socket: the answer may have lain there while the caller was
+ * busy elsewhere. */
+static bool still_there(const Stream *s, Error *e) {
+    if (s->asked_ms == 0 || clock_ms() - s->asked_ms < s->silence_ms)
+        return true;
+    fail(e, ERR_RETRY, "%s: no sign of life for %lld s", s->pg->side, (long long)s->silence_ms / 1000);
+    e->connection = true;
+    return false;
+}
+
+static bool frame_take(Stream *s, char *buffer, int size, Frame *out, Error *e) {
+    s->asked_ms = 0;
+    s->quiet = false;
+    return frame_read(s, buffer, size, out, e);
 }
 
 bool stream_read(Stream *s, int wait_ms, Frame *out, Error *e) {
@@ -173,16 +209,16 @@ bool stream_read(Stream *s, int wait_ms, Frame *out, Error *e) {
         char *buffer = NULL;
         int size = PQgetCopyData(s->pg->conn, &buffer, 1);
         if (size > 0)
-            return frame_read(s, buffer, size, out, e);
+            return frame_take(s, buffer, size, out, e);
         if (size == -1)
             return end_read(s, out, e);
         bool late = false;
         if (looked && until_ms == 0)
             until_ms = clock_ms() + wait_ms;
-        if (size < 0 || !(looked ? input_wait(s, until_ms, &late) : PQconsumeInput(s->pg->conn) != 0))
+        if (size < 0 || !(looked ? input_wait(s, until_ms, &late) : input_take(s)))
             return stream_failed(s, NULL, e);
         if (late)
-            return true;
+            return still_there(s, e);
         looked = true;
     }
     return true;
@@ -231,7 +267,11 @@ static bool status_send(const Stream *s, Lsn received, Lsn confirmed, bool reply
 }
 
 bool stream_status(Stream *s, Lsn received, Lsn confirmed, bool reply_wanted, Error *e) {
-    return status_send(s, received, confirmed, reply_wanted, clock_ms() + WRITE_WAIT_MS, e);
+    bool ask = reply_wanted || s->quiet;
+    if (ask && s->asked_ms == 0)
+        s->asked_ms = clock_ms();
+    s->quiet = true;
+    return status_send(s, received, confirmed, ask, clock_ms() + WRITE_WAIT_MS, e);
 }
 
 /* ---- the rest ---- */
@@ -249,7 +289,7 @@ int stream_socket(const Stream *s) {
 }
 
 /* What is still on its way is thrown away, until the server says that it has seen our end. */
-static void drain(const Stream *s, int64_t until_ms) {
+static void drain(Stream *s, int64_t until_ms) {
     char *buffer = NULL;
     bool late = false;
     for (int size; !late && (size = PQgetCopyData(s->pg->conn, &buffer, 1)) >= 0;) {

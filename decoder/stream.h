@@ -29,9 +29,10 @@ typedef struct Stream Stream;
 
 /* Starts on an open walsender session, which it takes over (also on failure). 55006: ERR_RETRY with the PID's sentence. */
 Stream *stream_open(Pg *walsender, const StreamOptions *options, Error *e);
-/* FRAME_NONE when nothing has arrived within wait_ms (0: does not wait). FRAME_END: the server ended the stream. */
+/* FRAME_NONE when nothing has arrived within wait_ms (0: does not wait). FRAME_END: the server ended the stream.
+ * ERR_RETRY when the server leaves our questions unanswered for twice its own timeout (F92). */
 bool stream_read(Stream *s, int wait_ms, Frame *out, Error *e);
-/* write = received, flush = apply = confirmed. */
+/* write = received, flush = apply = confirmed. Asks for an answer, too, when nothing has come since the last one. */
 bool stream_status(Stream *s, Lsn received, Lsn confirmed, bool reply_wanted, Error *e);
 int stream_status_every_ms(const Stream *s);
 bool stream_aborts_have_lsn(const Stream *s); /* streaming 'parallel' is on */

@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/fault.h"
 #include "core/log.h"
@@ -10,6 +11,10 @@
 #include "sink/file_position.h"
 
 static const char SQL_EXPORT[] = "SELECT pg_catalog.pg_export_snapshot()";
+static const char SQL_END_HOLDER[] =
+    "SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_replication_slots s"
+    " JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid"
+    " WHERE s.slot_name = $1 AND a.application_name = $2";
 static const char SQL_PUBLISHED[] =
     "SELECT schemaname, tablename FROM pg_catalog.pg_publication_tables WHERE pubname IN ($1, $2)";
 static const char SQL_SYSTEM_ID[] = "SELECT system_identifier FROM pg_catalog.pg_control_system()";
@@ -18,8 +23,7 @@ enum {
     CONNECT_MS = 10000,
     SLOT_WAIT_MS = 10 * 60 * 1000, /* for transactions that are open on the source */
     DROP_WAIT_MS = 10000,
-    IDENTITY_WAIT_MS = 60000,
-    LOCK_WAIT_MS = 15000
+    IDENTITY_WAIT_MS = 60000
 };
 
 void exported_end(Exported *exported) {
@@ -60,6 +64,17 @@ static bool slot_birth(Walk *walk, const char *name, bool temporary, Exported *o
 
 /* A slot of our name is ours only if the record says so: else it is somebody's position (design "The slot's
  * birth"). */
+/* A killed run's walsender that still waits for open transactions does not notice that nobody is there any more. We
+ * hold the job's lock: it cannot be of a living one. */
+static bool holder_end(Walk *walk, const char *slot, Error *e) {
+    char application[80];
+    snprintf(application, sizeof application, "walferry_%s", walk->job->cfg->name);
+    const char *const params[] = {slot, application};
+    PGresult *ended = pg_query(walk->source, SQL_END_HOLDER, 2, params, e);
+    PQclear(ended);
+    return ended != NULL;
+}
+
 static bool slot_clear(Walk *walk, bool intended, Error *e) {
     const Config *cfg = walk->job->cfg;
     SlotView slot;
@@ -74,7 +89,8 @@ static bool slot_clear(Walk *walk, bool intended, Error *e) {
             e, "it may belong to a job with another target: choose another name, or run walferry cleanup "
                "if the slot is a left-over");
     }
-    return FAULT("slot.before_drop", e) && slot_drop(walk->source, cfg->slot, DROP_WAIT_MS, e);
+    return FAULT("slot.before_drop", e) && holder_end(walk, cfg->slot, e) &&
+           slot_drop(walk->source, cfg->slot, DROP_WAIT_MS, e);
 }
 
 static bool server_identify(Walk *walk, ServerIdentity *out, Error *e) {
@@ -140,7 +156,7 @@ bool birth_of_job(Walk *walk, Exported *out, Error *e) {
     const Config *cfg = walk->job->cfg;
     ServerIdentity server;
     *out = (Exported){0};
-    if (!server_identify(walk, &server, e) || !state_take(walk->record, cfg, LOCK_WAIT_MS, false, e))
+    if (!server_identify(walk, &server, e) || !walk_lock(walk, e))
         return false;
     if (cfg->phases.incremental && !slot_clear(walk, walk->job_record.exists, e))
         return false;
@@ -159,7 +175,8 @@ bool birth_of_load_snapshot(Walk *walk, Exported *out, Error *e) {
     *out = (Exported){0};
     if (!walk->job->cfg->phases.incremental)
         return snapshot_export(walk, out, e);
-    if (!slot_birth(walk, walk->job->cfg->load_slot, true, out, e))
+    if (!holder_end(walk, walk->job->cfg->load_slot, e) ||
+        !slot_birth(walk, walk->job->cfg->load_slot, true, out, e))
         return false;
     log_info("loading the rest under a new snapshot at " LSN_FMT, LSN_ARGS(out->point));
     return true;
@@ -175,17 +192,26 @@ bool birth_of_file_job(Walk *walk, Error *e) {
     if (cfg->identity != IDENTITY_FAIL)
         return fail(e, ERR_CONFIG,
                     "\"identity\" other than fail needs \"target.dsn\": what it sets is noted there");
-    if (!file_position_read(cfg, &known, e) || !server_identify(walk, &server, e) ||
-        !slot_clear(walk, known.exists, e))
+    int lock =
+        file_position_lock(cfg, e); /* until the position is written: nobody else may be at the same birth */
+    if (lock < 0)
         return false;
+    bool ok = file_position_read(cfg, &known, e) && server_identify(walk, &server, e) &&
+              ((known.exists && !known.intent) || slot_clear(walk, known.exists, e));
+    if (!ok || (known.exists && !known.intent)) {
+        close(lock);
+        return ok;
+    }
     known = (FilePosition){.intent = true,
                            .position = {.system_id = server.system_id, .timeline = server.timeline}};
-    bool ok = file_position_write(cfg, &known, e) && source_prepare(walk, e) &&
-              slot_birth(walk, cfg->slot, false, &exported, e) && FAULT("snapshot.after_slot", e);
+    ok = file_position_write(cfg, &known, e) && source_prepare(walk, e) &&
+         slot_birth(walk, cfg->slot, false, &exported, e) && FAULT("snapshot.after_slot", e);
     known.intent = false;
     known.position.applied = known.position.bound = exported.point;
     exported_end(&exported);
-    return ok && file_position_write(cfg, &known, e);
+    ok = ok && file_position_write(cfg, &known, e);
+    close(lock);
+    return ok;
 }
 
 bool birth_keep_published(Walk *walk, Error *e) {

@@ -44,6 +44,14 @@ bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e) {
     return false;
 }
 
+static int loaded_tables(const Walk *walk) {
+    const Metrics *m = walk->job->metrics;
+    int loaded = 0;
+    for (int table = 0; table < m->table_count; table++)
+        loaded += atomic_load(&m->tables[table].stage) == TABLE_LOADED ? 1 : 0;
+    return loaded;
+}
+
 /* Round after round: the first under the job's own snapshot, each further one, for tables whose rows that
  * snapshot does not show any more (trap A10) or that a killed run left unfinished, under a new one of a
  * temporary slot (A2). */
@@ -53,8 +61,10 @@ bool build_load(Walk *walk, Exported *first, Error *e) {
     *first = (Exported){0};
     for (int round = 0; round < ROUNDS_MAX; round++) {
         TableRecords records;
-        if (!state_tables(walk->record, walk->job->cfg, &records, e))
-            break;
+        if (!state_tables(walk->record, walk->job->cfg, &records, e)) {
+            exported_end(&exported);
+            return false;
+        }
         if (records.all_loaded) {
             state_tables_free(&records);
             exported_end(&exported);
@@ -62,24 +72,27 @@ bool build_load(Walk *walk, Exported *first, Error *e) {
         }
         int left = 0;
         bool ok = exported.exporter != NULL || birth_of_load_snapshot(walk, &exported, e);
+        int loaded_before = loaded_tables(walk);
         ok = ok && load_tables(&load, &records, exported.snapshot, exported.point, &left, e);
+        walk->progressed = walk->progressed || loaded_tables(walk) > loaded_before;
         state_tables_free(&records);
         exported_end(&exported);
         if (!ok)
             return false;
-        walk->progressed = true;
         if (left > 0)
-            log_info("%d tables were rewritten since the snapshot: loading them again under a new one", left);
+            log_info("%d tables are left: loading them again under a new snapshot", left);
     }
     exported_end(&exported);
-    if (e->kind == ERR_NONE)
-        fail(e, ERR_DATA, "tables are rewritten on the source again and again while they are loaded");
-    return false;
+    return fail(e, ERR_RETRY,
+                "tables are locked or rewritten on the source again and again while they are loaded");
 }
 
 bool build_indexes(Walk *walk, Dump *dump, Error *e) {
     Load load = load_of(walk);
-    return load_entries(&load, dump, 1u << DUMP_INDEX, e);
+    int done_before = atomic_load(&walk->job->metrics->post_data_done);
+    bool ok = load_entries(&load, dump, 1u << DUMP_INDEX, e);
+    walk->progressed = walk->progressed || atomic_load(&walk->job->metrics->post_data_done) > done_before;
+    return ok;
 }
 
 /* Whether applied rows can be kept from firing triggers and foreign keys; without that they are left out

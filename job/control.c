@@ -225,8 +225,8 @@ static json_t *answer_set(const json_t *request) {
     if (key == NULL || value == NULL)
         return answer_new(json_string("\"set\" needs a key and a value"));
     if (strcmp(key, "log.level") != 0)
-        return answer_new(
-            json_sprintf("setting \"%s\" in a running job is not available yet in this version, only log.level", key));
+        return answer_new(json_sprintf(
+            "setting \"%s\" in a running job is not available yet in this version, only log.level", key));
     if (!log_level_parse(value, &level))
         return answer_new(json_sprintf("\"%s\" is no log level: debug, info, warn or error", value));
     log_level_set(level);

@@ -9,7 +9,8 @@
 #include "job/position.h"
 #include "sink/file_position.h"
 
-enum { CONNECT_MS = 10000, LOCK_WAIT_MS = 15000 };
+/* Longer than a server needs to notice that a machine is gone (core/pg: keepalives). */
+enum { CONNECT_MS = 10000, LOCK_WAIT_MS = 40000 };
 
 void phases_close(Walk *walk) {
     pg_close(walk->record);
@@ -35,6 +36,15 @@ static bool is_recorded(const TableRecords *records, const Table *table) {
     return false;
 }
 
+/* A table that was dropped or renamed before its turn: nothing can load it any more. */
+static const TableRecord *pending_without_table(const TableRecords *records, const Selection *selection) {
+    for (int row = 0; row < records->count; row++)
+        if (!records->rows[row].loaded &&
+            selection_find(selection, records->rows[row].schema, records->rows[row].name) == NULL)
+            return &records->rows[row];
+    return NULL;
+}
+
 /* A job that is born keeps its tables: one that the source has got since was never loaded, and must not be
  * published. */
 static bool selection_keep_recorded(Walk *walk, Error *e) {
@@ -51,8 +61,14 @@ static bool selection_keep_recorded(Walk *walk, Error *e) {
                      selection->tables[number].full_name);
     }
     selection->count = kept;
+    const TableRecord *gone = pending_without_table(&records, selection);
+    if (gone != NULL) {
+        fail(e, ERR_DATA, "table \"%s.%s\" is gone from the source, and was not loaded yet", gone->schema,
+             gone->name);
+        fail_hint(e, "drop it at the target and remove the job: walferry cleanup, then start again");
+    }
     state_tables_free(&records);
-    return true;
+    return gone == NULL;
 }
 
 /* The rows of a finished table do not come again: its numbers are in the record. */
@@ -61,18 +77,16 @@ static bool metrics_restore(Walk *walk, Error *e) {
     TableRecords records;
     if (!state_tables(walk->record, walk->job->cfg, &records, e))
         return false;
-    for (int row = 0; row < records.count; row++)
-        for (int table = 0; table < m->table_count; table++) {
-            const TableRecord *record = &records.rows[row];
-            size_t schema = strlen(record->schema);
-            if (!record->loaded || strncmp(m->tables[table].name, record->schema, schema) != 0 ||
-                m->tables[table].name[schema] != '.' ||
-                strcmp(m->tables[table].name + schema + 1, record->name) != 0)
-                continue;
-            atomic_store(&m->tables[table].stage, TABLE_LOADED);
-            atomic_store(&m->tables[table].rows, record->rows);
-            atomic_store(&m->tables[table].bytes, record->bytes);
-        }
+    for (int row = 0; row < records.count; row++) {
+        const TableRecord *record = &records.rows[row];
+        const Table *table = selection_find(walk->selection, record->schema, record->name);
+        TableMetrics *shown = table == NULL ? NULL : metrics_table(m, table->full_name);
+        if (!record->loaded || shown == NULL)
+            continue;
+        atomic_store(&shown->stage, TABLE_LOADED);
+        atomic_store(&shown->rows, record->rows);
+        atomic_store(&shown->bytes, record->bytes);
+    }
     state_tables_free(&records);
     return true;
 }
@@ -158,13 +172,24 @@ static bool be_born(Walk *walk, Exported *exported, Dump *dump, Error *e) {
     return true;
 }
 
+bool walk_lock(Walk *walk, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    JobRecord now, *before = &walk->job_record;
+    bool ours = strcmp(before->instance, walk->job->instance) == 0;
+    if (!state_take(walk->record, cfg, LOCK_WAIT_MS, ours, e) || !state_read(walk->record, cfg, &now, e))
+        return false;
+    bool moved = now.exists != before->exists || now.birth != before->birth || now.phase != before->phase ||
+                 strcmp(now.instance, before->instance) != 0;
+    *before = now;
+    return !moved || fail(e, ERR_RETRY, "another instance has worked on job \"%s\" meanwhile", cfg->name);
+}
+
 /* A load without a slot is of one snapshot: what a killed run has loaded is of another, and begins again. */
 static bool resume(Walk *walk, Error *e) {
     TableRecords records;
     const Config *cfg = walk->job->cfg;
     metrics_phase(walk->job->metrics, PHASE_FULL);
-    if (!state_take(walk->record, cfg, LOCK_WAIT_MS, false, e) ||
-        !state_instance(walk->record, cfg, walk->job->instance, e))
+    if (!walk_lock(walk, e) || !state_instance(walk->record, cfg, walk->job->instance, e))
         return false;
     const JobRecord *record = &walk->job_record;
     Position known = {record->applied, record->bound, record->system_id, record->timeline};
@@ -216,7 +241,7 @@ static bool converge(Walk *walk, bool *reached, Error *e) {
         return true; /* asked to stop on the way */
     walk->source = side_open(walk, walk->job->cfg->source.dsn, "source", e);
     walk->record = walk->source == NULL ? NULL : side_open(walk, walk->job->cfg->target.dsn, "target", e);
-    return walk->record != NULL && state_take(walk->record, walk->job->cfg, LOCK_WAIT_MS, false, e);
+    return walk->record != NULL && walk_lock(walk, e);
 }
 
 /* Rows, indexes, and everything else up to the moment where the stream takes over. */

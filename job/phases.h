@@ -34,6 +34,10 @@ typedef struct Exported {
 } Exported;
 void exported_end(Exported *exported); /* closes; a temporary slot goes with it */
 
+/* The job's lock for the walk's record, then the record again: what was read before may be older than what another
+ * instance has done meanwhile (then ERR_RETRY: the walk begins anew). Left-over sessions of our own are ended. */
+bool walk_lock(Walk *walk, Error *e);
+
 /* birth.c */
 bool birth_of_job(Walk *walk, Exported *out, Error *e);
 bool birth_of_load_snapshot(Walk *walk, Exported *out, Error *e); /* for tables that are not loaded yet */

@@ -15,9 +15,12 @@
 static const char SQL_SENDER_TIMEOUT[] =
     "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'";
 
+static const char SQL_SIGN_OF_LIFE[] = "SELECT 1";
+
 enum {
     CONNECT_MS = 10000,
     WATCH_MS = 50,
+    LOOK_AT_TARGET_EVERY_MS = 5000,
     SLOT_WAIT_EXTRA_MS = 5000,
     SLOT_TRY_EVERY_MS = 250,
     BATCH_CHANGES = 4096,
@@ -48,7 +51,10 @@ static Pg *source_open(const Pipeline *p, bool replication, Error *e) {
 
 /* *lowest: the position of the sink that is behind the others. */
 static bool sinks_open(Pipeline *p, Position *lowest, Error *e) {
-    SinkOptions options = {.cfg = p->job->cfg, .selection = p->selection, .metrics = p->job->metrics};
+    SinkOptions options = {.cfg = p->job->cfg,
+                           .selection = p->selection,
+                           .metrics = p->job->metrics,
+                           .target_silent = &p->target_silent};
     p->sink_count = sink_list(p->job->cfg, p->ops);
     for (int sink = 0; sink < p->sink_count; sink++) {
         Position position;
@@ -76,6 +82,7 @@ static Stream *stream_try(Pipeline *p, const StreamOptions *options, ServerIdent
     Pg *walsender = source_open(p, true, e);
     if (walsender == NULL)
         return NULL;
+    pg_expect_answers(walsender, NULL);
     if (!slot_identify(walsender, server, e)) {
         pg_close(walsender);
         return NULL;
@@ -110,8 +117,15 @@ static bool slot_take(Pipeline *p, const StreamOptions *options, ServerIdentity 
 
 static bool keeper_open(Pipeline *p, const Position *known, Error *e) {
     const Config *cfg = p->job->cfg;
+    /* The bound was read without the lock, and whoever holds the slot may have confirmed more since: it counts only
+     * once slot and lock are ours (sinks_recover). */
+    Position loose = *known;
+    loose.bound.at = UINT64_MAX;
     p->keeper = source_open(p, false, e);
-    return p->keeper != NULL && position_check(p->keeper, cfg, p->selection, known, e) &&
+    if (p->keeper == NULL)
+        return false;
+    pg_expect_answers(p->keeper, &p->failed);
+    return position_check(p->keeper, cfg, p->selection, &loose, e) &&
            heartbeat_find(p->keeper, cfg, &p->heartbeat, e);
 }
 
@@ -226,12 +240,16 @@ static Phase phase_now(Pipeline *p) {
 }
 
 /* The phase is stored at the destination by a connection of its own, with the job's shared lock. */
+#define SQL_RECORD_WAITS "SET lock_timeout = '5s'; SET statement_timeout = '10s'"
+
 static Pg *record_open(Pipeline *p, Error *e) {
     const Config *cfg = p->job->cfg;
-    PgAddress target = {.dsn = cfg->target.dsn, .side = "target", .job = cfg->name};
+    PgAddress target = {
+        .dsn = cfg->target.dsn, .side = "target", .job = cfg->name, .options = SQL_RECORD_WAITS};
     Pg *record = pg_open(&target, CONNECT_MS, e);
     if (record == NULL)
         return NULL;
+    pg_expect_answers(record, NULL);
     if (state_share(record, cfg, e) && state_instance(record, cfg, p->job->instance, e))
         return record;
     pg_close(record);
@@ -248,11 +266,26 @@ static bool watch_phase(Pipeline *p, Pg *record, Error *e) {
     return record == NULL || state_phase(record, p->job->cfg, phase, e);
 }
 
+/* The sink may wait for a statement as long as the target takes for it; whether the target is there at all is seen on
+ * this connection, where every statement is answered at once (F92). */
+static bool look_at_target(Pg *record, int64_t *looked_ms, Error *e) {
+    if (record == NULL || clock_ms() - *looked_ms < LOOK_AT_TARGET_EVERY_MS)
+        return true;
+    *looked_ms = clock_ms();
+    return pg_run(record, SQL_SIGN_OF_LIFE, e);
+}
+
 static void watch(Pipeline *p, Pg *record) {
+    int64_t looked_ms = clock_ms();
     Error e;
     while (atomic_load(&p->sinks_left) > 0) {
-        if (!pipeline_ending(p) && !watch_phase(p, record, &e))
+        bool ok = atomic_load(&p->target_silent) || look_at_target(record, &looked_ms, &e);
+        if (ok && !pipeline_ending(p))
+            ok = watch_phase(p, record, &e);
+        if (!ok) {
+            atomic_store(&p->target_silent, record != NULL && e.connection);
             pipeline_fail(p, &e);
+        }
         clock_sleep_ms(WATCH_MS);
     }
 }
@@ -310,6 +343,7 @@ bool pipeline_run(Pipeline *p, bool *progressed, Error *e) {
     pthread_mutex_init(&p->lock, NULL);
     atomic_store(&p->failed, false);
     atomic_store(&p->source_down, false);
+    atomic_store(&p->target_silent, false);
     atomic_store(&p->reached, false);
     unsigned long long applied_before = atomic_load(&m->applied_lsn);
     bool ok = session_open(p, e) && session_run(p, e);

@@ -46,6 +46,7 @@ typedef struct Pipeline {
 
     atomic_bool failed;      /* somebody failed: everybody ends at once */
     atomic_bool source_down; /* the source is going away: close the stream without a word */
+    atomic_bool target_silent; /* the target does not answer: whoever waits for it gives up */
     atomic_bool reached;     /* `until` was passed by the reader */
     pthread_mutex_t lock;    /* guards error */
     Error error;             /* the first one */

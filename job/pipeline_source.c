@@ -155,7 +155,7 @@ static void wait_for_sinks(Pipeline *p, Teller *teller) {
     Error ignored;
     for (int sink = 0; sink < p->sink_count; sink++)
         queue_close(p->queues[sink]);
-    while (atomic_load(&p->sinks_left) > 0 && !atomic_load(&p->source_down)) {
+    while (atomic_load(&p->sinks_left) > 0 && !atomic_load(&p->source_down) && !atomic_load(&p->failed)) {
         clock_sleep_ms(5);
         if (!tell_when_due(p, teller, &ignored))
             return;

@@ -25,8 +25,11 @@ static bool check_passes(Job *job, Error *e) {
             failed = &report.items[item];
     }
     if (failed != NULL) {
-        fail(e, report.lost ? ERR_LOST : report.unreachable ? ERR_RETRY : ERR_CONFIG, "check failed: %s: %s", failed->name,
-             failed->seen);
+        fail(e,
+             report.lost          ? ERR_LOST
+             : report.unreachable ? ERR_RETRY
+                                  : ERR_CONFIG,
+             "check failed: %s: %s", failed->name, failed->seen);
         fail_hint(e, "%s", failed->fix);
     }
     check_free(&report);
@@ -47,17 +50,29 @@ static bool wait_or_stop(Job *job, int64_t wait_ms) {
     return !atomic_load(&job->stop);
 }
 
+/* Always false. */
+static bool used_up(const Config *cfg, Error *e) {
+    if (e->hint[0] == '\0')
+        fail_hint(
+            e,
+            "it went on for longer than retry.%s (%lld s) allows: see to it and start again, which goes on "
+            "from here",
+            e->connection ? "connection" : "other",
+            (long long)(e->connection ? cfg->retry.connection_ms : cfg->retry.other_ms) / 1000);
+    return false;
+}
+
 /* True: try again. */
-static bool try_again(Job *job, Retry *retry, int *protocol_errors, const Error *e) {
+static bool try_again(Job *job, Retry *retry, int *protocol_errors, Error *e) {
     int64_t wait_ms = 0;
     if (!job->connected_once || atomic_load(&job->stop))
         return false;
-    if (e->kind == ERR_PROTOCOL && (*protocol_errors)++ == 0)
-        log_failure(LOG_WARN, e);
-    else if (e->kind != ERR_RETRY || !retry_again(retry, e, clock_ms(), random_number(), &wait_ms))
+    bool once_more = e->kind == ERR_PROTOCOL && (*protocol_errors)++ == 0;
+    if (!once_more && e->kind != ERR_RETRY)
         return false;
-    else
-        log_failure(LOG_WARN, e);
+    if (!once_more && !retry_again(retry, e, clock_ms(), random_number(), &wait_ms))
+        return used_up(job->cfg, e);
+    log_failure(LOG_WARN, e);
     atomic_fetch_add(&job->metrics->retries, 1);
     metrics_state(job->metrics, RUN_RETRYING, e->text);
     log_info("trying again in %lld ms (attempt %d)", (long long)wait_ms, retry->attempts);

@@ -8,12 +8,15 @@
 #include "core/log.h"
 
 static const char SQL_SESSION[] = "SET synchronous_commit = off";
+/* While a session recovers, nobody reads from the source: a server that wants to stop must not wait for that (A13). */
+static const char SQL_RECOVER_WAITS[] = "SET lock_timeout = '5s'; SET statement_timeout = '10s'";
+static const char SQL_NO_WAITS[] = "SET lock_timeout = 0; SET statement_timeout = 0";
 /* Refused to an account without the right: `check` says what that means (trap C7). */
 static const char SQL_REPLICA[] = "SET session_replication_role = replica";
 
 enum {
     CONNECT_MS = 10000,
-    TAKE_LOCK_MS = 30000,
+    TAKE_LOCK_MS = 5000,
     ASK_FLUSHED_EVERY_MS = 10,
     STALLED_FLUSH_MS = 1000 /* nobody else writes there: the destination flushes only what we make it flush */
 };
@@ -70,17 +73,18 @@ static bool apply_peek(Sink *s, Position *out, Error *e) {
 }
 
 static bool apply_recover(Sink *s, Position *out, Error *e) {
-    if (!state_take(s->pg, s->options.cfg, TAKE_LOCK_MS, true, e))
+    if (!pg_run(s->pg, SQL_RECOVER_WAITS, e) || !state_take(s->pg, s->options.cfg, TAKE_LOCK_MS, true, e))
         return false;
     if (!FAULT("apply.before_progress_read", e) || !read_record(s, out, e) ||
         !state_tables(s->pg, s->options.cfg, &s->tables, e))
         return false;
     /* The newest progress may not be flushed yet when its writer was killed a moment ago; this commit waits
      * for its flush and takes it with it. */
-    if (!state_bound(s->pg, s->options.cfg, out->applied, e))
+    if (!state_bound(s->pg, s->options.cfg, out->applied, e) || !pg_run(s->pg, SQL_NO_WAITS, e))
         return false;
     s->applied = s->durable = out->applied;
     s->pg->when = RETRY_APPLYING;
+    pg_expect_answers(s->pg, s->options.target_silent);
     s->live = live_new(s->pg, group_check, s);
     return group_prepare(s, e);
 }

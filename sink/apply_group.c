@@ -125,7 +125,7 @@ bool group_prepare(Sink *s, Error *e) {
 }
 
 static bool send_fixed(Sink *s, NoteKind kind, const char *name, Error *e) {
-    LiveNote note = {kind, NULL, NULL};
+    LiveNote note = {(int)kind, NULL, NULL};
     return live_send(s->live, note, name, 0, NULL, NULL, NULL, e);
 }
 

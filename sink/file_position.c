@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -83,4 +84,16 @@ bool file_position_write(const Config *cfg, const FilePosition *position, Error 
         return true;
     return fail(e, errno == ENOSPC ? ERR_RETRY : ERR_CONFIG, "cannot write \"%s\": %s", path,
                 strerror(errno));
+}
+
+int file_position_lock(const Config *cfg, Error *e) {
+    int file = open(cfg->file.path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (file < 0)
+        fail(e, ERR_CONFIG, "cannot open \"%s\": %s", cfg->file.path, strerror(errno));
+    else if (flock(file, LOCK_EX | LOCK_NB) != 0) {
+        close(file);
+        file = -1;
+        fail(e, ERR_CONFIG, "another process writes \"%s\"", cfg->file.path);
+    }
+    return file;
 }

@@ -12,6 +12,8 @@ typedef struct FilePosition {
     Position position;
 } FilePosition;
 
+/* The file's lock, held until the descriptor is closed; -1 and ERR_CONFIG when another process has it. */
+int file_position_lock(const Config *cfg, Error *e);
 bool file_position_read(const Config *cfg, FilePosition *out, Error *e);
 /* Durable when it returns. */
 bool file_position_write(const Config *cfg, const FilePosition *position, Error *e);

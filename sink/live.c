@@ -74,7 +74,7 @@ static bool connection_failed(Live *live, Error *e) {
 static bool exchange(Live *live, Error *e) {
     PGconn *conn = live->pg->conn;
     int unsent = PQflush(conn);
-    if (unsent < 0)
+    if (unsent < 0 || pg_given_up(live->pg))
         return connection_failed(live, e);
     struct pollfd wait = {PQsocket(conn), (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)), 0};
     if (poll(&wait, 1, ANSWER_WAIT_MS) < 0 && errno != EINTR)

@@ -19,7 +19,8 @@ typedef struct Live Live;
 
 /* Puts the connection into pipeline mode. `check` gets every result in order; e is filled already when the
  * server refused the statement, and check may add to it; else it fills e when the result is not the expected
- * one. The Pg stays the caller's, who uses it only between live_pause and live_resume. */
+ * one. The Pg stays the caller's, who uses it only between live_pause and live_resume. A statement may take any time,
+ * so there is no deadline here: only pg's given_up ends the wait for an answer. */
 typedef void LiveCheck(void *context, const LiveNote *note, const PGresult *result, Error *e);
 Live *live_new(Pg *pg, LiveCheck *check, void *context);
 void live_free(Live *live); /* NULL is fine; the connection is left as it is */

@@ -22,6 +22,7 @@ typedef struct SinkOptions {
     Metrics *metrics;
     Position begin; /* where a sink that has no record yet begins: where the sinks before it stand; none: it
                        is lost */
+    const atomic_bool *target_silent; /* set by others: whoever waits for the destination gives up; NULL is fine */
 } SinkOptions;
 
 typedef struct Sink Sink;

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/log.h"
 #include "snapshot/copy.h"
@@ -84,6 +85,9 @@ static void *table_session_open(void *shared, Error *e) {
     return session;
 }
 
+/* Somebody's lock on one table must not throw away the copies of the others that are under way. */
+#define LOCK_NOT_AVAILABLE "55P03"
+
 static bool table_run(void *shared, void *context, int piece, const atomic_bool *halt, Error *e) {
     TableWork *work = shared;
     TableSession *session = context;
@@ -93,7 +97,7 @@ static bool table_run(void *shared, void *context, int piece, const atomic_bool 
                    .table = table,
                    .snapshot = work->snapshot,
                    .point = work->point,
-                   .progress = &work->load->metrics->tables[index],
+                   .progress = metrics_table(work->load->metrics, table->full_name),
                    .metrics = work->load->metrics,
                    .stop = halt};
     CopyResult result = copy_table(session->source, session->target, &job, e);
@@ -103,12 +107,16 @@ static bool table_run(void *shared, void *context, int piece, const atomic_bool 
             table->full_name);
         atomic_fetch_add(&work->left, 1);
     }
+    if (result == COPY_FAILED && strcmp(e->sqlstate, LOCK_NOT_AVAILABLE) == 0) {
+        log_warn("table \"%s\" is locked by somebody else; it is loaded again later", table->full_name);
+        atomic_fetch_add(&work->left, 1);
+        return true;
+    }
     return result != COPY_FAILED;
 }
 
 bool load_tables(const Load *load, const TableRecords *records, const char *snapshot, Lsn point, int *left,
                  Error *e) {
-    assert(load->metrics->table_count == load->selection->count);
     int *order = calloc((size_t)load->selection->count + 1, sizeof *order);
     assert(order != NULL);
     TableWork work = {.load = load, .order = order, .snapshot = snapshot, .point = point};

@@ -4,6 +4,7 @@ import time
 import pytest
 
 from harness.poll import poll_until
+from harness.server import lsn_number
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'x')"
 FILL = ("CREATE TABLE IF NOT EXISTS filler (v text);"
@@ -33,7 +34,8 @@ def test_captured_database_idle_and_another_one_busy(busy):
     poll_until(forgotten, "restart_lsn follows: WAL can be removed", 60, every=0.5)
 
 
-def test_trap_B11_without_beats_a_keepalive_position_is_confirmed(busy):
+def test_trap_A9_and_B11_a_keepalive_position_is_confirmed_and_never_begun_at(busy):
+    """The stream begins at what is applied, below the slot: what another timeline wrote between would be skipped."""
     job = busy.job(source={"heartbeat": 0})
     job.start()
     job.wait_for("catching-up")
@@ -43,8 +45,11 @@ def test_trap_B11_without_beats_a_keepalive_position_is_confirmed(busy):
     poll_until(lambda: busy.source.slot(job.slot)[0] >= end - (17 << 20), "idle WAL is confirmed", 45, every=0.2)
     confirmed = busy.source.slot(job.slot)[0]
     assert job.process.terminate() == 0
+    applied = job.status()["applied_lsn"]
+    assert lsn_number(applied) < confirmed
     job.start()  # the slot stands beyond what was ever applied: the bound knows it
     job.wait_for("catching-up")
+    poll_until(lambda: f"streaming from {applied} " in job.process.err, "it begins at what is applied")
     assert busy.source.slot(job.slot)[0] >= confirmed
     busy.source.sql("UPDATE t SET v = 'after'")
     busy.wait_equal()

@@ -154,7 +154,7 @@ def test_blocked_sink_does_not_cost_the_session(make_pair):
     job = pair.running_job()
     pid = pair.source.slot(job.slot)[2]
     holder = blocked(pair)
-    poll_while(lambda: pair.source.slot(job.slot)[2] == pid, "the same walsender", 15)
+    poll_while(lambda: pair.source.slot(job.slot)[2] == pid, "the same walsender", 7)
     holder.rollback()
     holder.close()
     bank.pause_writers()

@@ -1,4 +1,7 @@
 """The slot in foreign hands, or gone: exit 3 with a sentence, and never a new slot by itself."""
+import shutil
+import subprocess
+
 import psycopg2
 import pytest
 
@@ -92,6 +95,30 @@ def test_other_server_behind_the_same_name(pair, other_server):
     stranger.sql("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (job.slot,))
     job.rewrite({"source": {"dsn": stranger.dsn()}})
     lost(job.run(), "system identifier")
+
+
+def test_trap_A9_new_timeline_that_forks_below_what_is_applied(make_pair):
+    """A standby that was behind is promoted: the destination has what this source never had."""
+    pair = make_pair()
+    job = stopped_job(pair)
+    server = pair.source.server
+    server.stop()
+    behind = server.directory / "behind"
+    subprocess.run(["cp", "-a", server.data, behind], check=True)
+    server.start()
+    job.start()
+    insert(pair, 1000)
+    job.drain(pair.source)
+    assert job.process.terminate() == 0
+    server.stop()
+    shutil.rmtree(server.data)
+    behind.rename(server.data)
+    server.configure({"restore_command": "/bin/false"})
+    (server.data / "recovery.signal").touch()
+    server.start()
+    poll_until(lambda: not pair.source.one("SELECT pg_is_in_recovery()"), "it is promoted")
+    lost(job.run(), "timeline")
+    assert pair.target.one("SELECT count(*) FROM t WHERE id = 1000") == 1
 
 
 def test_publication_dropped_while_running(pair):

@@ -325,6 +325,37 @@ static void statement_errors_are_classified_by_when(void **state) {
     fake_free(&f);
 }
 
+/* F92: the connection is up and says nothing. */
+static void silence_of_an_expected_answer_is_a_lost_connection(void **state) {
+    (void)state;
+    FakeRule rules[] = {{.contains = "SELECT 7", .silent = true}, {0}};
+    static atomic_bool given_up;
+    for (int way = 0; way < 2; way++) {
+        FakeServer f = {.rules = rules};
+        char dsn[200];
+        Error e;
+        fake_start(&f);
+        snprintf(dsn, sizeof dsn, "%s%s", f.dsn, way == 0 ? " tcp_user_timeout=200" : "");
+        const PgAddress to = {.dsn = dsn, .side = "source"};
+        Pg *pg = pg_open(&to, 5000, &e);
+        assert_non_null(pg);
+        atomic_store(&given_up, false);
+        pg_expect_answers(pg, &given_up);
+        assert_true(pg_run(pg, "SELECT 1", &e));
+        atomic_store(&given_up, way == 1);
+        int64_t began_ms = clock_ms();
+        assert_null(pg_query(pg, "SELECT 7", 0, NULL, &e));
+        assert_in_range(clock_ms() - began_ms, way == 0 ? 200 : 0, 5000);
+        assert_int_equal(e.kind, ERR_RETRY);
+        assert_true(e.connection);
+        assert_non_null(strstr(e.text, "no answer in time"));
+        assert_int_equal(PQstatus(pg->conn), CONNECTION_BAD);
+        pg_close(pg);
+        fake_stop(&f);
+        fake_free(&f);
+    }
+}
+
 static void broken_connection_is_retried(void **state) {
     (void)state;
     FakeRule rules[] = {{.contains = "SELECT 1",
@@ -424,6 +455,7 @@ int main(void) {
         cmocka_unit_test(server_that_cannot_watch_clients_is_served),
         cmocka_unit_test(options_run_after_the_settings),
         cmocka_unit_test(statement_errors_are_classified_by_when),
+        cmocka_unit_test(silence_of_an_expected_answer_is_a_lost_connection),
         cmocka_unit_test(broken_connection_is_retried),
         cmocka_unit_test(one_value_is_one_value),
         cmocka_unit_test(names_and_literals_are_quoted),

@@ -1,7 +1,7 @@
 #include "core/retry.h"
 #include "testing.h"
 
-static void every_code_has_its_reaction(void **unused) {
+static void trap_C4_every_code_has_its_reaction(void **unused) {
     (void)unused;
     static const struct {
         const char *code;
@@ -120,7 +120,7 @@ static void an_outage_does_not_use_up_the_shorter_window(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_code_has_its_reaction),
+        cmocka_unit_test(trap_C4_every_code_has_its_reaction),
         cmocka_unit_test(only_a_gone_server_is_a_connection_failure),
         cmocka_unit_test(waits_double_up_to_thirty_seconds_half_of_it_jitter),
         cmocka_unit_test(a_very_long_outage_keeps_the_longest_wait),

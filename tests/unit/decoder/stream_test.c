@@ -341,6 +341,25 @@ static void status_has_the_servers_form(void **state) {
     fake_free(&f);
 }
 
+/* F92: a server of which nothing is heard between two statuses is asked; still nothing, and it is given up. */
+static void silent_server_is_asked(void **state) {
+    (void)state;
+    FakeServer f = {.take_over = listening_serve};
+    Error e;
+    fake_start(&f);
+    Stream *s = open_at(&f, &OPTIONS, &e);
+    assert_non_null(s);
+    assert_true(stream_status(s, (Lsn){1}, (Lsn){1}, false, &e));
+    assert_true(stream_status(s, (Lsn){2}, (Lsn){2}, false, &e));
+    stream_finish(s, (Lsn){3}, (Lsn){3}, 5000);
+    fake_stop(&f);
+    assert_string_equal(received_kinds, "dddcX");
+    assert_int_equal(received[33], 0);
+    assert_int_equal(received[34 + 33], 1);
+    assert_int_equal(received[68 + 33], 0);
+    fake_free(&f);
+}
+
 static void finish_does_not_wait_for_ever(void **state) {
     (void)state;
     FakeServer f = {.take_over = quiet_serve};
@@ -399,6 +418,7 @@ int main(void) {
         cmocka_unit_test(lost_connection_is_retried),
         cmocka_unit_test(reading_waits_only_as_long_as_told),
         cmocka_unit_test(status_has_the_servers_form),
+        cmocka_unit_test(silent_server_is_asked),
         cmocka_unit_test(finish_does_not_wait_for_ever),
         cmocka_unit_test(full_socket_does_not_block_a_status),
     };
