@@ -35,6 +35,7 @@ MOMENT, LOAD_MOMENT, TARGET, SOURCE = "random moment", "random moment in load", 
 CYCLE = [MOMENT] * 3 + [LOAD_MOMENT] * 2 + [TARGET] * 2 + [SOURCE] + [*LOAD_POINTS, *STREAM_POINTS, DROP_POINT]
 
 LARGE = (12000, 2048)    # rows and bytes of the transaction that must spill
+LARGE_EVERY_S = 5
 MEMORY = "16MiB"
 LOG_ROWS_MAX = 20000     # then the bank is made anew, so that the oracle stays quick
 FAILURES_MAX = 5
@@ -154,9 +155,15 @@ class KillTest:
     def round_point(self, point):
         occurrence = self.random.randint(1, {**LOAD_POINTS, **STREAM_POINTS}[point])
         process = self.job.start(fault=f"{point}:kill@{occurrence}")
-        if point == "assembler.spill_write":
-            self.bank.writers[1].ask_large(*LARGE)
-        poll_until(lambda: self.dead(process), f"{point}@{occurrence} is reached", REACH_S)
+        asked = 0
+
+        def dead():
+            nonlocal asked
+            if point == "assembler.spill_write" and time.monotonic() - asked > LARGE_EVERY_S:
+                asked = time.monotonic()  # again and again: one that commits during the load never comes by the stream
+                self.bank.writers[1].ask_large(*LARGE)
+            return self.dead(process)
+        poll_until(dead, f"{point}@{occurrence} is reached", REACH_S)
         self.proved(process, point, process.popen.returncode)
         self.after_kill(point)
 
