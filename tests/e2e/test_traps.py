@@ -22,7 +22,7 @@ MUST_BE_TEXT = {"with_oids", "with_row"}
 
 
 def test_trap_B3_binary_only_where_every_type_is_known(make_pair):
-    """A regclass or a composite carries the source's OIDs in binary: another object at the destination, and no error."""
+    """A regclass or a composite carries the source's OIDs in binary: another object there, and no error."""
     pair = make_pair(target={"log_statement": "all"})
     pair.source.sql(FORMS + ROWS.format(1))
     pair.target.sql("CREATE TABLE something_else (id int PRIMARY KEY); DROP TABLE something_else")  # other OIDs there
@@ -87,9 +87,10 @@ def odd_role(database):
 
 
 def test_trap_C5_every_session_has_its_own_settings(make_pair):
-    """Checker, exporter, dump, COPY, keeper, walsender, apply, record: all waits are longer than the role's timeouts."""
+    """Checker, exporter, dump, COPY, keeper, walsender, apply: all waits are longer than the role's timeouts."""
     pair = make_pair()
-    pair.source.sql(TABLE + "; CREATE TABLE late (id int PRIMARY KEY, at timestamptz); INSERT INTO late VALUES (1, now())")
+    pair.source.sql(TABLE)
+    pair.source.sql("CREATE TABLE late (id int PRIMARY KEY, at timestamptz); INSERT INTO late VALUES (1, now())")
     bank = pair.bank(pause=0.05).start()
     job = pair.job(source_dsn=pair.source.dsn(user=odd_role(pair.source)),
                    target_dsn=pair.target.dsn(user=odd_role(pair.target)), source={"heartbeat": "1s"})
@@ -121,6 +122,9 @@ CREATE TRIGGER noting AFTER INSERT ON child FOR EACH ROW EXECUTE FUNCTION note()
 INSERT INTO parent SELECT generate_series(1, 20); INSERT INTO child SELECT i, i FROM generate_series(1, 20) i"""
 
 
+FAMILY_WORK = "DELETE FROM parent WHERE id <= 5; INSERT INTO parent VALUES (50); INSERT INTO child VALUES (50, 50)"
+
+
 def test_trap_C7_without_the_replica_role_foreign_keys_and_triggers_are_left_out(pair):
     """With them the cascade at the destination would delete what the stream deletes next, and triggers fire twice."""
     pair.source.sql(CASCADE)
@@ -133,7 +137,7 @@ def test_trap_C7_without_the_replica_role_foreign_keys_and_triggers_are_left_out
     assert "foreign keys" in items["replica-role"]["seen"] and "GRANT SET" in items["replica-role"]["fix"]
     job.start()
     job.wait_for("running")
-    pair.source.sql("DELETE FROM parent WHERE id <= 5; INSERT INTO parent VALUES (50); INSERT INTO child VALUES (50, 50)")
+    pair.source.sql(FAMILY_WORK)
     pair.wait_equal()
     assert pair.target.one("SELECT count(*) FROM pg_constraint WHERE contype = 'f'") == 0
     assert pair.target.one("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal") == 0
@@ -144,7 +148,7 @@ def test_trap_C7_without_the_replica_role_foreign_keys_and_triggers_are_left_out
 def test_trap_C7_with_the_replica_role_they_are_there_and_keep_still(pair):
     pair.source.sql(CASCADE)
     job = pair.running_job()
-    pair.source.sql("DELETE FROM parent WHERE id <= 5; INSERT INTO parent VALUES (50); INSERT INTO child VALUES (50, 50)")
+    pair.source.sql(FAMILY_WORK)
     pair.wait_equal()
     assert pair.target.one("SELECT count(*) FROM pg_constraint WHERE contype = 'f'") == 1
     assert pair.target.one("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal") == 1
