@@ -16,10 +16,14 @@ static const char SQL_SENDER_TIMEOUT[] =
     "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'";
 
 static const char SQL_SIGN_OF_LIFE[] = "SELECT 1";
+static const char SQL_WAITS_FOR_US[] =
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1::int"
+    " AND wait_event = 'ClientRead')";
 
 enum {
     CONNECT_MS = 10000,
     WATCH_MS = 50,
+    OUT_OF_STEP_MS = 10000,
     LOOK_AT_TARGET_EVERY_MS = 5000,
     SLOT_WAIT_EXTRA_MS = 5000,
     SLOT_TRY_EVERY_MS = 250,
@@ -51,10 +55,8 @@ static Pg *source_open(const Pipeline *p, bool replication, Error *e) {
 
 /* *lowest: the position of the sink that is behind the others. */
 static bool sinks_open(Pipeline *p, Position *lowest, Error *e) {
-    SinkOptions options = {.cfg = p->job->cfg,
-                           .selection = p->selection,
-                           .metrics = p->job->metrics,
-                           .target_silent = &p->target_silent};
+    SinkOptions options = {
+        .cfg = p->job->cfg, .selection = p->selection, .metrics = p->job->metrics, .wait = &p->target_wait};
     p->sink_count = sink_list(p->job->cfg, p->ops);
     for (int sink = 0; sink < p->sink_count; sink++) {
         Position position;
@@ -268,22 +270,40 @@ static bool watch_phase(Pipeline *p, Pg *record, Error *e) {
 
 /* The sink may wait for a statement as long as the target takes for it; whether the target is there at all is seen on
  * this connection, where every statement is answered at once (F92). */
-static bool look_at_target(Pg *record, int64_t *looked_ms, Error *e) {
+/* Bytes that were lost or changed on the way (F66) can leave both ends waiting for each other: the sink has had no byte
+ * for long, and its session is waiting for one from it. */
+static bool target_is_in_step(Pipeline *p, Pg *record, Error *e) {
+    char pid[16], waits_for_us[8];
+    const char *const params[] = {pid};
+    int64_t since_ms = atomic_load(&p->target_wait.since_ms);
+    if (since_ms == 0 || clock_ms() - since_ms < OUT_OF_STEP_MS)
+        return true;
+    snprintf(pid, sizeof pid, "%d", atomic_load(&p->target_wait.backend_pid));
+    if (!pg_value(record, SQL_WAITS_FOR_US, 1, params, waits_for_us, sizeof waits_for_us, e))
+        return false;
+    if (waits_for_us[0] != 't' || atomic_load(&p->target_wait.since_ms) != since_ms)
+        return true;
+    fail(e, ERR_RETRY, "the target waits for us while we wait for it: bytes were lost or changed on the way");
+    e->connection = true;
+    return false;
+}
+
+static bool look_at_target(Pipeline *p, Pg *record, int64_t *looked_ms, Error *e) {
     if (record == NULL || clock_ms() - *looked_ms < LOOK_AT_TARGET_EVERY_MS)
         return true;
     *looked_ms = clock_ms();
-    return pg_run(record, SQL_SIGN_OF_LIFE, e);
+    return pg_run(record, SQL_SIGN_OF_LIFE, e) && target_is_in_step(p, record, e);
 }
 
 static void watch(Pipeline *p, Pg *record) {
     int64_t looked_ms = clock_ms();
     Error e;
     while (atomic_load(&p->sinks_left) > 0) {
-        bool ok = atomic_load(&p->target_silent) || look_at_target(record, &looked_ms, &e);
+        bool ok = atomic_load(&p->target_wait.silent) || look_at_target(p, record, &looked_ms, &e);
         if (ok && !pipeline_ending(p))
             ok = watch_phase(p, record, &e);
         if (!ok) {
-            atomic_store(&p->target_silent, record != NULL && e.connection);
+            atomic_store(&p->target_wait.silent, record != NULL && e.connection);
             pipeline_fail(p, &e);
         }
         clock_sleep_ms(WATCH_MS);
@@ -343,7 +363,8 @@ bool pipeline_run(Pipeline *p, bool *progressed, Error *e) {
     pthread_mutex_init(&p->lock, NULL);
     atomic_store(&p->failed, false);
     atomic_store(&p->source_down, false);
-    atomic_store(&p->target_silent, false);
+    atomic_store(&p->target_wait.silent, false);
+    atomic_store(&p->target_wait.since_ms, 0);
     atomic_store(&p->reached, false);
     unsigned long long applied_before = atomic_load(&m->applied_lsn);
     bool ok = session_open(p, e) && session_run(p, e);

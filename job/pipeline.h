@@ -24,7 +24,7 @@ enum { BEATS_REMEMBERED = 64 };
 typedef struct Pipeline {
     Job *job;
     const Selection *selection;
-    Lsn until;     /* none: no end */
+    Lsn until;         /* none: no end */
     bool until_is_now; /* `until` is to be found by a beat of our own */
 
     int sink_count;
@@ -46,7 +46,7 @@ typedef struct Pipeline {
 
     atomic_bool failed;      /* somebody failed: everybody ends at once */
     atomic_bool source_down; /* the source is going away: close the stream without a word */
-    atomic_bool target_silent; /* the target does not answer: whoever waits for it gives up */
+    TargetWait target_wait;  /* the database sink's */
     atomic_bool reached;     /* `until` was passed by the reader */
     pthread_mutex_t lock;    /* guards error */
     Error error;             /* the first one */

@@ -84,8 +84,12 @@ static bool apply_recover(Sink *s, Position *out, Error *e) {
         return false;
     s->applied = s->durable = out->applied;
     s->pg->when = RETRY_APPLYING;
-    pg_expect_answers(s->pg, s->options.target_silent);
+    TargetWait *wait = s->options.wait;
+    pg_expect_answers(s->pg, wait == NULL ? NULL : &wait->silent);
+    if (wait != NULL)
+        atomic_store(&wait->backend_pid, s->pg->backend_pid);
     s->live = live_new(s->pg, group_check, s);
+    live_tell_waiting(s->live, wait == NULL ? NULL : &wait->since_ms);
     return group_prepare(s, e);
 }
 

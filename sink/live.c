@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
+
 enum {
     OUTSTANDING_BYTES = 512 * 1024, /* sent and not answered: at most this much */
     FLUSH_EVERY_BYTES = 128 * 1024, /* the server is asked for results after this much */
@@ -26,6 +28,7 @@ struct Live {
     size_t first, count, capacity;
     size_t outstanding_bytes, unflushed_bytes;
     Error error;
+    _Atomic int64_t *waiting_since_ms; /* NULL: nobody wants to know */
 };
 
 Live *live_new(Pg *pg, LiveCheck *check, void *context) {
@@ -43,6 +46,20 @@ void live_free(Live *live) {
         return;
     free(live->sent);
     free(live);
+}
+
+void live_tell_waiting(Live *live, _Atomic int64_t *since_ms) {
+    live->waiting_since_ms = since_ms;
+}
+
+/* A full second without a byte, or bytes again. */
+static void note_waiting(const Live *live, bool in_vain) {
+    if (live->waiting_since_ms == NULL)
+        return;
+    if (!in_vain)
+        atomic_store_explicit(live->waiting_since_ms, 0, memory_order_relaxed);
+    else if (atomic_load(live->waiting_since_ms) == 0)
+        atomic_store(live->waiting_since_ms, clock_ms());
 }
 
 void live_pause(Live *live) {
@@ -77,8 +94,10 @@ static bool exchange(Live *live, Error *e) {
     if (unsent < 0 || pg_given_up(live->pg))
         return connection_failed(live, e);
     struct pollfd wait = {PQsocket(conn), (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)), 0};
-    if (poll(&wait, 1, ANSWER_WAIT_MS) < 0 && errno != EINTR)
+    int ready = poll(&wait, 1, ANSWER_WAIT_MS);
+    if (ready < 0 && errno != EINTR)
         return connection_failed(live, e);
+    note_waiting(live, ready == 0);
     if ((wait.revents & (POLLIN | POLLERR | POLLHUP)) != 0 && PQconsumeInput(conn) == 0)
         return connection_failed(live, e);
     return true;

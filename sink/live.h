@@ -6,6 +6,8 @@
 #ifndef WALFERRY_SINK_LIVE_H
 #define WALFERRY_SINK_LIVE_H
 
+#include <stdatomic.h>
+
 #include "core/error.h"
 #include "core/pg.h"
 
@@ -23,6 +25,8 @@ typedef struct Live Live;
  * so there is no deadline here: only pg's given_up ends the wait for an answer. */
 typedef void LiveCheck(void *context, const LiveNote *note, const PGresult *result, Error *e);
 Live *live_new(Pg *pg, LiveCheck *check, void *context);
+/* *since_ms says since when (monotonic) an answer has been waited for without a byte; 0: not at all. */
+void live_tell_waiting(Live *live, _Atomic int64_t *since_ms);
 void live_free(Live *live); /* NULL is fine; the connection is left as it is */
 
 bool live_prepare(Live *live, LiveNote note, const char *name, const char *sql, Error *e);

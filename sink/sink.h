@@ -16,13 +16,20 @@ typedef struct Position {
     uint32_t timeline;
 } Position;
 
+/* Between a sink that waits for its destination and whoever looks after it from another connection. */
+typedef struct TargetWait {
+    atomic_bool silent;       /* set by the one who looks: whoever waits for the destination gives up */
+    atomic_int backend_pid;   /* set by the sink: its session there */
+    _Atomic int64_t since_ms; /* set by the sink: waiting without a byte since then; 0: not waiting */
+} TargetWait;
+
 typedef struct SinkOptions {
     const Config *cfg;
     const Selection *selection;
     Metrics *metrics;
-    Position begin; /* where a sink that has no record yet begins: where the sinks before it stand; none: it
+    Position begin;   /* where a sink that has no record yet begins: where the sinks before it stand; none: it
                        is lost */
-    const atomic_bool *target_silent; /* set by others: whoever waits for the destination gives up; NULL is fine */
+    TargetWait *wait; /* NULL: nobody looks */
 } SinkOptions;
 
 typedef struct Sink Sink;
