@@ -62,8 +62,6 @@ static bool slot_birth(Walk *walk, const char *name, bool temporary, Exported *o
     return true;
 }
 
-/* A slot of our name is ours only if the record says so: else it is somebody's position (design "The slot's
- * birth"). */
 /* A killed run's walsender that still waits for open transactions does not notice that nobody is there any more. We
  * hold the job's lock: it cannot be of a living one. */
 static bool holder_end(Walk *walk, const char *slot, Error *e) {
@@ -75,6 +73,8 @@ static bool holder_end(Walk *walk, const char *slot, Error *e) {
     return ended != NULL;
 }
 
+/* A slot of our name is ours only if the record says so: else it is somebody's position (design "The slot's
+ * birth"). */
 static bool slot_clear(Walk *walk, bool intended, Error *e) {
     const Config *cfg = walk->job->cfg;
     SlotView slot;
