@@ -13,9 +13,9 @@ typedef struct Slice {
     size_t len;
 } Slice;
 
-Slice slice_text(const char *text);           /* lends a C string, without its NUL */
+Slice slice_text(const char *text); /* lends a C string, without its NUL */
 bool slice_equal(Slice a, Slice b);
-bool slice_is(Slice a, const char *text);     /* same bytes as the C string */
+bool slice_is(Slice a, const char *text); /* same bytes as the C string */
 
 typedef struct Reader {
     const uint8_t *start, *at, *end;
@@ -48,9 +48,9 @@ void writer_u16(Writer *w, uint16_t value);
 void writer_u32(Writer *w, uint32_t value);
 void writer_u64(Writer *w, uint64_t value);
 void writer_bytes(Writer *w, Slice bytes);
-void writer_text(Writer *w, const char *text);            /* the characters, no NUL */
+void writer_text(Writer *w, const char *text); /* the characters, no NUL */
 void writer_format(Writer *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
-const char *writer_string(Writer *w);                     /* NUL-terminated view, valid until the next write */
+const char *writer_string(Writer *w); /* NUL-terminated view, valid until the next write */
 Slice writer_slice(const Writer *w);
 
 #endif

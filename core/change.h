@@ -60,8 +60,9 @@ typedef struct Change {
     const Relation *rel; /* the version in force; NULL in TRUNCATE, MESSAGE and BEAT */
     union {
         struct {
-            const Value *before; /* NULL: none sent. rel->column_count values: a key tuple or, under FULL, the row */
-            const Value *after;  /* NULL in a DELETE */
+            const Value
+                *before; /* NULL: none sent. rel->column_count values: a key tuple or, under FULL, the row */
+            const Value *after; /* NULL in a DELETE */
         } row;
         struct {
             const Relation *const *rels;
@@ -96,9 +97,9 @@ typedef struct Batch {
     Arena *arena;
     uint32_t count;
     const Transaction *transactions;
-    size_t bytes;          /* what it weighs in a queue */
-    int64_t received_us;   /* monotonic clock: when its last frame was read */
-    int64_t decoded_us;    /* monotonic clock: when it was assembled */
+    size_t bytes;        /* what it weighs in a queue */
+    int64_t received_us; /* monotonic clock: when its last frame was read */
+    int64_t decoded_us;  /* monotonic clock: when it was assembled */
     atomic_uint users;
 } Batch;
 

@@ -23,7 +23,7 @@ typedef struct Config {
         char *dsn;
         int64_t heartbeat_ms; /* 0: off */
         char *heartbeat_schema, *heartbeat_table;
-        char *publication;    /* default dts_sync_<name>; another one is only checked, never changed */
+        char *publication; /* default dts_sync_<name>; another one is only checked, never changed */
     } source;
     struct {
         char *dsn; /* NULL: no database as destination */
@@ -55,10 +55,10 @@ typedef struct Config {
         char *path; /* NULL: no file sink */
     } file;
     /* made from the name: */
-    char *slot;              /* dts_sync_<name> */
-    char *load_slot;         /* dts_sync_<name>_load */
-    char *insert_publication;/* dts_sync_<name>_i */
-    char *control_socket;    /* path */
+    char *slot;               /* dts_sync_<name> */
+    char *load_slot;          /* dts_sync_<name>_load */
+    char *insert_publication; /* dts_sync_<name>_i */
+    char *control_socket;     /* path */
 } Config;
 
 /* One "--set KEY=VALUE", or a flag that is short for one (--source is source.dsn). */

@@ -9,7 +9,7 @@
 
 typedef enum ErrorKind {
     ERR_NONE = 0,
-    ERR_RETRY,    /* passes by itself: back off and begin the session again; exit 6 when the window is used up */
+    ERR_RETRY, /* passes by itself: back off and begin the session again; exit 6 when the window is used up */
     ERR_CONFIG,   /* options, login, rights: stop; exit 2 */
     ERR_LOST,     /* the position is gone: stop; exit 3 */
     ERR_PROTOCOL, /* impossible bytes: reconnect once from the durable position, then exit 4 */

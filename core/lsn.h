@@ -13,13 +13,25 @@ typedef struct Lsn {
 #define LSN_NONE ((Lsn){0})
 enum { LSN_TEXT_SIZE = 18 }; /* "FFFFFFFF/FFFFFFFF" and its NUL */
 
-static inline bool lsn_before(Lsn a, Lsn b) { return a.at < b.at; }
-static inline bool lsn_equal(Lsn a, Lsn b) { return a.at == b.at; }
-static inline bool lsn_is_none(Lsn a) { return a.at == 0; }
-static inline Lsn lsn_max(Lsn a, Lsn b) { return a.at < b.at ? b : a; }
-static inline Lsn lsn_min(Lsn a, Lsn b) { return a.at < b.at ? a : b; }
+static inline bool lsn_before(Lsn a, Lsn b) {
+    return a.at < b.at;
+}
+static inline bool lsn_equal(Lsn a, Lsn b) {
+    return a.at == b.at;
+}
+static inline bool lsn_is_none(Lsn a) {
+    return a.at == 0;
+}
+static inline Lsn lsn_max(Lsn a, Lsn b) {
+    return a.at < b.at ? b : a;
+}
+static inline Lsn lsn_min(Lsn a, Lsn b) {
+    return a.at < b.at ? a : b;
+}
 /* Bytes of WAL from `from` to `to`; 0 when `to` lies before `from`. */
-static inline uint64_t lsn_distance_bytes(Lsn from, Lsn to) { return from.at < to.at ? to.at - from.at : 0; }
+static inline uint64_t lsn_distance_bytes(Lsn from, Lsn to) {
+    return from.at < to.at ? to.at - from.at : 0;
+}
 
 /* Writes the text form into `text` and returns it. */
 const char *lsn_text(Lsn lsn, char text[LSN_TEXT_SIZE]);

@@ -19,7 +19,7 @@ typedef enum Phase {
     PHASE_CUTTING_OVER,
     PHASE_COMPLETED
 } Phase;
-const char *phase_name(Phase phase);               /* "checking", "schema", "full", "catching-up", … */
+const char *phase_name(Phase phase); /* "checking", "schema", "full", "catching-up", … */
 bool phase_parse(const char *name, Phase *out);
 
 typedef enum RunState { RUN_RUNNING, RUN_PAUSED, RUN_RETRYING, RUN_STOPPED, RUN_FAILED } RunState;
@@ -29,8 +29,9 @@ typedef enum TableStage { TABLE_PENDING, TABLE_COPYING, TABLE_LOADED, TABLE_STRE
 const char *table_stage_name(TableStage stage); /* "pending", "copying", "loaded", "streaming" */
 
 typedef struct TableMetrics {
-    char *name, *target; /* schema.table as on the source, and at the destination; fixed after metrics_tables */
-    atomic_int stage;    /* TableStage */
+    char *name,
+        *target;      /* schema.table as on the source, and at the destination; fixed after metrics_tables */
+    atomic_int stage; /* TableStage */
     atomic_llong rows, rows_estimated, bytes, bytes_estimated;
 } TableMetrics;
 
@@ -42,23 +43,23 @@ typedef struct BeatStamps {
 
 typedef struct Metrics {
     atomic_int phase, state;
-    atomic_llong since_us;                       /* wall clock: when the phase began */
+    atomic_llong since_us; /* wall clock: when the phase began */
     atomic_ullong source_lsn, received_lsn, applied_lsn, confirmed_lsn, restart_lsn;
     atomic_llong retained_bytes, safe_wal_bytes; /* safe: -1 unknown */
     atomic_llong rows_copied, bytes_copied, changes, transactions, bytes, conflicts, dead_letters, retries;
     atomic_llong lag_ms, received_ms, decoded_ms, queued_ms, applied_ms; /* of the last beat; -1 unknown */
-    atomic_llong beat_applied_us;                /* monotonic clock: when the last beat was applied; 0: never */
-    atomic_int post_data_done, post_data_total;  /* indexes, constraints, triggers after the load */
+    atomic_llong beat_applied_us; /* monotonic clock: when the last beat was applied; 0: never */
+    atomic_int post_data_done, post_data_total; /* indexes, constraints, triggers after the load */
     uint64_t system_id;
     uint32_t timeline;
 
-    pthread_mutex_t lock;    /* guards what follows */
-    BeatStamps beat;         /* the last one that was applied; number 0: none */
-    char reason[600];        /* why the state is what it is */
-    char error[600];         /* the last error */
+    pthread_mutex_t lock; /* guards what follows */
+    BeatStamps beat;      /* the last one that was applied; number 0: none */
+    char reason[600];     /* why the state is what it is */
+    char error[600];      /* the last error */
     char wal_status[16];
-    char activity[200];      /* what is being waited for or built, for the view */
-    TableMetrics *tables;    /* fixed array once set */
+    char activity[200];   /* what is being waited for or built, for the view */
+    TableMetrics *tables; /* fixed array once set */
     int table_count;
 } Metrics;
 

@@ -53,7 +53,7 @@ enum { SETTINGS_COUNT = sizeof SETTINGS / sizeof *SETTINGS };
  */
 enum { SOURCE_SILENCE_MS = 30000, TARGET_SILENCE_MS = 300000 };
 /* How long a statement that needs no time may go without an answer, where the user did not choose. */
-enum { ANSWER_MS = 60000, STEP_MS = 100 };
+enum { ANSWER_MS = 60000, STEP_MS = 100, WAIT_MOST_MS = 60000 };
 /* One try of pg_open_wait, and the pauses between two. */
 enum { TRY_MS = 10000, TRY_LEAST_MS = 1000, PAUSE_FIRST_MS = 100, PAUSE_MOST_MS = 1000 };
 
@@ -65,7 +65,8 @@ bool pg_given_up(const Pg *pg) {
 static bool socket_wait(const Pg *pg, short events, int64_t deadline_ms) {
     for (;;) {
         int64_t left_ms = deadline_ms - clock_ms();
-        int wait_ms = pg->given_up != NULL && left_ms > STEP_MS ? STEP_MS : (int)left_ms;
+        int64_t most_ms = pg->given_up != NULL ? STEP_MS : WAIT_MOST_MS;
+        int wait_ms = (int)(left_ms > most_ms ? most_ms : left_ms);
         struct pollfd one = {.fd = PQsocket(pg->conn), .events = events};
         int ready = poll(&one, 1, wait_ms < 0 ? 0 : wait_ms);
         if (ready != 0 && !(ready < 0 && errno == EINTR))
@@ -289,9 +290,16 @@ void pg_close(Pg *pg) {
     free(pg);
 }
 
-void pg_expect_answers(Pg *pg, const atomic_bool *given_up) {
-    pg->impatient = true;
+void pg_expect_work(Pg *pg) {
+    pg->patient = true;
+}
+
+void pg_give_up_when(Pg *pg, const atomic_bool *given_up) {
     pg->given_up = given_up;
+}
+
+static int64_t answer_deadline(const Pg *pg) {
+    return pg->patient ? INT64_MAX : clock_ms() + pg->silence_ms;
 }
 
 bool pg_run(Pg *pg, const char *sql, Error *e) {
@@ -301,10 +309,8 @@ bool pg_run(Pg *pg, const char *sql, Error *e) {
 }
 
 PGresult *pg_query(Pg *pg, const char *sql, int count, const char *const *params, Error *e) {
-    if (pg->impatient)
-        return result_until(pg, PQsendQueryParams(pg->conn, sql, count, NULL, params, NULL, NULL, 0),
-                            clock_ms() + pg->silence_ms, e);
-    return result_checked(pg, PQexecParams(pg->conn, sql, count, NULL, params, NULL, NULL, 0), e);
+    return result_until(pg, PQsendQueryParams(pg->conn, sql, count, NULL, params, NULL, NULL, 0),
+                        answer_deadline(pg), e);
 }
 
 bool pg_value(Pg *pg, const char *sql, int count, const char *const *params, char *out, size_t size,
@@ -323,9 +329,7 @@ bool pg_value(Pg *pg, const char *sql, int count, const char *const *params, cha
 }
 
 PGresult *pg_command(Pg *pg, const char *command, Error *e) {
-    if (pg->impatient)
-        return result_until(pg, PQsendQuery(pg->conn, command), clock_ms() + pg->silence_ms, e);
-    return result_checked(pg, PQexec(pg->conn, command), e);
+    return result_until(pg, PQsendQuery(pg->conn, command), answer_deadline(pg), e);
 }
 
 int64_t pg_affected(const PGresult *result) {

@@ -18,20 +18,20 @@
 #include "core/retry.h"
 
 typedef struct PgAddress {
-    const char *dsn;         /* URI or keyword string */
-    const char *side;        /* "source" or "target": for messages */
-    const char *job;         /* application_name becomes walferry_<job> */
-    bool replication;        /* a walsender session (replication=database) */
-    const char *options;     /* further "SET …;" statements run after the pinned ones, or NULL */
+    const char *dsn;     /* URI or keyword string */
+    const char *side;    /* "source" or "target": for messages */
+    const char *job;     /* application_name becomes walferry_<job> */
+    bool replication;    /* a walsender session (replication=database) */
+    const char *options; /* further "SET …;" statements run after the pinned ones, or NULL */
 } PgAddress;
 
 typedef struct Pg {
     PGconn *conn;
-    int version;    /* server_version_num */
+    int version; /* server_version_num */
     int backend_pid;
     RetryWhen when; /* how errors of statements are classified; begins as RETRY_CONNECTING */
-    int silence_ms; /* how long the other side may say nothing: tcp_user_timeout of the DSN, else 60 s */
-    bool impatient; /* see pg_expect_answers */
+    int silence_ms; /* how long a statement may go without an answer: tcp_user_timeout of the DSN, else 60 s */
+    bool patient;   /* see pg_expect_work */
     const atomic_bool *given_up;
     char side[8];
 } Pg;
@@ -42,10 +42,12 @@ Pg *pg_open(const PgAddress *to, int timeout_ms, Error *e);
 Pg *pg_open_wait(const PgAddress *to, int64_t wait_ms, Error *e);
 void pg_close(Pg *pg); /* NULL is fine */
 
-/* From now on every statement of this session is one that the server answers soon: no answer within silence_ms is
- * a lost connection (F92: the kernels between may keep a connection up whose other end is silent); and once
- * *given_up is set by another thread, nothing is waited for any more (NULL: nobody does). */
-void pg_expect_answers(Pg *pg, const atomic_bool *given_up);
+/* A statement without an answer within silence_ms is a lost connection: the kernels between may keep one up whose
+ * other end is silent (F92), and of a damaged answer libpq waits for the rest (F66). Sessions whose statements may
+ * work for hours are told apart by this. */
+void pg_expect_work(Pg *pg);
+/* From now on nothing is waited for any more once another thread sets *given_up. */
+void pg_give_up_when(Pg *pg, const atomic_bool *given_up);
 bool pg_given_up(const Pg *pg);
 
 /* One or several statements by the simple protocol; rows are thrown away. */
@@ -53,7 +55,8 @@ bool pg_run(Pg *pg, const char *sql, Error *e);
 /* One statement with text parameters (NULL: SQL NULL) and text results; NULL and e on failure; PQclear is the caller's. */
 PGresult *pg_query(Pg *pg, const char *sql, int count, const char *const *params, Error *e);
 /* As pg_query, exactly one row and column expected, copied into out (cut to size); NULL value: "". */
-bool pg_value(Pg *pg, const char *sql, int count, const char *const *params, char *out, size_t size, Error *e);
+bool pg_value(Pg *pg, const char *sql, int count, const char *const *params, char *out, size_t size,
+              Error *e);
 /* One statement by the simple protocol as a walsender knows it (IDENTIFY_SYSTEM, CREATE_REPLICATION_SLOT, …). */
 PGresult *pg_command(Pg *pg, const char *command, Error *e);
 /* Rows touched by the last command of this result. */

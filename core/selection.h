@@ -28,7 +28,7 @@ typedef struct TableColumn {
  * plain not-null columns that are not generated). Generated ones do not count on 18 and newer either: our publications
  * leave them out, and the server would then refuse the users' updates. */
 typedef enum TableIdentity {
-    TABLE_IDENTITY_KEY,  /* primary key or the index of REPLICA IDENTITY USING INDEX */
+    TABLE_IDENTITY_KEY, /* primary key or the index of REPLICA IDENTITY USING INDEX */
     TABLE_IDENTITY_FULL,
     TABLE_IDENTITY_NONE
 } TableIdentity;
@@ -40,12 +40,13 @@ typedef struct Table {
     bool unlogged;         /* copied, never streamed */
     bool has_children;     /* inheritance: ONLY is needed */
     bool row_security;
-    bool owned;            /* by a role whose rights the source account has */
+    bool owned; /* by a role whose rights the source account has */
     bool readable;
     char identity_setting; /* pg_class.relreplident */
     TableIdentity identity;
-    const char *identity_candidate; /* an index that could be the identity, when identity is NONE; else NULL */
-    bool insert_only;               /* identity NONE under `identity: insert-only` */
+    const char
+        *identity_candidate; /* an index that could be the identity, when identity is NONE; else NULL */
+    bool insert_only;        /* identity NONE under `identity: insert-only` */
     int64_t rows_estimated, bytes;
     uint16_t column_count;
     const TableColumn *columns;

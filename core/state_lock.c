@@ -86,8 +86,8 @@ bool state_take(Pg *pg, const Config *cfg, int64_t wait_ms, bool end_others, Err
     bool shared, unlocked;
     if (!ask_bool(pg, SQL_TRY_SHARED, key, &shared, e) || !ask_bool(pg, SQL_UNLOCK, key, &unlocked, e))
         return false;
-    assert(shared && unlocked); /* a session never waits for itself */
-    return true;
+    return (shared && unlocked) ||
+           fail(e, ERR_PROTOCOL, "%s: a lock of this session's own is refused", pg->side);
 }
 
 bool state_share(Pg *pg, const Config *cfg, Error *e) {

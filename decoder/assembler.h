@@ -19,14 +19,14 @@
 #include "decoder/relation.h"
 
 typedef struct AssemblerOptions {
-    bool abort_has_lsn;                  /* streaming 'parallel' was asked for */
-    size_t held_bytes;                   /* memory for held transactions; beyond it they spill */
-    size_t batch_bytes;                  /* a batch is closed when it weighs this much; a piece, too */
-    uint32_t batch_changes;              /* or has this many changes */
+    bool abort_has_lsn;     /* streaming 'parallel' was asked for */
+    size_t held_bytes;      /* memory for held transactions; beyond it they spill */
+    size_t batch_bytes;     /* a batch is closed when it weighs this much; a piece, too */
+    uint32_t batch_changes; /* or has this many changes */
     JournalSpace *spill;
-    const char *job;                     /* whose beats are ours */
+    const char *job;                      /* whose beats are ours */
     const char *beat_schema, *beat_table; /* NULL: no heartbeat table */
-    void (*release)(void *memory);       /* frees an adopted frame */
+    void (*release)(void *memory);        /* frees an adopted frame */
 } AssemblerOptions;
 
 typedef struct Assembler Assembler;

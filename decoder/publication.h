@@ -20,7 +20,7 @@ bool publication_drop(Pg *source, const Config *cfg, Error *e); /* ours only; ab
 
 /* ALTER TABLE … REPLICA IDENTITY FULL, or USING INDEX where the table has a candidate; retried for wait_ms. */
 bool publication_set_identity(Pg *source, const Table *table, int64_t wait_ms, Error *e);
-bool publication_restore_identity(Pg *source, const char *schema, const char *name, char setting, int64_t wait_ms,
-                                  Error *e);
+bool publication_restore_identity(Pg *source, const char *schema, const char *name, char setting,
+                                  int64_t wait_ms, Error *e);
 
 #endif

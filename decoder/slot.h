@@ -13,8 +13,9 @@ typedef struct ServerIdentity {
 } ServerIdentity;
 
 typedef struct SlotBirth {
-    Lsn point;         /* consistent point: the snapshot shows every commit whose end is <= point, and no other */
-    char snapshot[64]; /* for SET TRANSACTION SNAPSHOT; valid until the next command on the connection that made it */
+    Lsn point; /* consistent point: the snapshot shows every commit whose end is <= point, and no other */
+    char snapshot
+        [64]; /* for SET TRANSACTION SNAPSHOT; valid until the next command on the connection that made it */
 } SlotBirth;
 
 typedef struct SlotView {

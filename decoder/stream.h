@@ -11,18 +11,18 @@ typedef struct StreamOptions {
     const char *publications; /* '"a","b"', as publication_names writes it */
     Lsn start;                /* smallest applied position over the sinks; never 0/0 (trap A7a) */
     bool binary;
-    bool messages;            /* logical messages are wanted (servers 14 and newer) */
+    bool messages;             /* logical messages are wanted (servers 14 and newer) */
     int64_t sender_timeout_ms; /* the server's wal_sender_timeout, 0: none */
 } StreamOptions;
 
 typedef enum FrameKind { FRAME_NONE, FRAME_DATA, FRAME_KEEPALIVE, FRAME_END } FrameKind;
 typedef struct Frame {
     FrameKind kind;
-    Slice bytes;         /* DATA: the pgoutput message */
-    void *memory;        /* DATA: goes to the caller, freed by PQfreemem */
+    Slice bytes;  /* DATA: the pgoutput message */
+    void *memory; /* DATA: goes to the caller, freed by PQfreemem */
     size_t memory_bytes;
     Lsn wal_end;
-    bool reply_wanted;   /* KEEPALIVE */
+    bool reply_wanted; /* KEEPALIVE */
 } Frame;
 
 typedef struct Stream Stream;

@@ -5,6 +5,7 @@
 #include "job/phases.h"
 #include "snapshot/load.h"
 #include "snapshot/sequence.h"
+#include "snapshot/session.h"
 
 /* Foreign keys and triggers of rows that arrive by the stream must not fire (trap C7). */
 static const char SQL_MAY_REPLICA[] = "BEGIN; SET LOCAL session_replication_role = replica; COMMIT";
@@ -33,7 +34,7 @@ bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e) {
         return false;
     if (!pg_run(walk->record, "BEGIN; SET LOCAL lock_timeout = '10s'", e))
         return false;
-    bool ok = !cfg->phases.schema || pg_run(walk->record, dump->pre_data, e) ||
+    bool ok = !cfg->phases.schema || session_run(walk->record, dump->pre_data, &walk->job->stop, e) ||
               fail_context(e, "making the schema at the target");
     if (ok && state_schema_made(walk->record, cfg, e) &&
         pg_run(walk->record, "SET LOCAL synchronous_commit = on; COMMIT", e)) {

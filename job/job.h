@@ -23,11 +23,13 @@ typedef struct Job {
     Until until;
     int64_t first_wait_ms; /* how long the first connection to each server is tried (--wait) */
     int64_t started_us;    /* monotonic */
-    char instance[200];    /* "host, pid 123, since 2026-11-21 09:00:00 UTC": for messages and the job's record */
+    char
+        instance[200]; /* "host, pid 123, since 2026-11-21 09:00:00 UTC": for messages and the job's record */
     char last_instance[200]; /* who ran it before, as the job's record says; "" for a new job */
-    bool connected_once; /* both servers were reached: from here on the retry windows count, not first_wait_ms */
+    bool
+        connected_once; /* both servers were reached: from here on the retry windows count, not first_wait_ms */
     bool plan_told;
-    atomic_bool stop;      /* settle and end; set by job_stop, read by every thread */
+    atomic_bool stop; /* settle and end; set by job_stop, read by every thread */
 } Job;
 
 Job *job_new(const Config *cfg, Metrics *metrics);

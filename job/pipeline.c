@@ -84,7 +84,6 @@ static Stream *stream_try(Pipeline *p, const StreamOptions *options, ServerIdent
     Pg *walsender = source_open(p, true, e);
     if (walsender == NULL)
         return NULL;
-    pg_expect_answers(walsender, NULL);
     if (!slot_identify(walsender, server, e)) {
         pg_close(walsender);
         return NULL;
@@ -126,7 +125,7 @@ static bool keeper_open(Pipeline *p, const Position *known, Error *e) {
     p->keeper = source_open(p, false, e);
     if (p->keeper == NULL)
         return false;
-    pg_expect_answers(p->keeper, &p->failed);
+    pg_give_up_when(p->keeper, &p->failed);
     return position_check(p->keeper, cfg, p->selection, &loose, e) &&
            heartbeat_find(p->keeper, cfg, &p->heartbeat, e);
 }
@@ -251,7 +250,6 @@ static Pg *record_open(Pipeline *p, Error *e) {
     Pg *record = pg_open(&target, CONNECT_MS, e);
     if (record == NULL)
         return NULL;
-    pg_expect_answers(record, NULL);
     if (state_share(record, cfg, e) && state_instance(record, cfg, p->job->instance, e))
         return record;
     pg_close(record);

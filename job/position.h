@@ -12,6 +12,7 @@ bool position_check_server(const ServerIdentity *server, const Position *known, 
 /* The slot exists, is ours by its kind, has its WAL, and is not beyond the bound (trap A9). */
 bool position_check_slot(const Config *cfg, const SlotView *slot, Lsn bound, Error *e);
 /* Both, and the publication, for a job that is about to go on: one walsender session and the given one. */
-bool position_check(Pg *source, const Config *cfg, const Selection *selection, const Position *known, Error *e);
+bool position_check(Pg *source, const Config *cfg, const Selection *selection, const Position *known,
+                    Error *e);
 
 #endif

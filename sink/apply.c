@@ -85,7 +85,7 @@ static bool apply_recover(Sink *s, Position *out, Error *e) {
     s->applied = s->durable = out->applied;
     s->pg->when = RETRY_APPLYING;
     TargetWait *wait = s->options.wait;
-    pg_expect_answers(s->pg, wait == NULL ? NULL : &wait->silent);
+    pg_give_up_when(s->pg, wait == NULL ? NULL : &wait->silent);
     if (wait != NULL)
         atomic_store(&wait->backend_pid, s->pg->backend_pid);
     s->live = live_new(s->pg, group_check, s);

@@ -19,10 +19,10 @@ typedef struct DumpTool {
 } DumpTool;
 
 typedef enum DumpKind {
-    DUMP_INDEX,       /* indexes, primary keys, unique and exclusion constraints, statistics, index attachments */
+    DUMP_INDEX, /* indexes, primary keys, unique and exclusion constraints, statistics, index attachments */
     DUMP_FOREIGN_KEY,
     DUMP_TRIGGER,
-    DUMP_OTHER        /* rules, policies, check constraints not valid, comments … */
+    DUMP_OTHER /* rules, policies, check constraints not valid, comments … */
 } DumpKind;
 
 typedef struct DumpEntry {
@@ -33,8 +33,8 @@ typedef struct DumpEntry {
 } DumpEntry;
 
 typedef struct Dump {
-    char *pre_data;    /* SQL script without psql meta commands */
-    char *preamble;    /* the SET statements that every post-data entry needs first */
+    char *pre_data; /* SQL script without psql meta commands */
+    char *preamble; /* the SET statements that every post-data entry needs first */
     int entry_count;
     DumpEntry *entries;
 } Dump;
@@ -43,8 +43,8 @@ typedef struct Dump {
  * ERR_CONFIG that names the Debian package when there is none. source_version: server_version_num. */
 bool dump_choose(const Config *cfg, int source_version, DumpTool *out, Error *e);
 /* snapshot may be NULL. *stop ends the child and fails with ERR_STOPPED. */
-bool dump_take(const DumpTool *tool, const Config *cfg, const char *snapshot, const atomic_bool *stop, Dump *out,
-               Error *e);
+bool dump_take(const DumpTool *tool, const Config *cfg, const char *snapshot, const atomic_bool *stop,
+               Dump *out, Error *e);
 void dump_free(Dump *d);
 
 /* Cuts pg_restore's post-data text at its entry headers, checked against the list; exposed for its tests. */

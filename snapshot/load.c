@@ -42,6 +42,7 @@ Pg *load_target_open(const Load *load, Error *e) {
     if (target == NULL)
         return NULL;
     target->when = RETRY_APPLYING;
+    pg_expect_work(target);
     if (state_share(target, load->cfg, e))
         return target;
     pg_close(target);

@@ -21,7 +21,8 @@ typedef struct Load {
 
 /* Copies every table that `records` does not call loaded. Tables that were rewritten since the snapshot (A10) or are locked stay
  * pending and are counted in *left: the caller comes again with a new snapshot. */
-bool load_tables(const Load *load, const TableRecords *records, const char *snapshot, Lsn point, int *left, Error *e);
+bool load_tables(const Load *load, const TableRecords *records, const char *snapshot, Lsn point, int *left,
+                 Error *e);
 /* Runs the entries of the kinds whose bit (1 << DumpKind) is in `kinds`, each with its object_state row, indexes on
  * several connections. Entries that an earlier run made are left out. */
 bool load_entries(const Load *load, const Dump *dump, unsigned kinds, Error *e);

@@ -340,7 +340,7 @@ static void silence_of_an_expected_answer_is_a_lost_connection(void **state) {
         Pg *pg = pg_open(&to, 5000, &e);
         assert_non_null(pg);
         atomic_store(&given_up, false);
-        pg_expect_answers(pg, &given_up);
+        pg_give_up_when(pg, &given_up);
         assert_true(pg_run(pg, "SELECT 1", &e));
         atomic_store(&given_up, way == 1);
         int64_t began_ms = clock_ms();

@@ -107,7 +107,8 @@ static void a_birth_that_was_broken_off_begins_anew(void **state) {
     born(f, "a,b");
     loaded(f, "a", 0x2000);
     assert_true(state_object_note(f->eye, &f->cfg, "hash", "index", &f->e));
-    assert_false(state_intend(f->eye, &f->cfg, 78, 4, "host b", &f->e)); /* its tables are made: never again */
+    assert_false(
+        state_intend(f->eye, &f->cfg, 78, 4, "host b", &f->e)); /* its tables are made: never again */
     assert_int_equal(f->e.kind, ERR_RETRY);
     assert_true(pg_run(f->eye, "UPDATE walferry.job SET birth = 'slot'", &f->e));
     assert_true(state_intend(f->eye, &f->cfg, 78, 4, "host b", &f->e));
