@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from harness.bank import Bank, Watcher  # noqa: E402
 from harness.oracle import check_equal, wait_equal  # noqa: E402
-from harness.place import Place, walferry_binary  # noqa: E402
+from harness.place import Place, path_with_versions, walferry_binary  # noqa: E402
 from harness.proxy import Proxy  # noqa: E402
 from harness.server import Server  # noqa: E402
 from harness.walferry import Job  # noqa: E402
@@ -82,6 +82,7 @@ class Pair:
         self.log_offsets = {server: server.log_position() for server in (source_server, target_server)}
         self.source = source_server.database(self.name)
         self.target = target_server.database(self.name)
+        self.env = {"PATH": path_with_versions()} if source_server.version else {}
         self.closing = []
         self.jobs = []
 
@@ -89,7 +90,7 @@ class Pair:
         directory = self.directory / (folder or f"{len(self.jobs)}")
         directory.mkdir()
         job = Job(directory, name or self.name, source_dsn or self.source.dsn(),
-                  None if file_only else target_dsn or self.target.dsn(), config, text)
+                  None if file_only else target_dsn or self.target.dsn(), config, text, self.env)
         self.jobs.append(job)
         return job
 

@@ -44,6 +44,12 @@ def versioned_bin(version):
     raise RuntimeError(f"no PostgreSQL {version} on this machine: call tests/servers")
 
 
+def path_with_versions():
+    """PATH with every brought pg_dump in front: Debian's cannot read a newer server than its own."""
+    folders = [str(versioned_bin(version)) for version in (16, 18)]
+    return ":".join([*folders, os.environ.get("PATH", "/usr/bin:/bin")])
+
+
 def server_user():
     """Keyword arguments for Popen: PostgreSQL refuses root."""
     if os.geteuid() != 0:
