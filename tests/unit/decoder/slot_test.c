@@ -55,6 +55,7 @@ static void slot_is_made_as_the_version_knows_it(void **state) {
         const char *command;
     } cases[] = {
         {"12.1", false, "CREATE_REPLICATION_SLOT \"dts_sync_shop\" LOGICAL pgoutput EXPORT_SNAPSHOT"},
+        {"13.23", false, "CREATE_REPLICATION_SLOT \"dts_sync_shop\" LOGICAL pgoutput EXPORT_SNAPSHOT"},
         {"14.9", true,
          "CREATE_REPLICATION_SLOT \"dts_sync_shop\" TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT"},
         {"15.4", false, "CREATE_REPLICATION_SLOT \"dts_sync_shop\" LOGICAL pgoutput (SNAPSHOT 'export')"},
