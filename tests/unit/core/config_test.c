@@ -298,7 +298,7 @@ static void a_job_without_target_needs_a_file_and_makes_no_schema(void **state) 
             "job.yaml: the phase \"schema\" needs \"target.dsn\"", NULL);
     refused("source: {dsn: dbname=shop, two_phase: yes}\nfile: {path: x}\n",
             "job.yaml: \"source.two_phase\" needs a database as the only destination",
-            "prepared transaction");
+            "without it a prepared transaction arrives whole, when it is committed");
 }
 
 static void a_name_is_made_from_the_databases_and_cut_to_40(void **state) {
