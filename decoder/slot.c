@@ -36,6 +36,11 @@ static const char WHOM_SQL[] =
 static const char LOOK_13_SQL[] = LOOK_SQL("s.wal_status", "s.safe_wal_size");
 static const char LOOK_12_SQL[] = LOOK_SQL("NULL", "NULL");
 
+/* Any statement starts the timer of client_connection_check_interval, which CREATE_REPLICATION_SLOT does not start by
+ * itself: while it waits for open transactions the server would not notice that we were killed, and keep the
+ * half-made slot. */
+static const char WATCH_CLIENT_SQL[] = "SELECT 1";
+
 static const char DROP_SQL[] = "SELECT pg_drop_replication_slot($1)";
 
 static bool is_ours(const char *name) {
@@ -205,6 +210,8 @@ bool slot_create(Pg *walsender, Pg *watcher, const char *name, bool temporary, i
     assert(is_ours(name));
     Making m = {walsender, watcher, name, temporary, clock_ms() + wait_ms, waiting, context};
     PGresult *answer = NULL;
+    if (!pg_run(walsender, WATCH_CLIENT_SQL, e))
+        return false;
     /* A server may know FAILOVER and still refuse it; the job goes on without. */
     for (int failover = walsender->version >= 170000 && !temporary; answer == NULL && failover >= 0;
          failover--) {
