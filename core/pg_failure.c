@@ -124,5 +124,7 @@ bool pg_failed(Pg *pg, const PGresult *result, Error *e) {
     e->connection = broken || retry_is_connection(report.sqlstate);
     if (hint != NULL)
         fail_hint(e, "%s", hint);
+    else if (strcmp(e->sqlstate, "42501") == 0)
+        fail_hint(e, "grant it to the user of %s.dsn, or name another user there", pg->side);
     return false;
 }
