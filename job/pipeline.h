@@ -40,7 +40,8 @@ typedef struct Pipeline {
     Ledger *ledger;
     Lsn received;
 
-    Pg *keeper; /* keeper thread's, once it runs */
+    int64_t sender_timeout_ms; /* the source's own; 0: none */
+    Pg *keeper;                /* keeper thread's, once it runs */
     HeartbeatForm heartbeat;
     _Atomic int64_t beat_made_us[BEATS_REMEMBERED]; /* monotonic, by number modulo */
 
@@ -48,6 +49,7 @@ typedef struct Pipeline {
     atomic_bool source_down; /* the source is going away: close the stream without a word */
     TargetWait target_wait;  /* the database sink's */
     atomic_bool reached;     /* `until` was passed by the reader */
+    bool stream_lost;        /* the stream's connection broke, while the source was there */
     pthread_mutex_t lock;    /* guards error */
     Error error;             /* the first one */
 } Pipeline;
