@@ -62,7 +62,8 @@ static const Option TABLE[] = {
     ROW("identity", "what to do with tables that have no key for UPDATE and DELETE",
         CHOICE("fail|full|insert-only"), DEFAULT("fail"), NOW(identity)),
 
-    ROW("schema.pg_dump", "path of pg_dump; auto: the newest of PATH and /usr/lib/postgresql/*/bin",
+    ROW("schema.pg_dump",
+        "path of pg_dump; auto: of PATH and /usr/lib/postgresql/*/bin the one that fits both servers",
         TEXT(1, 4096), DEFAULT("auto"), NOW(schema.pg_dump)),
     ROW("schema.roles", "copy roles", YES_OR_NO, DEFAULT("no"), ONLY("no")),
     ROW("schema.event_triggers", "copy event triggers", YES_OR_NO, DEFAULT("no"), ONLY("no")),

@@ -33,7 +33,7 @@ bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e) {
     if (!all_readable(walk, e))
         return false;
     metrics_activity(walk->job->metrics, "reading the definitions");
-    bool ok = dump_choose(walk->job->cfg, walk->source->version, &tool, e) &&
+    bool ok = dump_choose(walk->job->cfg, walk->source->version, walk->record->version, &tool, e) &&
               dump_take(&tool, walk->job->cfg, snapshot, &walk->job->stop, out, e);
     metrics_activity(walk->job->metrics, "%s", "");
     return ok;

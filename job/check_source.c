@@ -337,6 +337,7 @@ bool check_slot(Check *c, Finding *out, Error *e) {
 
 bool check_pg_dump(Check *c, Finding *out, Error *e) {
     DumpTool tool;
-    return dump_choose(c->cfg, c->source->version, &tool, e) &&
+    int target_version = c->target == NULL ? c->source->version : c->target->version;
+    return dump_choose(c->cfg, c->source->version, target_version, &tool, e) &&
            finding_pass(out, "%s, version %d", tool.pg_dump, tool.version);
 }

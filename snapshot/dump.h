@@ -39,9 +39,10 @@ typedef struct Dump {
     DumpEntry *entries;
 } Dump;
 
-/* cfg->schema.pg_dump, or the newest of PATH and /usr/lib/postgresql/X/bin whose major version is >= the source's;
- * ERR_CONFIG that names the Debian package when there is none. source_version: server_version_num. */
-bool dump_choose(const Config *cfg, int source_version, DumpTool *out, Error *e);
+/* cfg->schema.pg_dump, or of PATH and /usr/lib/postgresql/X/bin: the newest that reads the source and is not newer than
+ * the target, so that the target knows what it writes; without such a one the oldest that reads the source. ERR_CONFIG
+ * that names the Debian package when there is none. The versions: server_version_num. */
+bool dump_choose(const Config *cfg, int source_version, int target_version, DumpTool *out, Error *e);
 /* snapshot may be NULL. *stop ends the child and fails with ERR_STOPPED. */
 bool dump_take(const DumpTool *tool, const Config *cfg, const char *snapshot, const atomic_bool *stop,
                Dump *out, Error *e);

@@ -25,13 +25,16 @@ ErrorKind dump_run_kind(const char *last_lines);
 
 /* The major version in the output of --version, 0 when there is none. */
 int dump_tool_version(const char *text);
+/* Which versions a choice is about. */
+typedef struct DumpWish {
+    int source_major, target_major;
+} DumpWish;
 /* dump_choose with `auto`; `path` as the variable PATH, `versions_dir` as /usr/lib/postgresql. */
-bool dump_choose_among(const char *path, const char *versions_dir, int source_major, DumpTool *out, Error *e);
+bool dump_choose_among(const char *path, const char *versions_dir, DumpWish wish, DumpTool *out, Error *e);
 
 /* Removes, in place, what psql understands and a server does not: the line "\restrict TOKEN" at the script's
- * head and
- * "\unrestrict TOKEN" at its end; also "SET transaction_timeout" in the head, which servers before 17 do not
- * know and which our sessions set themselves. */
+ * head and "\unrestrict TOKEN" at its end; also "SET transaction_timeout" in the head, which servers before 17 do not
+ * know and which our sessions set themselves, and the column option pg_attver, which is no option. */
 bool dump_script_clean(char *text, Error *e);
 /* The lines of a `pg_restore --list` that are restored: all but event triggers, publications, subscriptions,
  * comments on extensions, and the schema `public` itself. */

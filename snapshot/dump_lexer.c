@@ -41,21 +41,30 @@ static bool takes_backslashes(const char *start, const char *quote) {
     return quote - 1 == start || !is_word(quote[-2]);
 }
 
+/* Behind what begins at `at`: a comment, a quoted text, or one character. NULL: a quote has no end. */
+static const char *skip_one(const char *start, const char *at) {
+    if (at[0] == '-' && at[1] == '-')
+        return at + strcspn(at, "\n");
+    if (*at == '\'')
+        return skip_quoted(at + 1, '\'', takes_backslashes(start, at));
+    if (*at == '"')
+        return skip_quoted(at + 1, '"', false);
+    if (*at == '$' && (at == start || !is_word(at[-1])))
+        return skip_dollar(at);
+    return at + 1;
+}
+
 const char *dump_next_mark(const char *start) {
-    const char *at = start;
-    while (at != NULL && *at != '\0') {
+    for (const char *at = start; at != NULL && *at != '\0'; at = skip_one(start, at))
         if ((at == start || at[-1] == '\n') && dump_at_mark(at))
             return at;
-        if (at[0] == '-' && at[1] == '-')
-            at += strcspn(at, "\n");
-        else if (*at == '\'')
-            at = skip_quoted(at + 1, '\'', takes_backslashes(start, at));
-        else if (*at == '"')
-            at = skip_quoted(at + 1, '"', false);
-        else if (*at == '$' && (at == start || !is_word(at[-1])))
-            at = skip_dollar(at);
-        else
-            at++;
-    }
+    return NULL;
+}
+
+const char *dump_find(const char *start, const char *text) {
+    size_t len = strlen(text);
+    for (const char *at = start; at != NULL && *at != '\0'; at = skip_one(start, at))
+        if (strncmp(at, text, len) == 0)
+            return at;
     return NULL;
 }

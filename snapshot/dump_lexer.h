@@ -1,5 +1,5 @@
-/* dump_lexer: just enough of SQL's lexical rules to find the entry headers of a pg_restore script: a line
- * that looks like a header inside a string, a quoted name or a dollar-quoted body is not one. Pure. */
+/* dump_lexer: just enough of SQL's lexical rules to find the entry headers and statements of a pg_restore script:
+ * what looks like one inside a string, a quoted name or a dollar-quoted body is none. Pure. */
 #ifndef WALFERRY_SNAPSHOT_DUMP_LEXER_H
 #define WALFERRY_SNAPSHOT_DUMP_LEXER_H
 
@@ -13,5 +13,7 @@ bool dump_at_mark(const char *at); /* at an entry's header or at the end mark */
 /* The next header or end mark at or behind `at`, which must be outside of quotes; NULL when there is none,
  * also when the text ends inside quotes. */
 const char *dump_next_mark(const char *at);
+/* Where `text` stands outside of quotes and comments, at or behind `at`, which must be outside, too. */
+const char *dump_find(const char *at, const char *text);
 
 #endif

@@ -10,6 +10,9 @@
 #define RESTRICT   "\\restrict "
 #define UNRESTRICT "\\unrestrict "
 #define TIMEOUT    "SET transaction_timeout = 0;\n"
+/* The server's own bookkeeping in the columns' options, on minor releases from November 2026 on. An older pg_dump
+ * prints it as if it were the user's, and an older server refuses it. */
+#define ATTRIBUTE_VERSION "pg_attver="
 enum { PREAMBLE_MAX_BYTES = 65536 };
 static const unsigned PUBLIC_SCHEMA_OID = 2200;
 
@@ -69,12 +72,49 @@ static bool restrict_cut(char *text, Error *e) {
     return true;
 }
 
+/* Cuts the option of this name, and its comma, out of "(a=1, b=2)". */
+static void option_cut(char *options, const char *name) {
+    char *item = options + 1;
+    while (!begins(item, name)) {
+        item += strcspn(item, ",)");
+        if (*item != ',')
+            return;
+        item += strspn(item, ", ");
+    }
+    size_t len = strcspn(item, ",)");
+    if (item[len] == ',')
+        cut(item, len + strspn(item + len, ", "));
+    else if (item > options + 1)
+        cut(item - strlen(", "), len + strlen(", "));
+    else
+        cut(item, len);
+}
+
+/* `statement` begins with the line break before it. */
+static void attribute_versions_cut(char *text, const char *statement) {
+    for (char *at = text; (at = (char *)(uintptr_t)dump_find(at, statement)) != NULL;) {
+        char *begin = at + 1;
+        const char *end = dump_find(begin, ";\n"), *set = dump_find(begin, " SET (");
+        at = begin;
+        if (end == NULL || set == NULL || set > end)
+            continue;
+        char *options = text + (set - text) + strlen(" SET ");
+        option_cut(options, ATTRIBUTE_VERSION);
+        if (begins(options, "();\n")) {
+            cut(begin, (size_t)(options - begin) + strlen("();\n"));
+            at--; /* the next statement may follow at once */
+        }
+    }
+}
+
 bool dump_script_clean(char *text, Error *e) {
     if (!restrict_cut(text, e))
         return false;
     char *timeout = head_line(text, TIMEOUT);
     if (timeout != NULL)
         cut(timeout, strlen(TIMEOUT));
+    attribute_versions_cut(text, "\nALTER TABLE ONLY ");
+    attribute_versions_cut(text, "\nALTER FOREIGN TABLE ONLY ");
     return true;
 }
 

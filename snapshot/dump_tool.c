@@ -60,28 +60,40 @@ static bool is_wrapper(const char *program) {
     return wrapper;
 }
 
-/* Takes `program` when it is newer than what `best` holds; programs that do not work are no candidates. */
-static void tool_consider(const char *program, DumpTool *best) {
+/* One that cannot read the source is taken only to be named in the complaint. A server reads what an older pg_dump
+ * writes, and not always what a newer one does. */
+static bool is_better(const DumpTool *found, const DumpTool *best, DumpWish wish) {
+    bool reads = found->version >= wish.source_major, best_reads = best->version >= wish.source_major;
+    bool fits = found->version <= wish.target_major, best_fits = best->version <= wish.target_major;
+    if (reads != best_reads)
+        return reads;
+    if (!reads || (fits && best_fits))
+        return found->version > best->version;
+    return fits || (!best_fits && found->version < best->version);
+}
+
+/* Takes `program` when it is better than what `best` holds; programs that do not work are no candidates. */
+static void tool_consider(const char *program, DumpWish wish, DumpTool *best) {
     DumpTool found;
     Error ignored;
     if (access(program, X_OK) != 0 || is_wrapper(program))
         return;
-    if (tool_probe(program, &found, &ignored) && found.version > best->version)
+    if (tool_probe(program, &found, &ignored) && is_better(&found, best, wish))
         *best = found;
 }
 
-static void consider_path(const char *path, DumpTool *best) {
+static void consider_path(const char *path, DumpWish wish, DumpTool *best) {
     while (*path != '\0') {
         size_t len = strcspn(path, ":");
         char program[512];
         int written = snprintf(program, sizeof program, "%.*s/pg_dump", (int)len, path);
         if (path[0] == '/' && written > 0 && (size_t)written < sizeof program)
-            tool_consider(program, best);
+            tool_consider(program, wish, best);
         path += len + (path[len] == ':');
     }
 }
 
-static void consider_versions(const char *versions_dir, DumpTool *best) {
+static void consider_versions(const char *versions_dir, DumpWish wish, DumpTool *best) {
     DIR *dir = opendir(versions_dir);
     if (dir == NULL)
         return;
@@ -89,7 +101,7 @@ static void consider_versions(const char *versions_dir, DumpTool *best) {
         char program[512];
         int written = snprintf(program, sizeof program, "%s/%s/bin/pg_dump", versions_dir, entry->d_name);
         if (entry->d_name[0] != '.' && written > 0 && (size_t)written < sizeof program)
-            tool_consider(program, best);
+            tool_consider(program, wish, best);
     }
     closedir(dir);
 }
@@ -104,20 +116,19 @@ static bool too_old(const DumpTool *tool, int source_major, Error *e) {
                      source_major);
 }
 
-bool dump_choose_among(const char *path, const char *versions_dir, int source_major, DumpTool *out,
-                       Error *e) {
+bool dump_choose_among(const char *path, const char *versions_dir, DumpWish wish, DumpTool *out, Error *e) {
     memset(out, 0, sizeof *out);
     if (path != NULL)
-        consider_path(path, out);
-    consider_versions(versions_dir, out);
-    return out->version >= source_major ? true : too_old(out, source_major, e);
+        consider_path(path, wish, out);
+    consider_versions(versions_dir, wish, out);
+    return out->version >= wish.source_major ? true : too_old(out, wish.source_major, e);
 }
 
-bool dump_choose(const Config *cfg, int source_version, DumpTool *out, Error *e) {
-    int source_major = source_version / 10000;
+bool dump_choose(const Config *cfg, int source_version, int target_version, DumpTool *out, Error *e) {
+    DumpWish wish = {source_version / 10000, target_version / 10000};
     if (strcmp(cfg->schema.pg_dump, "auto") == 0)
-        return dump_choose_among(getenv("PATH"), VERSIONS_DIR, source_major, out, e);
+        return dump_choose_among(getenv("PATH"), VERSIONS_DIR, wish, out, e);
     if (!tool_probe(cfg->schema.pg_dump, out, e))
         return fail_context(e, "schema.pg_dump");
-    return out->version >= source_major ? true : too_old(out, source_major, e);
+    return out->version >= wish.source_major ? true : too_old(out, wish.source_major, e);
 }

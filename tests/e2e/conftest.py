@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from harness.bank import Bank, Watcher  # noqa: E402
 from harness.oracle import check_equal, wait_equal  # noqa: E402
-from harness.place import Place, walferry_binary  # noqa: E402
+from harness.place import Place, path_with_versions, walferry_binary  # noqa: E402
 from harness.proxy import Proxy  # noqa: E402
 from harness.server import Server  # noqa: E402
 from harness.walferry import Job  # noqa: E402
@@ -40,7 +40,8 @@ def pytest_runtest_makereport(item, call):
         place.keep = True
     funcargs = getattr(item, "funcargs", {})
     pairs = [funcargs["pair"]] if "pair" in funcargs else []
-    pairs += funcargs["make_pair"].made if "make_pair" in funcargs else []
+    for maker in ("make_pair", "version_pair"):
+        pairs += funcargs[maker].made if maker in funcargs else []
     for pair in pairs:
         report.sections += pair.evidence()
 
@@ -81,6 +82,7 @@ class Pair:
         self.log_offsets = {server: server.log_position() for server in (source_server, target_server)}
         self.source = source_server.database(self.name)
         self.target = target_server.database(self.name)
+        self.env = {"PATH": path_with_versions()} if source_server.version else {}
         self.closing = []
         self.jobs = []
 
@@ -88,7 +90,7 @@ class Pair:
         directory = self.directory / (folder or f"{len(self.jobs)}")
         directory.mkdir()
         job = Job(directory, name or self.name, source_dsn or self.source.dsn(),
-                  None if file_only else target_dsn or self.target.dsn(), config, text)
+                  None if file_only else target_dsn or self.target.dsn(), config, text, self.env)
         self.jobs.append(job)
         return job
 
@@ -160,12 +162,44 @@ def pair(place, servers):
 
 @pytest.fixture
 def make_pair(place):
-    """make_pair(source={settings}, target={settings}): servers of its own, which the test may stop and kill."""
+    """make_pair(source={settings}, target={settings}): servers of its own, which the test may stop and kill.
+    The setting "version" (14 to 18) chooses the server."""
     def make(source=None, target=None):
         number = next(_numbers)
-        servers = [Server(place, f"{kind}{number}", kind, {"autovacuum": "off"} | (settings or {})).start()
-                   for kind, settings in (("source", source), ("target", target))]
+        servers = []
+        for kind, settings in (("source", source), ("target", target)):
+            settings = {"autovacuum": "off"} | (settings or {})
+            version = settings.pop("version", None)
+            servers.append(Server(place, f"{kind}{number}", kind, settings, version).start())
         pair = Pair(place, *servers, own=True)
+        make.made.append(pair)
+        return pair
+    make.made = []
+    yield make
+    for pair in make.made:
+        pair.close()
+
+
+@pytest.fixture(scope="session")
+def version_servers(place):
+    """version_servers(kind, version): one shared server of each version on each side, started when first asked for."""
+    started = {}
+
+    def server(kind, version):
+        if (kind, version) not in started:
+            settings = {"autovacuum": "off", "log_replication_commands": "on", "logical_decoding_work_mem": "64kB"}
+            started[kind, version] = Server(place, f"{kind}-v{version}", kind, settings, version).start()
+        return started[kind, version]
+    yield server
+    for each in started.values():
+        each.kill9()
+
+
+@pytest.fixture
+def version_pair(place, version_servers):
+    """version_pair(15, 18): fresh databases on shared servers of these versions; its source streams early."""
+    def make(source, target):
+        pair = Pair(place, version_servers("source", source), version_servers("target", target), own=False)
         make.made.append(pair)
         return pair
     make.made = []

@@ -65,16 +65,22 @@ def wait_equal(source, target, only=None, timeout=60):
         raise AssertionError(f"{error}\n  " + "\n  ".join(getattr(wait_equal, "last", []))) from None
 
 
+def dump_program(server):
+    """One for both sides, as long as both are of chosen versions: different ones would write differently."""
+    return postgres_bin(18 if server.version else None) / "pg_dump"
+
+
 def definitions(database, ignoring=()):
-    """What pg_dump says about the schema, without what differs by right: publications, walferry's own."""
+    """What pg_dump says about the schema, without what differs by right: publications, walferry's own, and the servers'
+    private pg_attver, which older pg_dumps show."""
     text = subprocess.run(
-        [postgres_bin() / "pg_dump", "--schema-only", "--no-owner", "--no-publications", "--no-subscriptions",
+        [dump_program(database.server), "--schema-only", "--no-owner", "--no-publications", "--no-subscriptions",
          "--no-privileges", "--exclude-schema=walferry", "--exclude-table=public.dts_*",
          "-h", database.server.directory, "-p", str(database.server.port), "-U", "postgres", database.name],
         env=clean_environment(), check=True, capture_output=True, text=True).stdout
     return [line for line in text.splitlines()
             if line and not line.startswith(("--", "\\restrict", "\\unrestrict")) and
-            not any(word in line for word in ignoring)]
+            not any(word in line for word in (*ignoring, "SET (pg_attver="))]
 
 
 def check_definitions(source, target, ignoring=()):

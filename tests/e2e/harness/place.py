@@ -22,14 +22,32 @@ def proxy_binary():
     return Path(os.environ.get("WALFERRY_PROXY", beside if beside.exists() else fallback))
 
 
-def postgres_bin():
-    """The folder with initdb and postgres: $PGBIN, else the newest that Debian has installed."""
+def postgres_bin(version=None):
+    """The folder with initdb and postgres. Without a version $PGBIN, else the newest that Debian has installed."""
+    if version:
+        return versioned_bin(version)
     if os.environ.get("PGBIN"):
         return Path(os.environ["PGBIN"])
     found = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").exists()]
     if not found:
         raise RuntimeError("no PostgreSQL server under /usr/lib/postgresql (apt-get install postgresql)")
     return max(found, key=lambda path: float(path.parent.name))
+
+
+def versioned_bin(version):
+    """Debian's server of that version, else the one that tests/servers has brought."""
+    cache = "/var/cache" if os.geteuid() == 0 else Path.home() / ".cache"
+    brought = Path(os.environ.get("WALFERRY_SERVERS", Path(cache) / "walferry-servers"))
+    for path in (Path(f"/usr/lib/postgresql/{version}/bin"), brought / str(version) / "bin"):
+        if (path / "initdb").exists():
+            return path
+    raise RuntimeError(f"no PostgreSQL {version} on this machine: call tests/servers")
+
+
+def path_with_versions():
+    """PATH with every brought pg_dump in front: Debian's cannot read a newer server than its own."""
+    folders = [str(versioned_bin(version)) for version in (16, 18)]
+    return ":".join([*folders, os.environ.get("PATH", "/usr/bin:/bin")])
 
 
 def server_user():

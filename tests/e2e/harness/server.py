@@ -48,14 +48,14 @@ def lsn_number(text):
     return int(high, 16) << 32 | int(low, 16)
 
 
-def template(place, kind):
+def template(place, kind, version):
     """initdb once for each kind: copies of one template would share a system identifier, as no two servers do."""
     with _templates_lock:
-        key = (place.path, kind)
+        key = (place.path, kind, version)
         if key not in _templates:
-            path = place.path / f"template-{kind}"
+            path = place.path / f"template-{kind}{version or ''}"
             subprocess.run(
-                [postgres_bin() / "initdb", "-D", path, "-U", "postgres", "-A", "trust", "--no-sync",
+                [postgres_bin(version) / "initdb", "-D", path, "-U", "postgres", "-A", "trust", "--no-sync",
                  "--encoding=UTF8", "--locale=C.UTF-8", "--wal-segsize=1"],
                 check=True, cwd="/tmp", env=clean_environment(), stdout=subprocess.DEVNULL, **server_user())
             _templates[key] = path
@@ -77,16 +77,18 @@ def children_of(parent):
 
 
 class Server:
-    """kind: which template, that is, which system identifier ("source", "target", "other")."""
+    """kind: which template, that is, which system identifier ("source", "target", "other").
+    version: of the server, 14 to 18; None is the one that Debian has installed."""
 
-    def __init__(self, place, name, kind, settings=None):
+    def __init__(self, place, name, kind, settings=None, version=None):
         self.name = name
+        self.version = version
         self.directory = place.folder(name, for_server=True)
         self.data = self.directory / "data"
         self.log_path = self.directory / "server.log"
         self.port = free_port()
         self.process = None
-        subprocess.run(["cp", "-a", template(place, kind), self.data], check=True)
+        subprocess.run(["cp", "-a", template(place, kind, version), self.data], check=True)
         self.configure(SETTINGS | {"port": self.port, "unix_socket_directories": self.directory} | (settings or {}))
         (self.data / "pg_hba.conf").write_text(HBA)
 
@@ -100,7 +102,7 @@ class Server:
         assert self.process is None, f"{self.name} runs already"
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [postgres_bin() / "postgres", "-D", self.data], cwd=self.directory, env=clean_environment(),
+                [postgres_bin(self.version) / "postgres", "-D", self.data], cwd=self.directory, env=clean_environment(),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **server_user())
         poll_until(self._answers, f"server {self.name} answers", timeout, every=0.02)
         return self

@@ -101,15 +101,16 @@ class Process:
 
 
 class Job:
-    """config: what the job file says beside name and DSNs; text: the whole job file instead."""
+    """config: what the job file says beside name and DSNs; text: the whole job file instead; env: for its processes."""
 
-    def __init__(self, directory, name, source=None, target=None, config=None, text=None):
+    def __init__(self, directory, name, source=None, target=None, config=None, text=None, env=None):
         self.directory = directory
         self.name = name
         self.file = directory / "job.yaml"
         self.processes = []
         self.process = None
         self.number = 0
+        self.env = env or {}
         base = {"name": name}
         base |= {"source": {"dsn": source}} if source else {}
         base |= {"target": {"dsn": target}} if target else {}
@@ -130,7 +131,7 @@ class Job:
             ASAN_OPTIONS="detect_leaks=1:abort_on_error=0", UBSAN_OPTIONS="print_stacktrace=1")
         if fault:
             environment |= {"WALFERRY_FAULT": fault, "WALFERRY_FAULT_LOG": str(fault_log)}
-        return environment | (more or {})
+        return environment | self.env | (more or {})
 
     def start(self, *arguments, fault=None, env=None, command="run"):
         """In the background."""

@@ -206,6 +206,27 @@ static void transaction_timeout_is_left_to_our_sessions(void **state) {
               "--\n-- Name: t; Type: TABLE; Schema: s; Owner: -\n--\n\nSET transaction_timeout = 0;\n");
 }
 
+static void the_attribute_version_is_no_option(void **state) {
+    (void)state;
+    Error e;
+    char text[] = "CREATE TABLE t (\n    a int\n);\n"
+                  "ALTER TABLE ONLY public.t ALTER COLUMN a SET (pg_attver=64);\n"
+                  "ALTER TABLE ONLY public.t ALTER COLUMN \"b SET (pg_attver=1);\n\" SET (pg_attver=64);\n"
+                  "ALTER TABLE ONLY public.t ALTER COLUMN c SET (n_distinct=5, pg_attver=64);\n"
+                  "ALTER TABLE ONLY public.t ALTER COLUMN d SET (pg_attver=64, n_distinct=5);\n"
+                  "ALTER TABLE ONLY public.t ALTER COLUMN e SET (a=1, pg_attver=64, n_distinct=5);\n"
+                  "ALTER TABLE ONLY public.t ALTER COLUMN f SET STATISTICS 7;\n"
+                  "ALTER FOREIGN TABLE ONLY public.t ALTER COLUMN g SET (pg_attver=64);\n"
+                  "DO $$\nALTER TABLE ONLY public.t ALTER COLUMN a SET (pg_attver=64);\n$$;\n";
+    assert_true(dump_script_clean(text, &e));
+    assert_string_equal(text, "CREATE TABLE t (\n    a int\n);\n"
+                              "ALTER TABLE ONLY public.t ALTER COLUMN c SET (n_distinct=5);\n"
+                              "ALTER TABLE ONLY public.t ALTER COLUMN d SET (n_distinct=5);\n"
+                              "ALTER TABLE ONLY public.t ALTER COLUMN e SET (a=1, n_distinct=5);\n"
+                              "ALTER TABLE ONLY public.t ALTER COLUMN f SET STATISTICS 7;\n"
+                              "DO $$\nALTER TABLE ONLY public.t ALTER COLUMN a SET (pg_attver=64);\n$$;\n");
+}
+
 static void a_script_that_differs_from_the_list_is_refused(void **state) {
     Fixture *f = *state;
     replace(f->script, "Name: ri_a; Type: INDEX", "Name: ri_b; Type: INDEX");
@@ -271,6 +292,7 @@ int main(void) {
         WITH_DATA(scripts_of_older_minors_have_no_restrict),
         WITH_DATA(a_restrict_without_its_end_is_refused),
         cmocka_unit_test(transaction_timeout_is_left_to_our_sessions),
+        cmocka_unit_test(the_attribute_version_is_no_option),
         WITH_DATA(a_script_that_differs_from_the_list_is_refused),
         WITH_DATA(an_entry_that_the_list_does_not_have_is_refused),
         WITH_DATA(an_entry_that_the_script_does_not_have_is_refused),

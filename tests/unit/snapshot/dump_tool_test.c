@@ -52,8 +52,12 @@ static void pair_add(const Machine *m, const char *folder, const char *version) 
     program_add(m, folder, "pg_restore", version);
 }
 
+static bool choose_for(const Machine *m, int source_major, int target_major, DumpTool *out, Error *e) {
+    return dump_choose_among(m->path, m->versions, (DumpWish){source_major, target_major}, out, e);
+}
+
 static bool choose(const Machine *m, int source_major, DumpTool *out, Error *e) {
-    return dump_choose_among(m->path, m->versions, source_major, out, e);
+    return choose_for(m, source_major, 18, out, e);
 }
 
 static void versions_are_read(void **unused) {
@@ -77,6 +81,26 @@ static void the_newest_is_chosen(void **state) {
     assert_int_equal(tool.version, 17);
     snprintf(expected, sizeof expected, "%s/versions/17/bin/pg_restore", m->root);
     assert_string_equal(tool.pg_restore, expected);
+}
+
+/* A target may not know what a newer pg_dump than itself writes. */
+static void one_that_the_target_understands_comes_first(void **state) {
+    static const struct {
+        int source, target, chosen;
+    } cases[] = {{14, 17, 16}, {15, 15, 15}, {15, 16, 16}, {16, 17, 16}, {14, 18, 18},
+                 {14, 14, 15}, {17, 17, 18}, {16, 15, 16}, {18, 15, 18}, {12, 13, 15}};
+    Machine *m = *state;
+    DumpTool tool;
+    Error e;
+    pair_add(m, "bin", "18.1");
+    pair_add(m, "versions/15/bin", "15.3");
+    pair_add(m, "versions/16/bin", "16.1");
+    for (size_t at = 0; at < sizeof cases / sizeof cases[0]; at++) {
+        assert_true(choose_for(m, cases[at].source, cases[at].target, &tool, &e));
+        assert_int_equal(tool.version, cases[at].chosen);
+    }
+    assert_false(choose_for(m, 19, 19, &tool, &e));
+    assert_non_null(strstr(e.text, "version 18"));
 }
 
 static void too_old_ones_are_refused_with_the_package_to_install(void **state) {
@@ -134,13 +158,13 @@ static void a_named_one_must_exist_and_be_new_enough(void **state) {
     char program[200];
     snprintf(program, sizeof program, "%s/mine/pg_dump", m->root);
     cfg.schema.pg_dump = program;
-    assert_false(dump_choose(&cfg, 150020, &tool, &e));
+    assert_false(dump_choose(&cfg, 150020, 180000, &tool, &e));
     assert_int_equal(e.kind, ERR_CONFIG);
     assert_non_null(strstr(e.text, "schema.pg_dump"));
     pair_add(m, "mine", "15.3");
-    assert_true(dump_choose(&cfg, 150020, &tool, &e));
+    assert_true(dump_choose(&cfg, 150020, 180000, &tool, &e));
     assert_int_equal(tool.version, 15);
-    assert_false(dump_choose(&cfg, 160001, &tool, &e));
+    assert_false(dump_choose(&cfg, 160001, 180000, &tool, &e));
     assert_non_null(strstr(e.text, "cannot read a server of version 16"));
 }
 
@@ -150,6 +174,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(versions_are_read),
         ON_MACHINE(the_newest_is_chosen),
+        ON_MACHINE(one_that_the_target_understands_comes_first),
         ON_MACHINE(too_old_ones_are_refused_with_the_package_to_install),
         ON_MACHINE(none_at_all_is_refused),
         ON_MACHINE(one_without_its_pg_restore_is_no_candidate),
