@@ -50,6 +50,7 @@ typedef struct Pipeline {
     TargetWait target_wait;  /* the database sink's */
     atomic_bool reached;     /* `until` was passed by the reader */
     bool stream_lost;        /* the stream's connection broke, while the source was there */
+    bool undecodable;        /* the source failed while it was decoding */
     pthread_mutex_t lock;    /* guards error */
     Error error;             /* the first one */
 } Pipeline;

@@ -1,4 +1,5 @@
 #include <libpq-fe.h>
+#include <string.h>
 
 #include "core/clock.h"
 #include "core/fault.h"
@@ -168,6 +169,7 @@ void *pipeline_source(void *pipeline) {
     Error e;
     bool asked_to_end = read_loop(p, &teller, &e) || (e.kind == ERR_STOPPED && !atomic_load(&p->failed));
     if (!asked_to_end && e.kind != ERR_STOPPED) {
+        p->undecodable = strcmp(e.sqlstate, "XX000") == 0;
         p->stream_lost = e.connection && !atomic_load(&p->source_down);
         pipeline_fail(p, &e);
     }
