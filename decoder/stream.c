@@ -82,6 +82,16 @@ static bool loss_look(Error *e) {
     return false;
 }
 
+/* A server that does not know what we ask for (F25) says so without a code of its own, and always in English. */
+static void start_failed(Error *e) {
+    loss_look(e);
+    bool unknown = strcmp(e->sqlstate, "XX000") == 0 && strstr(e->text, "pgoutput option") != NULL;
+    if (!unknown && strcmp(e->sqlstate, "0A000") != 0)
+        return;
+    e->kind = ERR_CONFIG;
+    fail_hint(e, "its pgoutput is not one that this walferry knows: see source-version of walferry check");
+}
+
 static bool stream_failed(const Stream *s, const PGresult *result, Error *e) {
     pg_failed(s->pg, result, e);
     return loss_look(e);
@@ -115,7 +125,7 @@ Stream *stream_open(Pg *walsender, const StreamOptions *options, Error *e) {
     writer_free(&command);
     bool good = result != NULL;
     if (!good)
-        loss_look(e);
+        start_failed(e);
     else if (PQresultStatus(result) != PGRES_COPY_BOTH)
         good = fail(e, ERR_PROTOCOL, "%s: START_REPLICATION does not begin a stream", walsender->side);
     else if (PQsetnonblocking(walsender->conn, 1) != 0)
