@@ -79,13 +79,22 @@ typedef struct Change {
     };
 } Change;
 
+/* What the end of a transaction does to it. Only a job with two_phase sees others than the first. */
+typedef enum TransactionEnd {
+    TRANSACTION_COMMITS,
+    TRANSACTION_PREPARES,           /* its rows are known, its outcome is not: PREPARE TRANSACTION */
+    TRANSACTION_COMMITS_PREPARED,   /* one without changes that decides over the prepared one of this xid */
+    TRANSACTION_ROLLS_BACK_PREPARED /* likewise */
+} TransactionEnd;
+
 /* A transaction, or one piece of a large one. Pieces of one transaction follow each other with nothing between;
  * nothing of it may become visible before the piece that `ends` it. (commit LSN, seq) is the identity of a change;
  * only `end` is compared, stored and confirmed. A non-transactional message is a transaction of its own. */
 typedef struct Transaction {
     uint32_t xid;
-    Lsn commit;           /* of the commit record */
-    Lsn end;              /* first byte behind it */
+    TransactionEnd ending;
+    Lsn commit; /* of the record that ends it (commit, prepare, ...), or a byte inside of that record */
+    Lsn end;    /* first byte behind it */
     int64_t committed_us; /* source's clock, microseconds since 1970 */
     uint32_t count;       /* changes in this piece; 0: nothing captured */
     const Change *changes;

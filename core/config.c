@@ -99,6 +99,7 @@ static void value_store(Config *cfg, const Option *option, const OptionValue *va
     case OPTION_DURATION:
     case OPTION_SIZE: memcpy(field, &value->number, sizeof value->number); return;
     case OPTION_NUMBER: memcpy(field, &number, sizeof number); return;
+    case OPTION_BOOL: *(bool *)field = value->number != 0; return;
     case OPTION_CHOICE:
         if (option_is_list(option))
             ((bool *)field)[value->number] = true;

@@ -24,6 +24,7 @@ typedef struct Config {
         int64_t heartbeat_ms; /* 0: off */
         char *heartbeat_schema, *heartbeat_table;
         char *publication; /* default dts_sync_<name>; another one is only checked, never changed */
+        bool two_phase;    /* prepared transactions are prepared at the destination (trap A8) */
     } source;
     struct {
         char *dsn; /* NULL: no database as destination */

@@ -48,6 +48,14 @@ static bool phases_resolve(Config *cfg, const ConfigGiven *given, Error *e) {
     return true;
 }
 
+/* The source sends the rows of a prepared transaction once: they need a place that keeps them until its outcome. */
+static bool two_phase_check(const Config *cfg, Error *e) {
+    if (!cfg->source.two_phase || (cfg->target.dsn != NULL && cfg->file.path == NULL))
+        return true;
+    fail(e, ERR_CONFIG, "\"source.two_phase\" needs a database as the only destination");
+    return fail_hint(e, "without it a prepared transaction arrives whole, when it is committed");
+}
+
 static bool retry_resolve(Config *cfg, const ConfigGiven *given, Error *e) {
     if (cfg->retry.other_ms <= cfg->retry.connection_ms)
         return true;
@@ -163,7 +171,8 @@ static void names_resolve(Config *cfg) {
 bool config_resolve(Config *cfg, const ConfigGiven *given, Error *e) {
     if (given->whole && !ends_check(cfg, e))
         return false;
-    if (!phases_resolve(cfg, given, e) || !retry_resolve(cfg, given, e) || !name_resolve(cfg, e))
+    if (!phases_resolve(cfg, given, e) || (given->whole && !two_phase_check(cfg, e)) ||
+        !retry_resolve(cfg, given, e) || !name_resolve(cfg, e))
         return false;
     names_resolve(cfg);
     workers_resolve(cfg);

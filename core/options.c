@@ -42,8 +42,9 @@ static const Option TABLE[] = {
         DEFAULT("public.dts_postgres_heartbeat"), NOW(source.heartbeat_schema)),
     ROW("source.publication", "the publication to read; an existing one of another name is only checked",
         .type = OPTION_IDENTIFIER, DEFAULT_MADE("dts_sync_<name>"), NOW(source.publication)),
-    ROW("source.two_phase", "prepare two-phase transactions at the destination, too", YES_OR_NO,
-        DEFAULT("no"), ONLY("no")),
+    ROW("source.two_phase",
+        "prepare two-phase transactions at the destination, too; a job keeps to what it began with",
+        YES_OR_NO, DEFAULT("no"), NOW(source.two_phase)),
 
     ROW("target.dsn", "the server to write to; absent: Kafka or a file only", .type = OPTION_DSN,
         .secret = true, NOW(target.dsn)),

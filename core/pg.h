@@ -66,7 +66,7 @@ int64_t pg_affected(const PGresult *result);
 bool pg_failed(Pg *pg, const PGresult *result, Error *e);
 
 /* Typed cells of a text result. */
-const char *pg_cell(const PGresult *result, int row, int column); /* "" for NULL */
+const char *pg_cell(const PGresult *result, int row, int column); /* "" for NULL, and where there is none */
 bool pg_cell_null(const PGresult *result, int row, int column);
 int64_t pg_cell_int(const PGresult *result, int row, int column); /* 0 for NULL */
 bool pg_cell_bool(const PGresult *result, int row, int column);

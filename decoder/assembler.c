@@ -39,8 +39,11 @@ struct Assembler {
     RelationCache *relations;
     HeldBudget budget;
     uint64_t arrival;
-    Held *current; /* between BEGIN and COMMIT */
+    Held *current; /* between BEGIN and COMMIT, or BEGIN PREPARE and PREPARE */
     Lsn current_final;
+    bool current_prepares;
+    Held *late; /* prepared before the server's beginning: its COMMIT PREPARED is the next frame */
+    bool late_streamed;
     Streamed *streams;
     Streamed *in_stream; /* between STREAM START and STREAM STOP */
     Delivery delivery;
@@ -79,6 +82,7 @@ void assembler_free(Assembler *a) {
         stream_forget(a, stream);
     }
     held_free(a->current);
+    held_free(a->late);
     held_free(a->delivery.held);
     relation_scope_free(a->delivery.scope);
     arena_free(a->filling.arena);
@@ -107,7 +111,7 @@ uint64_t assembler_spilled_bytes(const Assembler *a) {
 }
 
 uint32_t assembler_held(const Assembler *a) {
-    return HASH_COUNT(a->streams) + (a->current != NULL ? 1 : 0);
+    return HASH_COUNT(a->streams) + (a->current != NULL ? 1 : 0) + (a->late != NULL ? 1 : 0);
 }
 
 /* ---- handing out ---- */
@@ -231,8 +235,21 @@ bool assembler_take(Assembler *a, bool flush, Batch **out, Error *e) {
     return true;
 }
 
+/* What the frame that ends a transaction says. */
+typedef struct Ending {
+    TransactionEnd how;
+    bool streamed;
+    Lsn commit, end;
+    int64_t time_us;
+} Ending;
+
+static Ending ending_of(const Message *m, TransactionEnd how, bool streamed) {
+    return (Ending){how, streamed, m->commit.commit, m->commit.end, m->commit.time_us};
+}
+
 /* The end of a transaction was read: it goes out, unless it lies beyond `until`. */
-static bool deliver(Assembler *a, Held *held, bool streamed, Lsn commit, Lsn end, int64_t time_us, Error *e) {
+static bool deliver(Assembler *a, Held *held, Ending ending, Error *e) {
+    Lsn commit = ending.commit, end = ending.end;
     if (!lsn_before(commit, end) || !lsn_before(a->last_end, end)) {
         fail(e, ERR_PROTOCOL,
              "commit of transaction %u ends at " LSN_FMT ", not beyond its record " LSN_FMT
@@ -253,9 +270,13 @@ static bool deliver(Assembler *a, Held *held, bool streamed, Lsn commit, Lsn end
         ledger_commit(a->ledger, end);
     a->delivery = (Delivery){
         .held = held,
-        .scope = streamed ? relation_scope_new() : NULL,
-        .head =
-            {.xid = held_xid(held), .commit = commit, .end = end, .committed_us = time_us, .begins = true},
+        .scope = ending.streamed ? relation_scope_new() : NULL,
+        .head = {.xid = held_xid(held),
+                 .ending = ending.how,
+                 .commit = commit,
+                 .end = end,
+                 .committed_us = ending.time_us,
+                 .begins = true},
     };
     return true;
 }
@@ -272,19 +293,66 @@ static bool feed_begin(Assembler *a, const Message *m, Error *e) {
     if (a->ledger != NULL)
         ledger_begin(a->ledger);
     a->current = held_new(&a->budget, m->xid);
-    a->current_final = m->begin.final;
+    a->current_prepares = m->kind == MESSAGE_BEGIN_PREPARE;
+    a->current_final = a->current_prepares ? m->commit.commit : m->begin.final;
     return true;
 }
 
-static bool feed_commit(Assembler *a, const Message *m, Error *e) {
-    if (a->current == NULL)
-        return out_of_place(m, "without BEGIN", e);
-    if (!lsn_equal(m->commit.commit, a->current_final))
-        return fail(e, ERR_PROTOCOL, "COMMIT at " LSN_FMT " of a transaction that began for " LSN_FMT,
-                    LSN_ARGS(m->commit.commit), LSN_ARGS(a->current_final));
+/* The transaction between BEGIN and this frame, which ends it; NULL and e when it does not. */
+static Held *current_end(Assembler *a, const Message *m, bool prepares, Error *e) {
     Held *held = a->current;
-    a->current = NULL;
-    return deliver(a, held, false, m->commit.commit, m->commit.end, m->commit.time_us, e);
+    if (held == NULL || a->current_prepares != prepares)
+        out_of_place(m, prepares ? "without BEGIN PREPARE" : "without BEGIN", e);
+    else if (!lsn_equal(m->commit.commit, a->current_final))
+        fail(e, ERR_PROTOCOL, "%s at " LSN_FMT " of a transaction that began for " LSN_FMT,
+             prepares ? "PREPARE" : "COMMIT", LSN_ARGS(m->commit.commit), LSN_ARGS(a->current_final));
+    else if (prepares && m->xid != held_xid(held))
+        fail(e, ERR_PROTOCOL, "PREPARE of transaction %u ends transaction %u", m->xid, held_xid(held));
+    else {
+        a->current = NULL;
+        return held;
+    }
+    return NULL;
+}
+
+static bool feed_commit(Assembler *a, const Message *m, Error *e) {
+    Held *held = current_end(a, m, false, e);
+    return held != NULL && deliver(a, held, ending_of(m, TRANSACTION_COMMITS, false), e);
+}
+
+static bool deliver_prepared(Assembler *a, Held *held, const Message *m, bool streamed, Error *e) {
+    if (!lsn_before(m->commit.commit, a->options.late_before))
+        return deliver(a, held, ending_of(m, TRANSACTION_PREPARES, streamed), e);
+    a->late = held;
+    a->late_streamed = streamed;
+    return true;
+}
+
+static bool feed_prepare(Assembler *a, const Message *m, Error *e) {
+    Held *held = current_end(a, m, true, e);
+    return held != NULL && deliver_prepared(a, held, m, false, e);
+}
+
+static bool feed_commit_prepared(Assembler *a, const Message *m, Error *e) {
+    if (a->current != NULL || a->in_stream != NULL)
+        return out_of_place(m, "inside a transaction", e);
+    if (a->late == NULL)
+        return deliver(a, held_new(&a->budget, m->xid), ending_of(m, TRANSACTION_COMMITS_PREPARED, false), e);
+    Held *held = a->late;
+    if (m->xid != held_xid(held))
+        return fail(e, ERR_PROTOCOL, "COMMIT PREPARED of transaction %u instead of %u", m->xid,
+                    held_xid(held));
+    a->late = NULL;
+    return deliver(a, held, ending_of(m, TRANSACTION_COMMITS, a->late_streamed), e);
+}
+
+/* Its record's own LSN is not sent: its identity is the last byte of the record. */
+static bool feed_rollback_prepared(Assembler *a, const Message *m, Error *e) {
+    if (a->current != NULL || a->in_stream != NULL)
+        return out_of_place(m, "inside a transaction", e);
+    Ending ending = ending_of(m, TRANSACTION_ROLLS_BACK_PREPARED, false);
+    ending.commit.at = ending.end.at - (lsn_is_none(ending.end) ? 0 : 1);
+    return deliver(a, held_new(&a->budget, m->xid), ending, e);
 }
 
 static bool feed_stream_start(Assembler *a, const Message *m, Error *e) {
@@ -313,16 +381,23 @@ static bool feed_stream_stop(Assembler *a, const Message *m, Error *e) {
     return true;
 }
 
-static bool feed_stream_commit(Assembler *a, const Message *m, Error *e) {
+/* STREAM COMMIT or STREAM PREPARE. */
+static bool feed_stream_end(Assembler *a, const Message *m, Error *e) {
+    bool prepares = m->kind == MESSAGE_STREAM_PREPARE;
     if (a->current != NULL || a->in_stream != NULL)
         return out_of_place(m, "inside a transaction", e);
     Streamed *stream;
     HASH_FIND(hh, a->streams, &m->xid, sizeof m->xid, stream);
     if (stream == NULL)
-        return fail(e, ERR_PROTOCOL, "STREAM COMMIT of transaction %u, of which nothing is known", m->xid);
+        return fail(e, ERR_PROTOCOL, "STREAM %s of transaction %u, of which nothing is known",
+                    prepares ? "PREPARE" : "COMMIT", m->xid);
     Held *held = stream->held;
     stream_forget(a, stream);
-    return deliver(a, held, true, m->commit.commit, m->commit.end, m->commit.time_us, e);
+    if (!prepares)
+        return deliver(a, held, ending_of(m, TRANSACTION_COMMITS, true), e);
+    if (a->ledger != NULL)
+        ledger_begin(a->ledger);
+    return deliver_prepared(a, held, m, true, e);
 }
 
 static bool feed_stream_abort(Assembler *a, const Message *m, Error *e) {
@@ -352,22 +427,35 @@ static bool feed_message_alone(Assembler *a, const Message *m, uint64_t arrival,
         return false;
     }
     Lsn end = m->logical.lsn, commit = {end.at - (lsn_is_none(end) ? 0 : 1)};
-    return deliver(a, held, false, commit, end, 0, e);
+    return deliver(a, held, (Ending){TRANSACTION_COMMITS, false, commit, end, 0}, e);
+}
+
+static bool is_two_phase_kind(MessageKind kind) {
+    return kind == MESSAGE_BEGIN_PREPARE || kind == MESSAGE_PREPARE || kind == MESSAGE_STREAM_PREPARE ||
+           kind == MESSAGE_COMMIT_PREPARED || kind == MESSAGE_ROLLBACK_PREPARED;
 }
 
 /* Messages that say where a transaction begins, ends or goes on. */
 static bool feed_boundary(Assembler *a, const Message *m, Error *e) {
+    if (is_two_phase_kind(m->kind) && !a->options.two_phase) {
+        fail(e, ERR_PROTOCOL, "message '%c' of a prepared transaction, which was not asked for",
+             (char)m->kind);
+        return fail_hint(e, "the slot must be made without two_phase");
+    }
     switch (m->kind) {
     case MESSAGE_BEGIN: return feed_begin(a, m, e);
     case MESSAGE_COMMIT: return feed_commit(a, m, e);
     case MESSAGE_STREAM_START: return feed_stream_start(a, m, e);
     case MESSAGE_STREAM_STOP: return feed_stream_stop(a, m, e);
-    case MESSAGE_STREAM_COMMIT: return feed_stream_commit(a, m, e);
+    case MESSAGE_STREAM_COMMIT:
+    case MESSAGE_STREAM_PREPARE: return feed_stream_end(a, m, e);
     case MESSAGE_STREAM_ABORT: return feed_stream_abort(a, m, e);
-    default: break;
+    case MESSAGE_BEGIN_PREPARE: return feed_begin(a, m, e);
+    case MESSAGE_PREPARE: return feed_prepare(a, m, e);
+    case MESSAGE_COMMIT_PREPARED: return feed_commit_prepared(a, m, e);
+    case MESSAGE_ROLLBACK_PREPARED: return feed_rollback_prepared(a, m, e);
+    default: return out_of_place(m, "where a transaction begins or ends", e);
     }
-    fail(e, ERR_PROTOCOL, "message '%c' of a prepared transaction, which was not asked for", (char)m->kind);
-    return fail_hint(e, "the slot must be made without two_phase");
 }
 
 static bool is_inside_kind(MessageKind kind) {
@@ -415,6 +503,11 @@ bool assembler_feed(Assembler *a, Slice frame, void *memory, size_t memory_bytes
     if (!pgoutput_peek(frame, a->in_stream != NULL, &kind, &xid, e)) {
         a->options.release(memory);
         return false;
+    }
+    if (a->late != NULL && kind != MESSAGE_COMMIT_PREPARED) {
+        a->options.release(memory);
+        return fail(e, ERR_PROTOCOL, "message '%c' instead of the COMMIT PREPARED of transaction %u",
+                    (char)kind, held_xid(a->late));
     }
     if (is_inside_kind(kind)) {
         if (a->in_stream != NULL)

@@ -7,8 +7,11 @@
  * A non-transactional message is a transaction of its own: it ends at its LSN, which is the end of its record
  * and may be where the next commit record begins; a start one byte farther would make the server leave that
  * commit out.
- * Two-phase messages are refused: the stream never asks for them, and holding a prepared transaction until its COMMIT
- * PREPARED would lose it over a restart, because the server sends its rows only once (trap A8). */
+ * Two-phase messages are refused unless they were asked for. Then a prepared transaction goes out when its PREPARE is
+ * read, because the server sends its rows only once, and its COMMIT PREPARED as a transaction of its own without
+ * changes (trap A8). One exception: of a transaction that was prepared before the slot knew two-phase, the server sends
+ * everything at COMMIT PREPARED, and would do so again after a restart: it goes out whole, as any other. It is known by
+ * its PREPARE record, which lies before `late_before`; the server never sends another one from there. */
 #ifndef WALFERRY_DECODER_ASSEMBLER_H
 #define WALFERRY_DECODER_ASSEMBLER_H
 
@@ -19,9 +22,11 @@
 #include "decoder/relation.h"
 
 typedef struct AssemblerOptions {
-    bool abort_has_lsn;     /* streaming 'parallel' was asked for */
-    size_t held_bytes;      /* memory for held transactions; beyond it they spill */
-    size_t batch_bytes;     /* a batch is closed when it weighs this much; a piece, too */
+    bool abort_has_lsn; /* streaming 'parallel' was asked for */
+    bool two_phase;     /* was asked for */
+    Lsn late_before;    /* where the server begins: the larger of what was asked for and what was confirmed */
+    size_t held_bytes;  /* memory for held transactions; beyond it they spill */
+    size_t batch_bytes; /* a batch is closed when it weighs this much; a piece, too */
     uint32_t batch_changes; /* or has this many changes */
     JournalSpace *spill;
     const char *job;                      /* whose beats are ours */

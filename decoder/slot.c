@@ -27,14 +27,15 @@ static const char WHOM_SQL[] =
     "    WHERE w.pid = $1::int AND w.locktype = 'transactionid' AND NOT w.granted) DESC,"
     "  age(l.transactionid) DESC LIMIT 1";
 
-#define LOOK_SQL(wal_status, safe_size)                                                                      \
+#define LOOK_SQL(wal_status, safe_size, two_phase)                                                           \
     "SELECT s.active, s.slot_type = 'logical', s.plugin, s.database, " wal_status ", s.active_pid,"          \
     "  s.confirmed_flush_lsn, s.restart_lsn,"                                                                \
     "  pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()"                         \
-    "                       ELSE pg_current_wal_lsn() END, s.restart_lsn), " safe_size                       \
+    "                       ELSE pg_current_wal_lsn() END, s.restart_lsn), " safe_size ", " two_phase        \
     " FROM pg_replication_slots s WHERE s.slot_name = $1"
-static const char LOOK_13_SQL[] = LOOK_SQL("s.wal_status", "s.safe_wal_size");
-static const char LOOK_12_SQL[] = LOOK_SQL("NULL", "NULL");
+static const char LOOK_14_SQL[] = LOOK_SQL("s.wal_status", "s.safe_wal_size", "s.two_phase");
+static const char LOOK_13_SQL[] = LOOK_SQL("s.wal_status", "s.safe_wal_size", "false");
+static const char LOOK_12_SQL[] = LOOK_SQL("NULL", "NULL", "false");
 
 /* Any statement starts the timer of client_connection_check_interval, which CREATE_REPLICATION_SLOT does not start by
  * itself: while it waits for open transactions the server would not notice that we were killed, and keep the
@@ -66,7 +67,7 @@ bool slot_identify(Pg *walsender, ServerIdentity *out, Error *e) {
 typedef struct Making {
     Pg *walsender, *watcher;
     const char *name;
-    bool temporary;
+    SlotKind kind;
     int64_t deadline_ms;
     bool (*waiting)(void *context, const char *whom);
     void *context;
@@ -75,7 +76,7 @@ typedef struct Making {
 static void create_write(Writer *w, const Making *m, bool failover) {
     writer_text(w, "CREATE_REPLICATION_SLOT ");
     pg_write_name(w, m->walsender, m->name);
-    writer_text(w, m->temporary ? " TEMPORARY LOGICAL pgoutput" : " LOGICAL pgoutput");
+    writer_text(w, m->kind == SLOT_TEMPORARY ? " TEMPORARY LOGICAL pgoutput" : " LOGICAL pgoutput");
     if (m->walsender->version >= 150000)
         writer_format(w, " (SNAPSHOT 'export'%s)", failover ? ", FAILOVER" : "");
     else
@@ -205,15 +206,15 @@ static bool birth_read(const Making *m, const PGresult *rows, SlotBirth *out, Er
     return true;
 }
 
-bool slot_create(Pg *walsender, Pg *watcher, const char *name, bool temporary, int64_t wait_ms,
+bool slot_create(Pg *walsender, Pg *watcher, const char *name, SlotKind kind, int64_t wait_ms,
                  bool (*waiting)(void *context, const char *whom), void *context, SlotBirth *out, Error *e) {
     assert(is_ours(name));
-    Making m = {walsender, watcher, name, temporary, clock_ms() + wait_ms, waiting, context};
+    Making m = {walsender, watcher, name, kind, clock_ms() + wait_ms, waiting, context};
     PGresult *answer = NULL;
     if (!pg_run(walsender, WATCH_CLIENT_SQL, e))
         return false;
     /* A server may know FAILOVER and still refuse it; the job goes on without. */
-    for (int failover = walsender->version >= 170000 && !temporary; answer == NULL && failover >= 0;
+    for (int failover = walsender->version >= 170000 && kind == SLOT_LASTING; answer == NULL && failover >= 0;
          failover--) {
         Writer command = writer_new(1 << 10);
         create_write(&command, &m, failover > 0);
@@ -236,7 +237,9 @@ static void cell_copy(char *out, size_t size, const PGresult *rows, int column) 
 }
 
 bool slot_look(Pg *source, const char *name, SlotView *out, Error *e) {
-    const char *sql = source->version >= 130000 ? LOOK_13_SQL : LOOK_12_SQL;
+    const char *sql = source->version >= 140000   ? LOOK_14_SQL
+                      : source->version >= 130000 ? LOOK_13_SQL
+                                                  : LOOK_12_SQL;
     PGresult *rows = pg_query(source, sql, 1, &name, e);
     if (rows == NULL)
         return false;
@@ -252,6 +255,7 @@ bool slot_look(Pg *source, const char *name, SlotView *out, Error *e) {
         out->restart = pg_cell_lsn(rows, 0, 7);
         out->retained_bytes = pg_cell_int(rows, 0, 8);
         out->safe_bytes = pg_cell_null(rows, 0, 9) ? -1 : pg_cell_int(rows, 0, 9);
+        out->two_phase = pg_cell_bool(rows, 0, 10);
     }
     PQclear(rows);
     return true;

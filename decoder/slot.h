@@ -18,6 +18,12 @@ typedef struct SlotBirth {
         [64]; /* for SET TRANSACTION SNAPSHOT; valid until the next command on the connection that made it */
 } SlotBirth;
 
+typedef enum SlotKind {
+    SLOT_LASTING,      /* FAILOVER where the server has it (17 and newer) and takes it */
+    SLOT_LASTING_HERE, /* without FAILOVER */
+    SLOT_TEMPORARY
+} SlotKind;
+
 typedef struct SlotView {
     bool exists, active, logical;
     char plugin[64], database[64], wal_status[16];
@@ -25,13 +31,14 @@ typedef struct SlotView {
     Lsn confirmed, restart;
     int64_t retained_bytes; /* WAL the server keeps for it */
     int64_t safe_bytes;     /* until max_slot_wal_keep_size; -1: no limit */
+    bool two_phase;         /* a session has asked for two-phase: every further one must */
 } SlotView;
 
 /* IDENTIFY_SYSTEM on a walsender session. */
 bool slot_identify(Pg *walsender, ServerIdentity *out, Error *e);
 /* `watcher` is a plain connection that looks whom the server waits for, about once a second; waiting may be NULL, and
  * returns false to give up (the command is cancelled, nothing is left behind). Gives up by itself after wait_ms. */
-bool slot_create(Pg *walsender, Pg *watcher, const char *name, bool temporary, int64_t wait_ms,
+bool slot_create(Pg *walsender, Pg *watcher, const char *name, SlotKind kind, int64_t wait_ms,
                  bool (*waiting)(void *context, const char *whom), void *context, SlotBirth *out, Error *e);
 bool slot_look(Pg *source, const char *name, SlotView *out, Error *e); /* exists = false: none of that name */
 /* Absent is fine. An active one is refused (ERR_CONFIG) with its PID, after wait_ms. */

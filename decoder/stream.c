@@ -63,6 +63,8 @@ static void start_write(Writer *w, Pg *pg, const StreamOptions *o) {
             option_write(w, "binary", "true");
         if (o->messages)
             option_write(w, "messages", "true");
+        if (o->two_phase)
+            option_write(w, "two_phase", "true");
     }
     if (version >= SERVER_16)
         option_write(w, "origin", "any");

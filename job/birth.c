@@ -45,14 +45,25 @@ static bool waiting_for(void *context, const char *whom) {
     return !atomic_load(&job->stop);
 }
 
-static bool slot_birth(Walk *walk, const char *name, bool temporary, Exported *out, Error *e) {
+/* Before 18 a synchronized slot does not know from where on it is two-phase: after a failover it would leave out
+ * prepared transactions, or send them twice (why late minors of 17 refuse the pair). */
+static SlotKind lasting_kind(const Walk *walk) {
+    if (!walk->job->cfg->source.two_phase || walk->source->version < 170000 ||
+        walk->source->version >= 180000)
+        return SLOT_LASTING;
+    log_warn("two_phase: slot \"%s\" is made without FAILOVER, because a server before 18 cannot keep both",
+             walk->job->cfg->slot);
+    return SLOT_LASTING_HERE;
+}
+
+static bool slot_birth(Walk *walk, const char *name, SlotKind kind, Exported *out, Error *e) {
     SlotBirth birth;
     out->exporter = walsender_open(walk->job, e);
     if (out->exporter == NULL)
         return false;
     metrics_activity(walk->job->metrics, "making slot \"%s\"", name);
-    if (!slot_create(out->exporter, walk->source, name, temporary, SLOT_WAIT_MS, waiting_for, walk->job,
-                     &birth, e)) {
+    if (!slot_create(out->exporter, walk->source, name, kind, SLOT_WAIT_MS, waiting_for, walk->job, &birth,
+                     e)) {
         exported_end(out);
         return false;
     }
@@ -164,7 +175,7 @@ bool birth_of_job(Walk *walk, Exported *out, Error *e) {
         return false;
     if (!cfg->phases.incremental)
         return snapshot_export(walk, out, e) && state_born(walk->record, cfg, LSN_NONE, walk->selection, e);
-    if (!source_prepare(walk, e) || !slot_birth(walk, cfg->slot, false, out, e))
+    if (!source_prepare(walk, e) || !slot_birth(walk, cfg->slot, lasting_kind(walk), out, e))
         return false;
     log_info("slot \"%s\" made, consistent point " LSN_FMT, cfg->slot, LSN_ARGS(out->point));
     return FAULT("snapshot.after_slot", e) && state_born(walk->record, cfg, out->point, walk->selection, e) &&
@@ -176,7 +187,7 @@ bool birth_of_load_snapshot(Walk *walk, Exported *out, Error *e) {
     if (!walk->job->cfg->phases.incremental)
         return snapshot_export(walk, out, e);
     if (!holder_end(walk, walk->job->cfg->load_slot, e) ||
-        !slot_birth(walk, walk->job->cfg->load_slot, true, out, e))
+        !slot_birth(walk, walk->job->cfg->load_slot, SLOT_TEMPORARY, out, e))
         return false;
     log_info("loading the rest under a new snapshot at " LSN_FMT, LSN_ARGS(out->point));
     return true;
@@ -205,7 +216,7 @@ bool birth_of_file_job(Walk *walk, Error *e) {
     known = (FilePosition){.intent = true,
                            .position = {.system_id = server.system_id, .timeline = server.timeline}};
     ok = file_position_write(cfg, &known, e) && source_prepare(walk, e) &&
-         slot_birth(walk, cfg->slot, false, &exported, e) && FAULT("snapshot.after_slot", e);
+         slot_birth(walk, cfg->slot, lasting_kind(walk), &exported, e) && FAULT("snapshot.after_slot", e);
     known.intent = false;
     known.position.applied = known.position.bound = exported.point;
     exported_end(&exported);

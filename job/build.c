@@ -39,6 +39,19 @@ bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e) {
     return ok;
 }
 
+/* A definition that the target refused: perhaps it could not know it. */
+static bool schema_failed(const Walk *walk, Error *e) {
+    int source = walk->source->version / 10000, target = walk->record->version / 10000;
+    fail_context(e, "making the schema at the target");
+    if (e->kind != ERR_CONFIG || e->connection || target >= source)
+        return false;
+    return fail_hint(
+        e,
+        "the target is PostgreSQL %d, older than the source (%d), and may not know this: make the schema "
+        "there yourself, in words that %d knows, and take \"schema\" out of phases",
+        target, source, target);
+}
+
 /* All definitions that come before the rows, in one transaction with the record that they are made: a killed
  * run leaves all of them or none. */
 bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e) {
@@ -49,7 +62,7 @@ bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e) {
     if (!pg_run(walk->record, "BEGIN; SET LOCAL lock_timeout = '10s'", e))
         return false;
     bool ok = !cfg->phases.schema || session_run(walk->record, dump->pre_data, &walk->job->stop, e) ||
-              fail_context(e, "making the schema at the target");
+              schema_failed(walk, e);
     if (ok && state_schema_made(walk->record, cfg, e) &&
         pg_run(walk->record, "SET LOCAL synchronous_commit = on; COMMIT", e)) {
         log_info("schema made at the target");

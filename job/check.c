@@ -55,6 +55,7 @@ static const Item ITEMS[] = {
     {"database-encoding", ON_SOURCE | ON_TARGET, check_database_encoding},
     {"long-transactions", ON_SOURCE | FOR_STREAM | FOR_LOAD, check_long_transactions},
     {"prepared-transactions", ON_SOURCE | FOR_STREAM, check_prepared_transactions},
+    {"two-phase", ON_SOURCE | ON_TARGET | FOR_STREAM, check_two_phase},
     {"heartbeat", ON_SOURCE | FOR_STREAM, check_heartbeat},
     {"slot-name", ON_SOURCE | ON_TARGET | FOR_STREAM | WHEN_NEW, check_slot_name},
     {"slot", ON_SOURCE | FOR_STREAM | WHEN_RESUMED, check_slot},

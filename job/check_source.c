@@ -50,7 +50,9 @@ static const char PREPARED_SQL[] =
     "SELECT p.gid, p.database, floor(extract(epoch FROM clock_timestamp() - p.prepared))::bigint * 1000"
     " FROM pg_prepared_xacts p ORDER BY p.prepared";
 
-enum { NAME_SIZE = 512, STANDBYS_MAX = 20 };
+static const char PLACES_SQL[] = "SELECT pg_catalog.current_setting('max_prepared_transactions')";
+
+enum { NAME_SIZE = 512, STANDBYS_MAX = 20, SERVER_15 = 150000 };
 
 static const char *fact(const Check *c, enum SourceFact which) {
     return pg_cell(c->source_facts, 0, (int)which);
@@ -299,6 +301,24 @@ bool check_prepared_transactions(Check *c, Finding *out, Error *e) {
     names_free(&names);
     PQclear(rows);
     return true;
+}
+
+bool check_two_phase(Check *c, Finding *out, Error *e) {
+    char places[24];
+    out->left_out = !c->cfg->source.two_phase;
+    if (out->left_out)
+        return true;
+    if (c->source->version < SERVER_15) {
+        finding_fix(out,
+                    "leave source.two_phase out: a prepared transaction then arrives when it is committed");
+        return finding_fail(out, "pgoutput sends prepared transactions from PostgreSQL 15 on");
+    }
+    if (!pg_value(c->target, PLACES_SQL, 0, NULL, places, sizeof places, e))
+        return false;
+    if (strcmp(places, "0") != 0)
+        return finding_pass(out, "max_prepared_transactions = %s at the target", places);
+    finding_fix(out, "ALTER SYSTEM SET max_prepared_transactions = 100; -- at the target, and restart it");
+    return finding_fail(out, "max_prepared_transactions = 0 at the target");
 }
 
 bool check_slot_name(Check *c, Finding *out, Error *e) {

@@ -13,6 +13,7 @@
 #include "decoder/publication.h"
 #include "decoder/slot.h"
 #include "job/control.h"
+#include "sink/apply_prepared.h"
 
 static const char PUBLICATIONS_SQL[] =
     "SELECT pubname FROM pg_publication WHERE pubname IN ($1, $2) ORDER BY 1";
@@ -228,6 +229,15 @@ static bool source_clean(Cleanup *c) {
 
 /* ---- the target's side ---- */
 
+/* They hold locks, and nobody will ever decide over them. */
+static bool prepared_remove(void *cleanup, Pg *target, const char *name, Error *e) {
+    Cleanup *c = cleanup;
+    if (!c->dry_run && !prepared_roll_back(target, name, e))
+        return false;
+    tell(c, "prepared transaction %s on the target", name);
+    return true;
+}
+
 /* The rows go last, so that a cleanup that is killed on the way can be done again. */
 static bool state_clean(Cleanup *c, Error *e) {
     const Config *cfg = c->cfg;
@@ -255,7 +265,8 @@ static void target_clean(Cleanup *c, bool source_done) {
     /* Only the record knows what the identities were. */
     if (!source_done && c->identity_count > 0)
         return;
-    noted(c, state_clean(c, &e), &e);
+    if (noted(c, prepared_each(c->target, c->cfg->name, prepared_remove, c, &e), &e))
+        noted(c, state_clean(c, &e), &e);
 }
 
 static void cleanup_close(Cleanup *c) {

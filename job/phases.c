@@ -204,18 +204,18 @@ static bool resume(Walk *walk, Error *e) {
 
 /* Streams until `until`; the walk's own connections are closed first, because the session takes the job's
  * lock. */
-static bool stream(Walk *walk, Lsn until, bool until_is_now, bool *reached, Error *e) {
+static bool stream(Walk *walk, Pipeline *p, bool *reached, Error *e) {
     pg_close(walk->record);
     pg_close(walk->source);
     walk->record = walk->source = NULL;
-    Pipeline p = {
-        .job = walk->job, .selection = walk->selection, .until = until, .until_is_now = until_is_now};
-    bool progressed = false;
-    bool ok = pipeline_run(&p, &progressed, e);
+    bool until_is_now = p->until_is_now, progressed = false;
+    p->job = walk->job;
+    p->selection = walk->selection;
+    bool ok = pipeline_run(p, &progressed, e);
     walk->progressed = walk->progressed || progressed;
-    if (until_is_now && !p.until_is_now) /* found: it stays where it is over further sessions */
-        walk->job->until = (Until){UNTIL_LSN, p.until};
-    *reached = ok && atomic_load(&p.reached);
+    if (until_is_now && !p->until_is_now) /* found: it stays where it is over further sessions */
+        walk->job->until = (Until){UNTIL_LSN, p->until};
+    *reached = ok && atomic_load(&p->reached);
     return ok;
 }
 
@@ -235,7 +235,7 @@ static bool converge(Walk *walk, bool *reached, Error *e) {
         return true;
     log_info("tables are of different moments: streaming up to " LSN_FMT " before foreign keys are built",
              LSN_ARGS(newest));
-    if (!stream(walk, newest, false, reached, e))
+    if (!stream(walk, &(Pipeline){.until = newest}, reached, e))
         return false;
     if (!*reached)
         return true; /* asked to stop on the way */
@@ -271,8 +271,11 @@ static bool follow(Walk *walk, Error *e) {
     bool reached;
     for (int table = 0; table < walk->job->metrics->table_count; table++)
         atomic_store(&walk->job->metrics->tables[table].stage, TABLE_STREAMING);
-    return stream(walk, until->kind == UNTIL_LSN ? until->lsn : LSN_NONE, until->kind == UNTIL_NOW, &reached,
-                  e);
+    return stream(walk,
+                  &(Pipeline){.until = until->kind == UNTIL_LSN ? until->lsn : LSN_NONE,
+                              .until_is_now = until->kind == UNTIL_NOW,
+                              .two_phase = walk->job->cfg->source.two_phase},
+                  &reached, e);
 }
 
 static bool walk_on(Walk *walk, Exported *exported, Dump *dump, Error *e) {

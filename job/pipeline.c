@@ -178,6 +178,8 @@ static void assembler_make(Pipeline *p) {
     size_t share = (size_t)cfg->memory_bytes / 4;
     AssemblerOptions options = {
         .abort_has_lsn = stream_aborts_have_lsn(p->stream),
+        .two_phase = p->two_phase,
+        .late_before = p->begin,
         .held_bytes = share,
         .batch_bytes = share / 8 < (1u << 20) ? share / 8 : (1u << 20),
         .batch_changes = BATCH_CHANGES,
@@ -216,6 +218,7 @@ static bool session_open(Pipeline *p, Error *e) {
                              .publications = writer_string(&publications),
                              .start = start,
                              .whole = p->job->whole_transactions,
+                             .two_phase = p->two_phase,
                              .messages = wants_messages(p),
                              .sender_timeout_ms = patience_ms > 0 ? patience_ms : p->sender_timeout_ms};
     bool ok = slot_take(p, &options, &server, e) && slot_look(p->keeper, cfg->slot, &slot, e) &&
@@ -223,6 +226,7 @@ static bool session_open(Pipeline *p, Error *e) {
     writer_free(&publications);
     if (!ok)
         return false;
+    p->begin = lsn_max(start, slot.confirmed);
     assembler_make(p);
     log_info("streaming from " LSN_FMT " (slot \"%s\")", LSN_ARGS(start), cfg->slot);
     return true;

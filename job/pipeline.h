@@ -26,6 +26,8 @@ typedef struct Pipeline {
     const Selection *selection;
     Lsn until;         /* none: no end */
     bool until_is_now; /* `until` is to be found by a beat of our own */
+    bool two_phase; /* prepared transactions are asked for at their PREPARE; not before all tables are of one
+                        * moment: whether a row of theirs is due depends on when they commit */
 
     int sink_count;
     const SinkOps *ops[LEDGER_SINKS_MAX];
@@ -39,6 +41,7 @@ typedef struct Pipeline {
     JournalSpace spill;
     Ledger *ledger;
     Lsn received;
+    Lsn begin; /* where the server begins to send */
 
     int64_t sender_timeout_ms; /* the source's own; 0: none */
     Pg *keeper;                /* keeper thread's, once it runs */

@@ -33,6 +33,17 @@ bool position_check_server(const ServerIdentity *server, const Position *known, 
     return lost(e, why);
 }
 
+/* Without it the server would send a transaction again, whole, whose rows are prepared at the destination. */
+static bool two_phase_check(const Config *cfg, const SlotView *slot, Error *e) {
+    if (!slot->two_phase || cfg->source.two_phase)
+        return true;
+    fail(e, ERR_CONFIG,
+         "slot \"%s\" is of a job with two-phase transactions, the job file says \"two_phase: no\"",
+         cfg->slot);
+    return fail_hint(
+        e, "set source.two_phase to yes; to change it, run walferry cleanup and start with a new load");
+}
+
 bool position_check_slot(const Config *cfg, const SlotView *slot, Lsn bound, Error *e) {
     char why[WHY_SIZE];
     if (!slot->exists)
@@ -50,7 +61,7 @@ bool position_check_slot(const Config *cfg, const SlotView *slot, Lsn bound, Err
                  "confirmed: somebody moved it or made it anew",
                  cfg->slot, LSN_ARGS(slot->confirmed), LSN_ARGS(bound));
     else
-        return true;
+        return two_phase_check(cfg, slot, e);
     return lost(e, why);
 }
 

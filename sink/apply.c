@@ -6,6 +6,7 @@
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
+#include "sink/apply_prepared.h"
 
 static const char SQL_SESSION[] = "SET synchronous_commit = off";
 /* While a session recovers, nobody reads from the source: a server that wants to stop must not wait for that (A13). */
@@ -30,6 +31,7 @@ static void apply_close(Sink *s) {
     arena_free(s->plan_arena);
     free(s->plans);
     state_tables_free(&s->tables);
+    prepared_forget(s);
     free(s->progress_sql);
     free(s->trim_sql);
     free(s->scratch);
@@ -83,6 +85,8 @@ static bool apply_recover(Sink *s, Position *out, Error *e) {
     if (!state_bound(s->pg, s->options.cfg, out->applied, e) || !pg_run(s->pg, SQL_NO_WAITS, e))
         return false;
     s->applied = s->durable = out->applied;
+    if (!prepared_recover(s, e))
+        return false;
     s->pg->when = RETRY_APPLYING;
     TargetWait *wait = s->options.wait;
     pg_give_up_when(s->pg, wait == NULL ? NULL : &wait->silent);

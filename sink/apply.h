@@ -1,6 +1,6 @@
 /* apply: the sink that applies to a PostgreSQL destination: what its files share. apply.c is the sink's
  * interface and session, apply_group.c the destination's transactions, apply_row.c one change to one
- * statement.
+ * statement, apply_prepared.c the transactions that are prepared there.
  *
  * Source transactions are put into one destination transaction (a group) while more of them wait, and
  * committed at once when nothing more is there. COMMIT is sent only after every result before it was read and
@@ -33,6 +33,12 @@ typedef struct Unflushed {
 } Unflushed;
 enum { UNFLUSHED_MAX = 1024 };
 
+/* A transaction that waits at the destination for its outcome. */
+typedef struct Prepared {
+    uint32_t xid; /* of the source */
+    Lsn end;      /* of its PREPARE */
+} Prepared;
+
 typedef struct Group {
     Batch **batches; /* one use each */
     uint32_t batch_count, batch_capacity;
@@ -62,6 +68,9 @@ struct Sink {
     const Relation *planned; /* whom the one NOTE_PLAN under way is about */
     uint32_t plan_capacity, next_statement;
     TableRecords tables;
+    Prepared *prepared;
+    uint32_t prepared_count;
+    bool moved; /* the progress has moved since recovery */
     Unflushed unflushed[UNFLUSHED_MAX];
     uint32_t unflushed_first, unflushed_count;
     Lsn target_inserted, target_flushed; /* the destination's own positions */

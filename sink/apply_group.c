@@ -7,7 +7,7 @@
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
-#include "sink/apply.h"
+#include "sink/apply_prepared.h"
 
 static const char SQL_PROGRESS[] =
     "INSERT INTO @.progress (job, prev_lsn, lsn, committed, beat) VALUES ($1, $2, $3,"
@@ -223,6 +223,7 @@ static bool group_commit(Sink *s, Error *e) {
         !live_sync(s->live, e))
         return false;
     s->applied = s->group.end;
+    s->moved = true;
     if (!FAULT("apply.after_commit", e))
         return false;
     unflushed_add(s, s->applied);
@@ -342,10 +343,20 @@ static bool piece_settled(Sink *s, Error *e) {
     return true;
 }
 
+/* A transaction that is prepared, or the outcome of one: alone in its group, because each is a transaction of its own at
+ * the destination, and the progress moves in another one behind it. */
+static bool prepared_settled(Sink *s, const Transaction *tx, Error *e) {
+    bool ok = tx->ending == TRANSACTION_PREPARES ? group_begin(s, e) && prepared_make(s, tx, e)
+                                                 : prepared_finish(s, tx, !s->moved, e);
+    s->group.open = false;
+    return ok && group_commit(s, e);
+}
+
 /* One piece of the batch; what fails with more than one transaction in the group is tried again one by one.
  */
 static bool add_piece(Sink *s, Batch *b, const Transaction *tx, Error *e) {
-    if (tx->begins && !tx->ends && s->group.transactions > 0 && !group_commit_or_again(s, e))
+    bool alone = !tx->ends || tx->ending != TRANSACTION_COMMITS;
+    if (tx->begins && alone && s->group.transactions > 0 && !group_commit_or_again(s, e))
         return false;
     if (s->group.batch_count == 0 || s->group.batches[s->group.batch_count - 1] != b)
         group_keep(s, b);
@@ -358,6 +369,8 @@ static bool add_piece(Sink *s, Batch *b, const Transaction *tx, Error *e) {
         note_end(s, tx);
     if (!tx->ends)
         return piece_settled(s, e);
+    if (tx->ending != TRANSACTION_COMMITS)
+        return prepared_settled(s, tx, e);
     /* a transaction that came in pieces could not be done again singly: it stays alone in its group */
     return (tx->begins && !group_is_due(s)) || group_commit_or_again(s, e);
 }

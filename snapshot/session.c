@@ -1,13 +1,17 @@
 #include "snapshot/session.h"
 
 #include <poll.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "core/clock.h"
 
+#define HEADER "\n-- Name: "
 enum {
     LOOK_EVERY_MS = 50,
-    CANCEL_WAIT_MS = 5000 /* a server that does not cancel in this time is left */
+    CANCEL_WAIT_MS = 5000, /* a server that does not cancel in this time is left */
+    LINE_SHOWN_MAX = 120
 };
 
 void session_cut(Pg *pg) {
@@ -53,6 +57,21 @@ static bool result_wait(Pg *pg, const atomic_bool *stop, int64_t *cancel_ms, Err
     return true;
 }
 
+/* In a script an error alone does not say what it is about; pg_restore's header above the place does. */
+static bool run_failed(Pg *pg, const PGresult *result, const char *sql, Error *e) {
+    const char *position = PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION);
+    const char *header = NULL, *at = sql;
+    pg_failed(pg, result, e);
+    for (long left = position == NULL ? 0 : strtol(position, NULL, 10); left > 0 && *at != '\0'; left--) {
+        if (strncmp(at, HEADER, strlen(HEADER)) == 0)
+            header = at + strlen(HEADER);
+        for (at++; ((unsigned char)*at & 0xc0) == 0x80;) /* positions count characters, not bytes */
+            at++;
+    }
+    const char *end = header == NULL ? NULL : strstr(header, "; Owner: ");
+    return end == NULL ? false : fail_context(e, "%.*s", (int)(end - header), header);
+}
+
 bool session_run(Pg *pg, const char *sql, const atomic_bool *stop, Error *e) {
     int64_t cancel_ms = 0;
     bool good = true;
@@ -68,7 +87,7 @@ bool session_run(Pg *pg, const char *sql, const atomic_bool *stop, Error *e) {
             break;
         ExecStatusType status = PQresultStatus(result);
         if (good && status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_EMPTY_QUERY)
-            good = pg_failed(pg, result, e);
+            good = run_failed(pg, result, sql, e);
         PQclear(result);
     }
     return cancel_ms == 0 ? good : fail(e, ERR_STOPPED, "stopped");

@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from harness.bank import Bank, Watcher  # noqa: E402
+from harness.disguise import Disguise  # noqa: E402
 from harness.oracle import check_equal, wait_equal  # noqa: E402
 from harness.place import Place, path_with_versions, walferry_binary  # noqa: E402
 from harness.proxy import Proxy  # noqa: E402
@@ -115,6 +116,11 @@ class Pair:
         proxy = Proxy(self.directory, server.port, name)
         self.closing.append(proxy.close)
         return proxy
+
+    def disguise(self, server, version):
+        disguise = Disguise(server, version)
+        self.closing.append(disguise.close)
+        return disguise
 
     def check_equal(self, **options):
         check_equal(self.source, self.target, **options)

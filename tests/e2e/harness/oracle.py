@@ -70,7 +70,7 @@ def dump_program(server):
     return postgres_bin(18 if server.version else None) / "pg_dump"
 
 
-def definitions(database, ignoring=()):
+def definitions(database, ignoring=(), rewrite=lambda line: line):
     """What pg_dump says about the schema, without what differs by right: publications, walferry's own, and the servers'
     private pg_attver, which older pg_dumps show."""
     text = subprocess.run(
@@ -78,13 +78,13 @@ def definitions(database, ignoring=()):
          "--no-privileges", "--exclude-schema=walferry", "--exclude-table=public.dts_*",
          "-h", database.server.directory, "-p", str(database.server.port), "-U", "postgres", database.name],
         env=clean_environment(), check=True, capture_output=True, text=True).stdout
-    return [line for line in text.splitlines()
+    return [rewrite(line) for line in text.splitlines()
             if line and not line.startswith(("--", "\\restrict", "\\unrestrict")) and
             not any(word in line for word in (*ignoring, "SET (pg_attver="))]
 
 
-def check_definitions(source, target, ignoring=()):
-    left, right = definitions(source, ignoring), definitions(target, ignoring)
+def check_definitions(source, target, ignoring=(), **options):
+    left, right = (definitions(side, ignoring, **options) for side in (source, target))
     missing = [line for line in left if line not in set(right)]
     extra = [line for line in right if line not in set(left)]
     assert left == right, "definitions differ:\n  only on the source:\n    " + "\n    ".join(missing) + \

@@ -93,6 +93,7 @@ static void two_dsns_are_enough_and_bring_every_default(void **state) {
     assert_string_equal(cfg->source.heartbeat_schema, "public");
     assert_string_equal(cfg->source.heartbeat_table, "dts_postgres_heartbeat");
     assert_string_equal(cfg->source.publication, "dts_sync_shop___shop");
+    assert_false(cfg->source.two_phase);
     assert_string_equal(cfg->target.state_schema, "walferry");
     assert_true(cfg->phases.schema && cfg->phases.full && cfg->phases.incremental);
     assert_int_equal(cfg->identity, IDENTITY_FAIL);
@@ -123,7 +124,7 @@ static void every_available_key_is_stored(void **state) {
                          "  heartbeat: 0\n"
                          "  heartbeat_table: ops.Beat\n"
                          "  publication: mine\n"
-                         "  two_phase: no\n"
+                         "  two_phase: yes\n"
                          "target: {dsn: \"dbname=x\", dialect: postgresql, state_schema: s, storage: heap}\n"
                          "phases: [full]\n"
                          "identity: insert-only\n"
@@ -135,8 +136,8 @@ static void every_available_key_is_stored(void **state) {
                          "retry: {connection: 2h, other: 30s}\n"
                          "memory: 16MiB\n"
                          "log: {level: debug, format: json}\n"
-                         "spill: {dir: /spill, max: 1GiB}\n"
-                         "file: {path: changes.jsonl}\n");
+                         "spill: {dir: /spill, max: 1GiB}\n");
+    assert_true(cfg->source.two_phase);
     assert_string_equal(cfg->name, "shop");
     assert_int_equal(cfg->source.heartbeat_ms, 0);
     assert_string_equal(cfg->source.heartbeat_schema, "ops");
@@ -155,8 +156,6 @@ static void every_available_key_is_stored(void **state) {
     assert_int_equal(cfg->log.format, LOG_JSON);
     assert_string_equal(cfg->spill.dir, "/spill");
     assert_int_equal(cfg->spill.max_bytes, 1 << 30);
-    assert_string_equal(cfg->file.path, "changes.jsonl");
-    assert_string_equal(cfg->slot, "dts_sync_shop");
     config_free(cfg);
 }
 
@@ -288,6 +287,7 @@ static void a_job_without_target_needs_a_file_and_makes_no_schema(void **state) 
     (void)state;
     Config *cfg = loaded("source: {dsn: dbname=shop}\nfile: {path: x.jsonl}\n");
     assert_null(cfg->target.dsn);
+    assert_string_equal(cfg->file.path, "x.jsonl");
     assert_true(!cfg->phases.schema && cfg->phases.full && cfg->phases.incremental);
     assert_string_equal(cfg->name, "shop");
     config_free(cfg);
@@ -296,6 +296,9 @@ static void a_job_without_target_needs_a_file_and_makes_no_schema(void **state) 
     refused("{}", "job.yaml: \"source.dsn\" is missing", NULL);
     refused("source: {dsn: dbname=shop}\nfile: {path: x}\nphases: [schema, full]\n",
             "job.yaml: the phase \"schema\" needs \"target.dsn\"", NULL);
+    refused("source: {dsn: dbname=shop, two_phase: yes}\nfile: {path: x}\n",
+            "job.yaml: \"source.two_phase\" needs a database as the only destination",
+            "without it a prepared transaction arrives whole, when it is committed");
 }
 
 static void a_name_is_made_from_the_databases_and_cut_to_40(void **state) {

@@ -51,17 +51,21 @@ static void slot_is_made_as_the_version_knows_it(void **state) {
     (void)state;
     static const struct {
         const char *version;
-        bool temporary;
+        SlotKind kind;
         const char *command;
     } cases[] = {
-        {"12.1", false, "CREATE_REPLICATION_SLOT \"dts_sync_shop\" LOGICAL pgoutput EXPORT_SNAPSHOT"},
-        {"14.9", true,
+        {"12.1", SLOT_LASTING, "CREATE_REPLICATION_SLOT \"dts_sync_shop\" LOGICAL pgoutput EXPORT_SNAPSHOT"},
+        {"13.23", SLOT_LASTING, "CREATE_REPLICATION_SLOT \"dts_sync_shop\" LOGICAL pgoutput EXPORT_SNAPSHOT"},
+        {"14.9", SLOT_TEMPORARY,
          "CREATE_REPLICATION_SLOT \"dts_sync_shop\" TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT"},
-        {"15.4", false, "CREATE_REPLICATION_SLOT \"dts_sync_shop\" LOGICAL pgoutput (SNAPSHOT 'export')"},
-        {"17.2", false,
+        {"15.4", SLOT_LASTING,
+         "CREATE_REPLICATION_SLOT \"dts_sync_shop\" LOGICAL pgoutput (SNAPSHOT 'export')"},
+        {"17.2", SLOT_LASTING,
          "CREATE_REPLICATION_SLOT \"dts_sync_shop\" LOGICAL pgoutput (SNAPSHOT 'export', FAILOVER)"},
-        {"17.2", true,
+        {"17.2", SLOT_TEMPORARY,
          "CREATE_REPLICATION_SLOT \"dts_sync_shop\" TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')"},
+        {"17.2", SLOT_LASTING_HERE,
+         "CREATE_REPLICATION_SLOT \"dts_sync_shop\" LOGICAL pgoutput (SNAPSHOT 'export')"},
     };
     for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
         FakeRule rules[] = {{.contains = "CREATE_REPLICATION_SLOT", .rows = BORN}, {0}};
@@ -69,7 +73,7 @@ static void slot_is_made_as_the_version_knows_it(void **state) {
         Error e;
         Pair p;
         pair_open(&p, cases[n].version, rules, NULL);
-        assert_true(slot_create(p.walsender, p.watcher, "dts_sync_shop", cases[n].temporary, 5000, NULL, NULL,
+        assert_true(slot_create(p.walsender, p.watcher, "dts_sync_shop", cases[n].kind, 5000, NULL, NULL,
                                 &birth, &e));
         pair_close(&p);
         assert_string_equal(p.senders.statements[1], "SELECT 1"); /* from here on it watches its client */
@@ -89,7 +93,8 @@ static void refused_failover_is_left_out(void **state) {
     Error e;
     Pair p;
     pair_open(&p, "17.2", rules, NULL);
-    assert_true(slot_create(p.walsender, p.watcher, "dts_sync_shop", false, 5000, NULL, NULL, &birth, &e));
+    assert_true(
+        slot_create(p.walsender, p.watcher, "dts_sync_shop", SLOT_LASTING, 5000, NULL, NULL, &birth, &e));
     pair_close(&p);
     assert_int_equal(p.senders.count, 4);
     pair_free(&p);
@@ -112,7 +117,7 @@ static void refused_slot_is_a_matter_of_configuration(void **state) {
         Pair p;
         pair_open(&p, "17.2", rules, NULL);
         assert_false(
-            slot_create(p.walsender, p.watcher, "dts_sync_shop", false, 5000, NULL, NULL, &birth, &e));
+            slot_create(p.walsender, p.watcher, "dts_sync_shop", SLOT_LASTING, 5000, NULL, NULL, &birth, &e));
         pair_close(&p);
         assert_int_equal(e.kind, ERR_CONFIG);
         assert_non_null(strstr(e.text, cases[n].message));
@@ -133,7 +138,7 @@ static void strange_birth_is_refused(void **state) {
         Pair p;
         pair_open(&p, "15.4", rules, NULL);
         assert_false(
-            slot_create(p.walsender, p.watcher, "dts_sync_shop", false, 5000, NULL, NULL, &birth, &e));
+            slot_create(p.walsender, p.watcher, "dts_sync_shop", SLOT_LASTING, 5000, NULL, NULL, &birth, &e));
         assert_int_equal(e.kind, ERR_PROTOCOL);
         pair_close(&p);
         pair_free(&p);
@@ -173,8 +178,8 @@ static void giving_up_names_whom_and_leaves_nothing(void **state) {
         Error e;
         Pair p;
         pair_open(&p, "15.4", sender_rules, plain_rules);
-        assert_false(
-            slot_create(p.walsender, p.watcher, "dts_sync_shop", false, 500, wait_note, &waits, &birth, &e));
+        assert_false(slot_create(p.walsender, p.watcher, "dts_sync_shop", SLOT_LASTING, 500, wait_note,
+                                 &waits, &birth, &e));
         pair_close(&p);
         assert_int_equal(e.kind, cases[n].kind);
         assert_string_equal(waits.whom, cases[n].whom);
@@ -194,8 +199,8 @@ static void slot_made_while_giving_up_is_dropped(void **state) {
     Error e;
     Pair p;
     pair_open(&p, "15.4", sender_rules, NULL);
-    assert_false(
-        slot_create(p.walsender, p.watcher, "dts_sync_shop", false, 5000, wait_note, &waits, &birth, &e));
+    assert_false(slot_create(p.walsender, p.watcher, "dts_sync_shop", SLOT_LASTING, 5000, wait_note, &waits,
+                             &birth, &e));
     pair_close(&p);
     assert_int_equal(e.kind, ERR_STOPPED);
     assert_string_equal(waits.whom, "open transactions");
@@ -224,14 +229,14 @@ static void look_reads_the_slot(void **state) {
     (void)state;
     for (int old = 0; old <= 1; old++) {
         FakeRule rules[] = {{.contains = "pg_replication_slots",
-                             .rows = old ? "f|t|pgoutput|shop|~|~|0/20|0/10|16|~"
-                                         : "t|t|pgoutput|shop|reserved|71|0/20|0/10|16|99",
+                             .rows = old ? "f|t|pgoutput|shop|~|~|0/20|0/10|16|~|f"
+                                         : "t|t|pgoutput|shop|reserved|71|0/20|0/10|16|99|t",
                              .times = 1},
                             {0}};
         SlotView view;
         Error e;
         Pair p;
-        pair_open(&p, old ? "12.9" : "13.0", NULL, rules);
+        pair_open(&p, old ? "12.9" : "14.0", NULL, rules);
         assert_true(slot_look(p.watcher, "dts_sync_shop", &view, &e));
         assert_true(view.exists && view.logical);
         assert_int_equal(view.active, !old);
@@ -242,6 +247,8 @@ static void look_reads_the_slot(void **state) {
         assert_true(view.confirmed.at == 0x20 && view.restart.at == 0x10);
         assert_int_equal(view.retained_bytes, 16);
         assert_int_equal(view.safe_bytes, old ? -1 : 99);
+        assert_int_equal(view.two_phase, !old);
+        assert_int_equal(fake_find(&p.plain, "s.two_phase") < 0, old);
         assert_true(slot_look(p.watcher, "dts_sync_shop", &view, &e));
         assert_false(view.exists);
         pair_close(&p);
@@ -250,8 +257,8 @@ static void look_reads_the_slot(void **state) {
     }
 }
 
-static const char IDLE[] = "f|t|pgoutput|shop|reserved|~|0/20|0/10|16|~";
-static const char ACTIVE[] = "t|t|pgoutput|shop|reserved|71|0/20|0/10|16|~";
+static const char IDLE[] = "f|t|pgoutput|shop|reserved|~|0/20|0/10|16|~|f";
+static const char ACTIVE[] = "t|t|pgoutput|shop|reserved|71|0/20|0/10|16|~|f";
 
 static void drop_waits_for_its_user(void **state) {
     (void)state;

@@ -48,6 +48,7 @@ static void start_asks_for_what_the_version_knows(void **state) {
         bool aborts_have_lsn, whole;
     } cases[] = {
         {"12.0", "\"proto_version\" '1', \"publication_names\" '\"a\",\"o''b\"')", false, false},
+        {"13.23", "\"proto_version\" '1', \"publication_names\" '\"a\",\"o''b\"')", false, false},
         {"14.9",
          "\"proto_version\" '2', \"publication_names\" '\"a\",\"o''b\"', \"streaming\" 'on', \"binary\" "
          "'true', "

@@ -1,0 +1,154 @@
+#include "sink/apply_prepared.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/fault.h"
+#include "core/log.h"
+
+static const char SQL_LIST[] =
+    "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()"
+    " AND pg_catalog.left(gid, pg_catalog.length($1)) = $1 ORDER BY prepared";
+
+#define OURS         "walferry_%s_"
+#define NOT_THERE    "42704"
+#define SWITCHED_OFF "55000"
+#define TOO_MANY     "53200"
+
+static void name_write(char out[PREPARED_NAME_SIZE], const char *job, uint32_t xid, Lsn end) {
+    int length = snprintf(out, PREPARED_NAME_SIZE, OURS "%" PRIu32 "_" LSN_FMT, job, xid, LSN_ARGS(end));
+    assert(length > 0 && length < PREPARED_NAME_SIZE);
+}
+
+bool prepared_parse(const char *name, const char *job, uint32_t *xid, Lsn *end) {
+    char again[PREPARED_NAME_SIZE];
+    const char *lsn = strrchr(name, '_');
+    size_t prefix = strlen("walferry_") + strlen(job) + 1;
+    if (lsn == NULL || strlen(name) <= prefix || !lsn_parse(lsn + 1, end))
+        return false;
+    *xid = (uint32_t)strtoul(name + prefix, NULL, 10);
+    name_write(again, job, *xid, *end);
+    return strcmp(again, name) == 0;
+}
+
+/* The two-phase commands take no parameters. */
+static bool command_run(Pg *pg, const char *command, const char *name, Error *e) {
+    Writer sql = writer_new(2 * PREPARED_NAME_SIZE + 64);
+    writer_text(&sql, command);
+    writer_u8(&sql, ' ');
+    pg_write_literal(&sql, pg, name);
+    bool ok = pg_run(pg, writer_string(&sql), e);
+    writer_free(&sql);
+    return ok;
+}
+
+bool prepared_roll_back(Pg *pg, const char *name, Error *e) {
+    return command_run(pg, "ROLLBACK PREPARED", name, e) || strcmp(e->sqlstate, NOT_THERE) == 0;
+}
+
+bool prepared_each(Pg *pg, const char *job, bool (*visit)(void *context, Pg *pg, const char *name, Error *e),
+                   void *context, Error *e) {
+    char prefix[PREPARED_NAME_SIZE];
+    snprintf(prefix, sizeof prefix, OURS, job);
+    PGresult *names = pg_query(pg, SQL_LIST, 1, (const char *const[]){prefix}, e);
+    if (names == NULL)
+        return false;
+    bool ok = true;
+    for (int row = 0; ok && row < PQntuples(names); row++) {
+        uint32_t xid;
+        Lsn end;
+        if (prepared_parse(pg_cell(names, row, 0), job, &xid, &end))
+            ok = visit(context, pg, pg_cell(names, row, 0), e);
+    }
+    PQclear(names);
+    return ok;
+}
+
+static void prepared_note(Sink *s, uint32_t xid, Lsn end) {
+    s->prepared = realloc(s->prepared, (s->prepared_count + 1) * sizeof *s->prepared);
+    assert(s->prepared != NULL);
+    s->prepared[s->prepared_count++] = (Prepared){xid, end};
+}
+
+static bool recover_one(void *sink, Pg *pg, const char *name, Error *e) {
+    Sink *s = sink;
+    uint32_t xid;
+    Lsn end;
+    bool ours = prepared_parse(name, s->options.cfg->name, &xid, &end);
+    assert(ours);
+    if (lsn_before(s->applied, end)) {
+        log_info("prepared transaction \"%s\" is not in the progress: rolled back, it is sent again", name);
+        return prepared_roll_back(pg, name, e);
+    }
+    prepared_note(s, xid, end);
+    return true;
+}
+
+bool prepared_recover(Sink *s, Error *e) {
+    return prepared_each(s->pg, s->options.cfg->name, recover_one, s, e);
+}
+
+void prepared_forget(Sink *s) {
+    free(s->prepared);
+    s->prepared = NULL;
+    s->prepared_count = 0;
+}
+
+/* Plain statements on the sink's connection, between two pipelines. */
+static bool command_between(Sink *s, const char *command, const char *name, Error *e) {
+    if (!live_sync(s->live, e))
+        return false;
+    live_pause(s->live);
+    bool ok = command_run(s->pg, command, name, e);
+    live_resume(s->live);
+    return ok;
+}
+
+bool prepared_make(Sink *s, const Transaction *tx, Error *e) {
+    char name[PREPARED_NAME_SIZE];
+    name_write(name, s->options.cfg->name, tx->xid, tx->end);
+    if (command_between(s, "PREPARE TRANSACTION", name, e)) {
+        prepared_note(s, tx->xid, tx->end);
+        return FAULT("apply.after_prepare", e);
+    }
+    if (strcmp(e->sqlstate, SWITCHED_OFF) == 0)
+        e->kind = ERR_CONFIG;
+    if (strcmp(e->sqlstate, SWITCHED_OFF) == 0 || strcmp(e->sqlstate, TOO_MANY) == 0)
+        fail_hint(e, "raise max_prepared_transactions at the target, and restart it");
+    return false;
+}
+
+static Prepared *prepared_find(Sink *s, uint32_t xid) {
+    for (uint32_t at = 0; at < s->prepared_count; at++)
+        if (s->prepared[at].xid == xid)
+            return &s->prepared[at];
+    return NULL;
+}
+
+static bool is_gone(const Transaction *tx, Error *e) {
+    fail(e, ERR_DATA,
+         "transaction %" PRIu32
+         " of the source was prepared at the target and is gone there: somebody finished it",
+         tx->xid);
+    return fail_hint(
+        e, "where it was committed, start again, which goes on behind it; where it was rolled back, "
+           "the target misses its rows: clean up and begin with a new load");
+}
+
+bool prepared_finish(Sink *s, const Transaction *tx, bool first, Error *e) {
+    char name[PREPARED_NAME_SIZE];
+    bool commits = tx->ending == TRANSACTION_COMMITS_PREPARED;
+    Prepared *known = prepared_find(s, tx->xid);
+    if (known == NULL) {
+        /* What is rolled back may have been prepared before the slot knew two-phase: then it was never sent. */
+        return first || !commits || is_gone(tx, e);
+    }
+    name_write(name, s->options.cfg->name, tx->xid, known->end);
+    *known = s->prepared[--s->prepared_count];
+    if (!command_between(s, commits ? "COMMIT PREPARED" : "ROLLBACK PREPARED", name, e))
+        return strcmp(e->sqlstate, NOT_THERE) == 0 && is_gone(tx, e);
+    return FAULT("apply.after_finish", e);
+}
