@@ -84,6 +84,12 @@ static void login_hint(Error *e, const char *side) {
         {"42501", "", "the user may not connect so; a replication session needs ALTER ROLE … REPLICATION"},
         {"", "no password supplied", "it has no password, nor have PGPASSWORD and ~/.pgpass"},
         {"", "could not translate host name", "the host"},
+        {"", "does not support SSL", "sslmode; or switch ssl on at the server"},
+        {"", "does not match host name", "the host: the server's certificate is for another name"},
+        {"", "root certificate file", "sslrootcert"},
+        /* libpq keeps to itself which of the three it is */
+        {"", "certificate verify failed",
+         "sslrootcert, and the server's certificate: who signed it, and whether its time is over"},
         {"", "Connection refused", "host and port; and the server's listen_addresses"},
     };
     if (strcmp(e->sqlstate, "53300") == 0)
@@ -124,5 +130,7 @@ bool pg_failed(Pg *pg, const PGresult *result, Error *e) {
     e->connection = broken || retry_is_connection(report.sqlstate);
     if (hint != NULL)
         fail_hint(e, "%s", hint);
+    else if (strcmp(e->sqlstate, "42501") == 0)
+        fail_hint(e, "grant it to the user of %s.dsn, or name another user there", pg->side);
     return false;
 }

@@ -37,6 +37,11 @@ static const char LOOK_14_SQL[] = LOOK_SQL("s.wal_status", "s.safe_wal_size", "s
 static const char LOOK_13_SQL[] = LOOK_SQL("s.wal_status", "s.safe_wal_size", "false");
 static const char LOOK_12_SQL[] = LOOK_SQL("NULL", "NULL", "false");
 
+/* Any statement starts the timer of client_connection_check_interval, which CREATE_REPLICATION_SLOT does not start by
+ * itself: while it waits for open transactions the server would not notice that we were killed, and keep the
+ * half-made slot. */
+static const char WATCH_CLIENT_SQL[] = "SELECT 1";
+
 static const char DROP_SQL[] = "SELECT pg_drop_replication_slot($1)";
 
 static bool is_ours(const char *name) {
@@ -206,6 +211,8 @@ bool slot_create(Pg *walsender, Pg *watcher, const char *name, SlotKind kind, in
     assert(is_ours(name));
     Making m = {walsender, watcher, name, kind, clock_ms() + wait_ms, waiting, context};
     PGresult *answer = NULL;
+    if (!pg_run(walsender, WATCH_CLIENT_SQL, e))
+        return false;
     /* A server may know FAILOVER and still refuse it; the job goes on without. */
     for (int failover = walsender->version >= 170000 && kind == SLOT_LASTING; answer == NULL && failover >= 0;
          failover--) {

@@ -29,7 +29,9 @@ typedef struct Job {
     bool
         connected_once; /* both servers were reached: from here on the retry windows count, not first_wait_ms */
     bool plan_told;
-    atomic_bool stop; /* settle and end; set by job_stop, read by every thread */
+    bool whole_transactions;   /* the next stream asks for none before its commit */
+    int64_t sender_timeout_ms; /* wal_sender_timeout that the next stream asks for; 0: the server's own */
+    atomic_bool stop;          /* settle and end; set by job_stop, read by every thread */
 } Job;
 
 Job *job_new(const Config *cfg, Metrics *metrics);

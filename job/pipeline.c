@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@
 static const char SQL_SENDER_TIMEOUT[] =
     "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'";
 
+#define SQL_BE_PATIENT "SET wal_sender_timeout = '%lldms'"
 static const char SQL_SIGN_OF_LIFE[] = "SELECT 1";
 static const char SQL_WAITS_FOR_US[] =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1::int"
@@ -29,7 +31,9 @@ enum {
     SLOT_TRY_EVERY_MS = 250,
     BATCH_CHANGES = 4096,
     CAUGHT_UP_MS = 2000,
-    FALLEN_BEHIND_MS = 30000
+    FALLEN_BEHIND_MS = 30000,
+    PATIENT_TIMES = 10, /* see learn_patience */
+    PATIENT_LEAST_MS = 300000
 };
 
 void pipeline_fail(Pipeline *p, const Error *e) {
@@ -44,10 +48,13 @@ bool pipeline_ending(const Pipeline *p) {
     return atomic_load(&p->failed) || atomic_load(&p->job->stop);
 }
 
-static Pg *source_open(const Pipeline *p, bool replication, Error *e) {
+static Pg *source_open(const Pipeline *p, bool replication, const char *options, Error *e) {
     const Config *cfg = p->job->cfg;
-    PgAddress source = {
-        .dsn = cfg->source.dsn, .side = "source", .job = cfg->name, .replication = replication};
+    PgAddress source = {.dsn = cfg->source.dsn,
+                        .side = "source",
+                        .job = cfg->name,
+                        .replication = replication,
+                        .options = options};
     return pg_open(&source, CONNECT_MS, e);
 }
 
@@ -81,7 +88,9 @@ static int64_t sender_timeout_ms(Pg *source) {
 }
 
 static Stream *stream_try(Pipeline *p, const StreamOptions *options, ServerIdentity *server, Error *e) {
-    Pg *walsender = source_open(p, true, e);
+    char patience[80];
+    snprintf(patience, sizeof patience, SQL_BE_PATIENT, (long long)options->sender_timeout_ms);
+    Pg *walsender = source_open(p, true, p->job->sender_timeout_ms > 0 ? patience : NULL, e);
     if (walsender == NULL)
         return NULL;
     if (!slot_identify(walsender, server, e)) {
@@ -122,7 +131,7 @@ static bool keeper_open(Pipeline *p, const Position *known, Error *e) {
      * once slot and lock are ours (sinks_recover). */
     Position loose = *known;
     loose.bound.at = UINT64_MAX;
-    p->keeper = source_open(p, false, e);
+    p->keeper = source_open(p, false, NULL, e);
     if (p->keeper == NULL)
         return false;
     pg_give_up_when(p->keeper, &p->failed);
@@ -201,14 +210,17 @@ static bool session_open(Pipeline *p, Error *e) {
     if (!sinks_open(p, &known, e) || !keeper_open(p, &known, e))
         return false;
     Lsn start = known.applied;
+    int64_t patience_ms = p->job->sender_timeout_ms;
+    p->sender_timeout_ms = sender_timeout_ms(p->keeper);
     Writer publications = writer_new(1024);
     publication_names(p->keeper, cfg, p->selection, &publications);
     StreamOptions options = {.slot = cfg->slot,
                              .publications = writer_string(&publications),
                              .start = start,
+                             .whole = p->job->whole_transactions,
                              .two_phase = p->two_phase,
                              .messages = wants_messages(p),
-                             .sender_timeout_ms = sender_timeout_ms(p->keeper)};
+                             .sender_timeout_ms = patience_ms > 0 ? patience_ms : p->sender_timeout_ms};
     bool ok = slot_take(p, &options, &server, e) && slot_look(p->keeper, cfg->slot, &slot, e) &&
               sinks_recover(p, &server, &slot, e) && until_find(p, e);
     writer_free(&publications);
@@ -342,6 +354,9 @@ static bool session_run(Pipeline *p, Error *e) {
 }
 
 static void session_close(Pipeline *p) {
+    if (p->assembler != NULL && assembler_aborts_ignored(p->assembler) > 0)
+        log_info("%llu aborts of transactions that were never streamed were passed over",
+                 (unsigned long long)assembler_aborts_ignored(p->assembler));
     if (p->stream != NULL)
         stream_close(p->stream);
     for (int sink = 0; sink < p->sink_count; sink++) {
@@ -360,6 +375,36 @@ static void session_close(Pipeline *p) {
     p->keeper = NULL;
 }
 
+/* A server that has much to skip may answer nothing for longer than its own wal_sender_timeout: it ends the session, or
+ * we do, and the next one comes no farther (F18, L15). That one is given more time, on both ends, until there is
+ * progress again. */
+static void learn_patience(Pipeline *p, bool progressed) {
+    Job *job = p->job;
+    int64_t before_ms = p->sender_timeout_ms;
+    if (progressed)
+        job->sender_timeout_ms = 0;
+    if (progressed || !p->stream_lost || before_ms == 0 || job->sender_timeout_ms > 0)
+        return;
+    job->sender_timeout_ms = before_ms * PATIENT_TIMES;
+    if (job->sender_timeout_ms < PATIENT_LEAST_MS)
+        job->sender_timeout_ms = PATIENT_LEAST_MS;
+    log_warn("the stream broke before anything came of it: the next one sets wal_sender_timeout to %lld s "
+             "(it was %lld)",
+             (long long)job->sender_timeout_ms / 1000, (long long)before_ms / 1000);
+}
+
+/* Servers 14 to 18 fail over an open transaction, "could not map filenode", in which a table was changed in a savepoint,
+ * that was rolled back, and then again: for ever, while after its commit they can decode it. */
+static void learn_wholeness(Pipeline *p, bool progressed) {
+    Job *job = p->job;
+    if (progressed)
+        job->whole_transactions = false;
+    if (progressed || !p->undecodable || job->whole_transactions)
+        return;
+    job->whole_transactions = true;
+    log_warn("the source cannot decode what it has not sent yet: asking for whole transactions only");
+}
+
 bool pipeline_run(Pipeline *p, bool *progressed, Error *e) {
     Metrics *m = p->job->metrics;
     pthread_mutex_init(&p->lock, NULL);
@@ -371,6 +416,8 @@ bool pipeline_run(Pipeline *p, bool *progressed, Error *e) {
     unsigned long long applied_before = atomic_load(&m->applied_lsn);
     bool ok = session_open(p, e) && session_run(p, e);
     *progressed = atomic_load(&m->applied_lsn) > applied_before;
+    learn_patience(p, *progressed);
+    learn_wholeness(p, *progressed);
     session_close(p);
     pthread_mutex_destroy(&p->lock);
     return ok;

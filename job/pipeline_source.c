@@ -1,4 +1,5 @@
 #include <libpq-fe.h>
+#include <string.h>
 
 #include "core/clock.h"
 #include "core/fault.h"
@@ -167,8 +168,11 @@ void *pipeline_source(void *pipeline) {
     Teller teller = {clock_ms(), ledger_confirmed(p->ledger)};
     Error e;
     bool asked_to_end = read_loop(p, &teller, &e) || (e.kind == ERR_STOPPED && !atomic_load(&p->failed));
-    if (!asked_to_end && e.kind != ERR_STOPPED)
+    if (!asked_to_end && e.kind != ERR_STOPPED) {
+        p->undecodable = strcmp(e.sqlstate, "XX000") == 0;
+        p->stream_lost = e.connection && !atomic_load(&p->source_down);
         pipeline_fail(p, &e);
+    }
     wait_for_sinks(p, &teller);
     if (asked_to_end && !atomic_load(&p->failed) && !atomic_load(&p->source_down))
         stream_finish(p->stream, lsn_max(p->received, ledger_confirmed(p->ledger)),

@@ -76,7 +76,8 @@ static void slot_is_made_as_the_version_knows_it(void **state) {
         assert_true(slot_create(p.walsender, p.watcher, "dts_sync_shop", cases[n].kind, 5000, NULL, NULL,
                                 &birth, &e));
         pair_close(&p);
-        assert_string_equal(p.senders.statements[1], cases[n].command);
+        assert_string_equal(p.senders.statements[1], "SELECT 1"); /* from here on it watches its client */
+        assert_string_equal(p.senders.statements[2], cases[n].command);
         assert_int_equal(birth.point.at, 0x16B3748);
         assert_string_equal(birth.snapshot, "00000003-0000001B-1");
         pair_free(&p);
@@ -95,7 +96,7 @@ static void refused_failover_is_left_out(void **state) {
     assert_true(
         slot_create(p.walsender, p.watcher, "dts_sync_shop", SLOT_LASTING, 5000, NULL, NULL, &birth, &e));
     pair_close(&p);
-    assert_int_equal(p.senders.count, 3);
+    assert_int_equal(p.senders.count, 4);
     pair_free(&p);
 }
 
@@ -203,7 +204,7 @@ static void slot_made_while_giving_up_is_dropped(void **state) {
     pair_close(&p);
     assert_int_equal(e.kind, ERR_STOPPED);
     assert_string_equal(waits.whom, "open transactions");
-    assert_int_equal(fake_find(&p.senders, "DROP_REPLICATION_SLOT \"dts_sync_shop\""), 2);
+    assert_int_equal(fake_find(&p.senders, "DROP_REPLICATION_SLOT \"dts_sync_shop\""), 3);
     pair_free(&p);
 }
 
