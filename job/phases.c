@@ -125,6 +125,7 @@ static bool walk_open(Walk *walk, Error *e) {
     walk->source = side_open(walk, cfg->source.dsn, "source", e);
     if (walk->source == NULL)
         return false;
+    job_pin_source(job, walk->source);
     walk->record = side_open(walk, cfg->target.dsn, "target", e);
     if (walk->record == NULL)
         return false;
@@ -145,7 +146,9 @@ static void plan_tell(Walk *walk) {
         return;
     job->plan_told = true;
     Writer plan = writer_new(64 * 1024);
-    plan_write(&plan, job->cfg, walk->selection, &walk->job_record);
+    Config given = *job->cfg;
+    given.source.dsn = job->given_dsn;
+    plan_write(&plan, &given, walk->selection, &walk->job_record);
     char *rest = NULL, *text = strdup(writer_string(&plan));
     for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest))
         log_info("%s", line);
@@ -304,6 +307,7 @@ static bool file_walk(Walk *walk, Error *e) {
     walk->source = side_open(walk, cfg->source.dsn, "source", e);
     if (walk->source == NULL)
         return false;
+    job_pin_source(walk->job, walk->source);
     walk->job->connected_once = true;
     walk->selection = selection_load(walk->source, cfg, e);
     if (walk->selection == NULL || !file_position_read(cfg, &known, e))
@@ -325,5 +329,6 @@ bool phases_walk(Walk *walk, Error *e) {
     exported_end(&exported);
     dump_free(&dump);
     phases_close(walk);
+    job_unpin_source(walk->job);
     return ok;
 }
