@@ -1,6 +1,7 @@
 #include "decoder/slot.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,14 +28,17 @@ static const char WHOM_SQL[] =
     "    WHERE w.pid = $1::int AND w.locktype = 'transactionid' AND NOT w.granted) DESC,"
     "  age(l.transactionid) DESC LIMIT 1";
 
-#define LOOK_SQL(wal_status, safe_size)                                                                      \
+#define LOOK_SQL(wal_status, safe_size, invalidation)                                                        \
     "SELECT s.active, s.slot_type = 'logical', s.plugin, s.database, " wal_status ", s.active_pid,"          \
     "  s.confirmed_flush_lsn, s.restart_lsn,"                                                                \
     "  pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()"                         \
-    "                       ELSE pg_current_wal_lsn() END, s.restart_lsn), " safe_size                       \
+    "                       ELSE pg_current_wal_lsn() END, s.restart_lsn), " safe_size ", " invalidation     \
     " FROM pg_replication_slots s WHERE s.slot_name = $1"
-static const char LOOK_13_SQL[] = LOOK_SQL("s.wal_status", "s.safe_wal_size");
-static const char LOOK_12_SQL[] = LOOK_SQL("NULL", "NULL");
+static const char LOOK_17_SQL[] = LOOK_SQL("s.wal_status", "s.safe_wal_size", "s.invalidation_reason");
+static const char LOOK_13_SQL[] = LOOK_SQL("s.wal_status", "s.safe_wal_size", "NULL");
+static const char LOOK_12_SQL[] = LOOK_SQL("NULL", "NULL", "NULL");
+
+static const char RECOVERY_SQL[] = "SELECT pg_catalog.pg_is_in_recovery()";
 
 static const char DROP_SQL[] = "SELECT pg_drop_replication_slot($1)";
 
@@ -42,7 +46,9 @@ static bool is_ours(const char *name) {
     return strncmp(name, PREFIX, sizeof PREFIX - 1) == 0;
 }
 
-bool slot_identify(Pg *walsender, ServerIdentity *out, Error *e) {
+/* ---- who the server is ---- */
+
+static bool system_read(Pg *walsender, ServerIdentity *out, Error *e) {
     PGresult *rows = pg_command(walsender, "IDENTIFY_SYSTEM", e);
     if (rows == NULL)
         return false;
@@ -53,6 +59,43 @@ bool slot_identify(Pg *walsender, ServerIdentity *out, Error *e) {
                                 .flushed = pg_cell_lsn(rows, 0, 2)};
     PQclear(rows);
     return whole || fail(e, ERR_PROTOCOL, "%s: IDENTIFY_SYSTEM answers in an unknown form", walsender->side);
+}
+
+static bool is_primary(Pg *walsender, Error *e) {
+    char recovers[8];
+    if (!pg_value(walsender, RECOVERY_SQL, 0, NULL, recovers, sizeof recovers, e))
+        return false;
+    if (recovers[0] != 't')
+        return true;
+    fail(e, ERR_RETRY, "%s: \"%s\" port %s is a standby and not promoted", walsender->side,
+         PQhost(walsender->conn), PQport(walsender->conn));
+    e->connection = true;
+    return fail_hint(e,
+                     "promote it, or name the primary in %s.dsn, or several hosts with "
+                     "target_session_attrs=read-write",
+                     walsender->side);
+}
+
+/* A server without the file (58P01) has no history that anybody could judge by. */
+static bool history_read(Pg *walsender, ServerIdentity *out, Error *e) {
+    char command[40];
+    if (out->timeline <= 1)
+        return true;
+    snprintf(command, sizeof command, "TIMELINE_HISTORY %" PRIu32, out->timeline);
+    PGresult *rows = pg_command(walsender, command, e);
+    if (rows == NULL)
+        return strcmp(e->sqlstate, "58P01") == 0;
+    bool whole = PQntuples(rows) == 1 && PQnfields(rows) == 2;
+    if (!whole)
+        fail(e, ERR_PROTOCOL, "%s: TIMELINE_HISTORY answers in an unknown form", walsender->side);
+    Slice text = {whole ? pg_cell(rows, 0, 1) : "", whole ? (size_t)PQgetlength(rows, 0, 1) : 0};
+    whole = whole && timeline_parse(text, out->timeline, &out->history, e);
+    PQclear(rows);
+    return whole;
+}
+
+bool slot_identify(Pg *walsender, ServerIdentity *out, Error *e) {
+    return system_read(walsender, out, e) && is_primary(walsender, e) && history_read(walsender, out, e);
 }
 
 /* ---- making one ---- */
@@ -229,7 +272,9 @@ static void cell_copy(char *out, size_t size, const PGresult *rows, int column) 
 }
 
 bool slot_look(Pg *source, const char *name, SlotView *out, Error *e) {
-    const char *sql = source->version >= 130000 ? LOOK_13_SQL : LOOK_12_SQL;
+    const char *sql = source->version >= 170000   ? LOOK_17_SQL
+                      : source->version >= 130000 ? LOOK_13_SQL
+                                                  : LOOK_12_SQL;
     PGresult *rows = pg_query(source, sql, 1, &name, e);
     if (rows == NULL)
         return false;
@@ -245,6 +290,7 @@ bool slot_look(Pg *source, const char *name, SlotView *out, Error *e) {
         out->restart = pg_cell_lsn(rows, 0, 7);
         out->retained_bytes = pg_cell_int(rows, 0, 8);
         out->safe_bytes = pg_cell_null(rows, 0, 9) ? -1 : pg_cell_int(rows, 0, 9);
+        cell_copy(out->invalidation, sizeof out->invalidation, rows, 10);
     }
     PQclear(rows);
     return true;

@@ -187,21 +187,30 @@ bool walk_lock(Walk *walk, Error *e) {
     return !moved || fail(e, ERR_RETRY, "another instance has worked on job \"%s\" meanwhile", cfg->name);
 }
 
+/* Before anything is loaded from it: what is loaded then is of the timeline that the record names. */
+static bool source_follow(Walk *walk, Lsn loaded, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    const JobRecord *record = &walk->job_record;
+    Position known = {record->applied, record->bound, record->system_id, record->timeline, loaded}, now;
+    if (!position_check(walk->source, cfg, walk->selection, &known, true, &now, e))
+        return false;
+    position_log(&known, &now);
+    return now.timeline == known.timeline || state_timeline(walk->record, cfg, now.timeline, now.bound, e);
+}
+
 /* A load without a slot is of one snapshot: what a killed run has loaded is of another, and begins again. */
 static bool resume(Walk *walk, Error *e) {
     TableRecords records;
     const Config *cfg = walk->job->cfg;
     metrics_phase(walk->job->metrics, PHASE_FULL);
-    if (!walk_lock(walk, e) || !state_instance(walk->record, cfg, walk->job->instance, e))
-        return false;
-    const JobRecord *record = &walk->job_record;
-    Position known = {record->applied, record->bound, record->system_id, record->timeline};
-    if (cfg->phases.incremental)
-        return position_check(walk->source, cfg, walk->selection, &known, e);
-    if (!state_tables(walk->record, cfg, &records, e))
+    if (!walk_lock(walk, e) || !state_instance(walk->record, cfg, walk->job->instance, e) ||
+        !state_tables(walk->record, cfg, &records, e))
         return false;
     bool unfinished = !records.all_loaded;
+    Lsn loaded = records.highest_start;
     state_tables_free(&records);
+    if (cfg->phases.incremental)
+        return source_follow(walk, loaded, e);
     return !unfinished || state_tables_reset(walk->record, cfg, e);
 }
 
