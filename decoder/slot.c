@@ -61,11 +61,16 @@ static bool system_read(Pg *walsender, ServerIdentity *out, Error *e) {
     return whole || fail(e, ERR_PROTOCOL, "%s: IDENTIFY_SYSTEM answers in an unknown form", walsender->side);
 }
 
+/* A walsender takes statements by the simple protocol only. */
 static bool is_primary(Pg *walsender, Error *e) {
-    char recovers[8];
-    if (!pg_value(walsender, RECOVERY_SQL, 0, NULL, recovers, sizeof recovers, e))
+    PGresult *rows = pg_command(walsender, RECOVERY_SQL, e);
+    if (rows == NULL)
         return false;
-    if (recovers[0] != 't')
+    bool whole = PQntuples(rows) == 1 && PQnfields(rows) == 1, standby = whole && pg_cell_bool(rows, 0, 0);
+    PQclear(rows);
+    if (!whole)
+        return fail(e, ERR_PROTOCOL, "%s: one value expected from a walsender", walsender->side);
+    if (!standby)
         return true;
     fail(e, ERR_RETRY, "%s: \"%s\" port %s is a standby and not promoted", walsender->side,
          PQhost(walsender->conn), PQport(walsender->conn));
