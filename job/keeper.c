@@ -123,7 +123,7 @@ static bool duties(Keeper *k, Error *e) {
     if (now_ms >= k->guard_due_ms) {
         k->guard_due_ms = now_ms + GUARD_EVERY_MS;
         if (!publication_verify(k->p->keeper, cfg, k->p->selection, e))
-            return false;
+            return position_lost((Lsn){atomic_load(&k->p->job->metrics->applied_lsn)}, e);
     }
     tell_lag(k);
     return true;

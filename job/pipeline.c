@@ -101,7 +101,7 @@ static bool slot_take(Pipeline *p, const StreamOptions *options, ServerIdentity 
         if (p->stream != NULL)
             return true;
         if (strcmp(e->sqlstate, "55006") != 0)
-            return false;
+            return position_lost(p->applied[0], e);
         if (atomic_load(&p->job->stop))
             return fail(e, ERR_STOPPED, "stopping");
         if (clock_ms() >= deadline_ms)

@@ -20,7 +20,20 @@ static const char WAYS_OUT_SERVER[] =
     "name in source.dsn the server that this job has read from, or one that was promoted from it, and start "
     "again; or run walferry cleanup, then start with a new load";
 
-/* Always false. What is safe stands in every sentence: nobody shall have to look for it. */
+/* Nobody shall have to look for what is safe. */
+static bool say_safe(Lsn applied, const char *ways_out, Error *e) {
+    size_t length = strlen(e->text);
+    if (!lsn_is_none(applied))
+        snprintf(e->text + length, sizeof e->text - length, "; everything up to " LSN_FMT " is at the target",
+                 LSN_ARGS(applied));
+    return fail_hint(e, "%s", ways_out);
+}
+
+bool position_lost(Lsn applied, Error *e) {
+    return e->kind == ERR_LOST && say_safe(applied, WAYS_OUT, e);
+}
+
+/* Always false. */
 __attribute__((format(printf, 4, 5))) static bool lost(const Position *known, const char *ways_out, Error *e,
                                                        const char *format, ...) {
     char why[WHY_SIZE];
@@ -28,8 +41,8 @@ __attribute__((format(printf, 4, 5))) static bool lost(const Position *known, co
     va_start(args, format);
     vsnprintf(why, sizeof why, format, args);
     va_end(args);
-    fail(e, ERR_LOST, "%s; everything up to " LSN_FMT " is at the target", why, LSN_ARGS(known->applied));
-    return fail_hint(e, "%s", ways_out);
+    fail(e, ERR_LOST, "%s", why);
+    return say_safe(known->applied, ways_out, e);
 }
 
 bool position_follow(const ServerIdentity *server, const Position *known, Position *now, Error *e) {
@@ -121,9 +134,6 @@ bool position_check(Pg *source, const Config *cfg, const Selection *selection, c
     Position loose = *now;
     if (!locked)
         loose.bound = slot.confirmed;
-    if (position_check_slot(cfg, &slot, &loose, e) && publication_verify(source, cfg, selection, e))
-        return true;
-    if (e->kind == ERR_LOST && e->hint[0] == '\0')
-        fail_hint(e, "%s", WAYS_OUT);
-    return false;
+    return position_check_slot(cfg, &slot, &loose, e) &&
+           (publication_verify(source, cfg, selection, e) || position_lost(known->applied, e));
 }

@@ -37,6 +37,8 @@ bool position_check_slot(const Config *cfg, const SlotView *slot, const Position
  * job's lock (`locked`) the bound does not count: whoever holds the slot may have confirmed more since it was read. */
 bool position_check(Pg *source, const Config *cfg, const Selection *selection, const Position *known,
                     bool locked, Position *now, Error *e);
+/* A loss that somebody else found gets what is safe and the ways out; other errors stay as they are. Returns false. */
+bool position_lost(Lsn applied, Error *e);
 /* One line for people, when the timeline is new. */
 void position_log(const Position *known, const Position *now);
 
