@@ -98,7 +98,7 @@ static void tell_lag(Keeper *k) {
     if (stamps.number <= k->beat - BEATS_REMEMBERED || stamps.number > k->beat || stamps.number == 0)
         return;
     int64_t made_us = atomic_load(&k->p->beat_made_us[stamps.number % BEATS_REMEMBERED]);
-    if (made_us == 0)
+    if (made_us == 0 || made_us > stamps.received_us) /* of an earlier session whose wall clock was ahead */
         return;
     atomic_store(&m->received_ms, (stamps.received_us - made_us) / 1000);
     atomic_store(&m->decoded_ms, (stamps.decoded_us - made_us) / 1000);
