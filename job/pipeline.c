@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/fault.h"
 #include "core/log.h"
 #include "core/state.h"
 #include "decoder/publication.h"
@@ -109,7 +110,7 @@ static bool slot_take(Pipeline *p, const StreamOptions *options, ServerIdentity 
         if (p->stream != NULL)
             return true;
         if (strcmp(e->sqlstate, "55006") != 0)
-            return false;
+            return position_lost(p->applied[0], e);
         if (atomic_load(&p->job->stop))
             return fail(e, ERR_STOPPED, "stopping");
         if (clock_ms() >= deadline_ms)
@@ -127,15 +128,12 @@ static bool slot_take(Pipeline *p, const StreamOptions *options, ServerIdentity 
 
 static bool keeper_open(Pipeline *p, const Position *known, Error *e) {
     const Config *cfg = p->job->cfg;
-    /* The bound was read without the lock, and whoever holds the slot may have confirmed more since: it counts only
-     * once slot and lock are ours (sinks_recover). */
-    Position loose = *known;
-    loose.bound.at = UINT64_MAX;
+    Position now; /* judged again, and recorded, once slot and lock are ours (sinks_recover) */
     p->keeper = source_open(p, false, NULL, e);
     if (p->keeper == NULL)
         return false;
     pg_give_up_when(p->keeper, &p->failed);
-    return position_check(p->keeper, cfg, p->selection, &loose, e) &&
+    return position_check(p->keeper, cfg, p->selection, known, false, &now, e) &&
            heartbeat_find(p->keeper, cfg, &p->heartbeat, e);
 }
 
@@ -151,6 +149,28 @@ static bool until_find(Pipeline *p, Error *e) {
     return true;
 }
 
+/* The record moves to the source's timeline before anything of it is taken in (job/position.h). */
+static bool sink_follow(Pipeline *p, int sink, const ServerIdentity *server, const SlotView *slot,
+                        const Position *known, Error *e) {
+    Position now;
+    if (!position_follow(server, known, &now, e) || !position_check_slot(p->job->cfg, slot, &now, e))
+        return false;
+    if (now.timeline == known->timeline)
+        return true;
+    position_log(known, &now);
+    return FAULT("timeline.before_record", e) && p->ops[sink]->follow(p->sinks[sink], &now, e) &&
+           FAULT("timeline.after_record", e);
+}
+
+static void tell_where(Pipeline *p, const ServerIdentity *server) {
+    Metrics *m = p->job->metrics;
+    atomic_store(&m->applied_lsn, p->applied[0].at);
+    pthread_mutex_lock(&m->lock);
+    m->system_id = server->system_id;
+    m->timeline = server->timeline;
+    pthread_mutex_unlock(&m->lock);
+}
+
 /* What was peeked at without the lock may have been of a commit that a crash of the destination took back: checked
  * sink by sink, because a sink without a record begins where the one before it was seen to stand. */
 static bool sinks_recover(Pipeline *p, const ServerIdentity *server, const SlotView *slot, Error *e) {
@@ -158,8 +178,7 @@ static bool sinks_recover(Pipeline *p, const ServerIdentity *server, const SlotV
     for (int sink = 0; sink < p->sink_count; sink++) {
         Position position;
         if (!p->ops[sink]->recover(p->sinks[sink], &position, e) ||
-            !position_check_server(server, &position, e) ||
-            !position_check_slot(p->job->cfg, slot, position.bound, e))
+            !sink_follow(p, sink, server, slot, &position, e))
             return false;
         if (lsn_before(position.applied, p->applied[sink]))
             return fail(e, ERR_RETRY, "the target went back from " LSN_FMT " to " LSN_FMT,
@@ -167,6 +186,7 @@ static bool sinks_recover(Pipeline *p, const ServerIdentity *server, const SlotV
         p->applied[sink] = position.applied;
         lowest = sink == 0 ? position.applied : lsn_min(lowest, position.applied);
     }
+    tell_where(p, server);
     p->ledger = ledger_new(p->sink_count, p->applied, lsn_max(lowest, slot->confirmed));
     p->received = lowest;
     return true;
@@ -413,8 +433,9 @@ bool pipeline_run(Pipeline *p, bool *progressed, Error *e) {
     atomic_store(&p->target_wait.silent, false);
     atomic_store(&p->target_wait.since_ms, 0);
     atomic_store(&p->reached, false);
+    bool ok = session_open(p, e);
     unsigned long long applied_before = atomic_load(&m->applied_lsn);
-    bool ok = session_open(p, e) && session_run(p, e);
+    ok = ok && session_run(p, e);
     *progressed = atomic_load(&m->applied_lsn) > applied_before;
     learn_patience(p, *progressed);
     learn_wholeness(p, *progressed);

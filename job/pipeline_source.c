@@ -5,6 +5,7 @@
 #include "core/fault.h"
 #include "core/log.h"
 #include "job/pipeline.h"
+#include "job/position.h"
 
 enum {
     READ_WAIT_MS = 50,
@@ -166,8 +167,9 @@ static void wait_for_sinks(Pipeline *p, Teller *teller) {
 void *pipeline_source(void *pipeline) {
     Pipeline *p = pipeline;
     Teller teller = {clock_ms(), ledger_confirmed(p->ledger)};
-    Error e;
+    Error e = {0};
     bool asked_to_end = read_loop(p, &teller, &e) || (e.kind == ERR_STOPPED && !atomic_load(&p->failed));
+    position_lost((Lsn){atomic_load(&p->job->metrics->applied_lsn)}, &e);
     if (!asked_to_end && e.kind != ERR_STOPPED) {
         p->undecodable = strcmp(e.sqlstate, "XX000") == 0;
         p->stream_lost = e.connection && !atomic_load(&p->source_down);
