@@ -32,7 +32,6 @@ static void apply_close(Sink *s) {
     state_tables_free(&s->tables);
     free(s->progress_sql);
     free(s->trim_sql);
-    free(s->scratch);
     free(s);
 }
 

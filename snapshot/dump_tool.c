@@ -1,10 +1,12 @@
 #include <ctype.h>
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "core/limit.h"
 #include "snapshot/dump_intern.h"
 
 #define VERSIONS_DIR "/usr/lib/postgresql" /* Debian keeps one folder for each major version here */
@@ -60,36 +62,38 @@ static bool is_wrapper(const char *program) {
     return wrapper;
 }
 
-/* Takes `program` when it is newer than what `best` holds; programs that do not work are no candidates. */
-static void tool_consider(const char *program, DumpTool *best) {
+/* Takes `program` when it is newer than what `best` holds; programs that do not work are no candidates: `why` says what
+ * became of the last one. */
+static void tool_consider(const char *program, DumpTool *best, Error *why) {
     DumpTool found;
-    Error ignored;
     if (access(program, X_OK) != 0 || is_wrapper(program))
         return;
-    if (tool_probe(program, &found, &ignored) && found.version > best->version)
+    if (tool_probe(program, &found, why) && found.version > best->version)
         *best = found;
 }
 
-static void consider_path(const char *path, DumpTool *best) {
+static void consider_path(const char *path, DumpTool *best, Error *why) {
     while (*path != '\0') {
         size_t len = strcspn(path, ":");
         char program[512];
         int written = snprintf(program, sizeof program, "%.*s/pg_dump", (int)len, path);
         if (path[0] == '/' && written > 0 && (size_t)written < sizeof program)
-            tool_consider(program, best);
+            tool_consider(program, best, why);
         path += len + (path[len] == ':');
     }
 }
 
-static void consider_versions(const char *versions_dir, DumpTool *best) {
+static void consider_versions(const char *versions_dir, DumpTool *best, Error *why) {
     DIR *dir = opendir(versions_dir);
+    if (dir == NULL && limit_is_meant(errno))
+        limit_failed(why, "look for pg_dump", errno);
     if (dir == NULL)
         return;
     for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
         char program[512];
         int written = snprintf(program, sizeof program, "%s/%s/bin/pg_dump", versions_dir, entry->d_name);
         if (entry->d_name[0] != '.' && written > 0 && (size_t)written < sizeof program)
-            tool_consider(program, best);
+            tool_consider(program, best, why);
     }
     closedir(dir);
 }
@@ -106,11 +110,20 @@ static bool too_old(const DumpTool *tool, int source_major, Error *e) {
 
 bool dump_choose_among(const char *path, const char *versions_dir, int source_major, DumpTool *out,
                        Error *e) {
+    Error why = {.kind = ERR_NONE};
     memset(out, 0, sizeof *out);
     if (path != NULL)
-        consider_path(path, out);
-    consider_versions(versions_dir, out);
-    return out->version >= source_major ? true : too_old(out, source_major, e);
+        consider_path(path, out, &why);
+    consider_versions(versions_dir, out, &why);
+    if (out->version >= source_major)
+        return true;
+    too_old(out, source_major, e);
+    if (out->version > 0 || why.kind == ERR_NONE)
+        return false;
+    if (why.hint[0] == '\0')
+        memcpy(why.hint, e->hint, sizeof why.hint);
+    *e = why;
+    return fail_context(e, "no pg_dump can be used");
 }
 
 bool dump_choose(const Config *cfg, int source_version, DumpTool *out, Error *e) {
