@@ -337,8 +337,8 @@ static bool part_put(Journal *j, Slice part, Error *e) {
         size_t room = BLOCK_BYTES - j->tail.len, left = part.len - done;
         size_t piece = left < room ? left : room;
         memcpy(j->tail.at + j->tail.len, part.at + done, piece);
-        if (j->tail.len == 0)
-            j->tail.skip = (uint32_t)piece;
+        if (j->tail.first > j->count) /* the block began within this record */
+            j->tail.skip += (uint32_t)piece;
         j->tail.len += (uint32_t)piece;
         done += piece;
     }
