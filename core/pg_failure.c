@@ -107,6 +107,23 @@ static bool memory_failed(const Pg *pg, const Report *report, Error *e) {
     return fail_hint(e, "give it more (ulimit -v, MemoryMax of the service), several times the largest row");
 }
 
+/* A value whose text form, or a row that, is beyond what a server can hold in one piece (F77): it would come again. */
+static bool text_is_row_limit(const Report *report) {
+    bool limit = strcmp(report->sqlstate, "54000") == 0;
+    return strstr(report->text, "invalid memory alloc request size") != NULL ||
+           (limit && (strstr(report->text, "out of memory") != NULL ||
+                      strstr(report->text, "string buffer exceeds") != NULL));
+}
+
+static bool row_limit_failed(const Pg *pg, const Report *report, Error *e) {
+    fail(e, ERR_LIMIT, "%s: a row is larger in text form than the 1 GB that a server can handle: %s",
+         pg->side, report->text);
+    memcpy(e->sqlstate, report->sqlstate, sizeof e->sqlstate);
+    return fail_hint(
+        e, "make the value smaller at the source; what is in the stream already cannot be passed over: "
+           "\"walferry cleanup\", empty the target, and begin anew");
+}
+
 bool pg_login_failed(const Pg *pg, Error *e) {
     Report report = report_read(PQerrorMessage(pg->conn));
     bool coded = report.sqlstate[0] != '\0';
@@ -134,6 +151,8 @@ bool pg_failed(Pg *pg, const PGresult *result, Error *e) {
         snprintf(report.text, sizeof report.text, "unexpected answer to a statement");
     if (text_is_memory(&report))
         return memory_failed(pg, &report, e);
+    if (text_is_row_limit(&report))
+        return row_limit_failed(pg, &report, e);
     bool passes = broken || report.sqlstate[0] == '\0';
     fail(e, passes ? ERR_RETRY : retry_kind(report.sqlstate, pg->when), "%s: %s", pg->side, report.text);
     memcpy(e->sqlstate, report.sqlstate, sizeof e->sqlstate);

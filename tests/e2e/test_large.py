@@ -118,6 +118,7 @@ def test_a_hundred_transactions_open_at_once_keep_to_the_memory(make_pair):
 
 
 ROW = 300 * MIB
+MOST = 600 * 1000 * 1000  # a bytea of this size is 1.2 GB in text form: more than a server can write into one message
 
 
 @pytest.mark.deadline(300)
@@ -138,3 +139,16 @@ def test_value_of_300_mb_passes_in_load_and_in_stream(make_pair):
     assert pair.source.sql("SELECT id, md5(v) FROM t") == pair.target.sql("SELECT id, md5(v) FROM t ORDER BY id")
     assert load < 64 * MIB + 2 * ROW + 24 * MIB, f"load: {load / MIB:.0f} MiB"
     assert stream < 64 * MIB + 3 * ROW + 24 * MIB, f"stream: {stream / MIB:.0f} MiB"
+
+
+@pytest.mark.deadline(200)
+def test_value_whose_text_is_beyond_one_gigabyte_ends_with_a_sentence(make_pair):
+    """F77: the server cannot send it, however often it is asked: the run ends and says behind which position it stands."""
+    pair = make_pair()
+    pair.source.sql("CREATE TABLE t (id int PRIMARY KEY, b bytea); ALTER TABLE t ALTER b SET STORAGE EXTERNAL")
+    job, _ = job_of(pair)
+    pair.source.sql("INSERT INTO t VALUES (1, convert_to(repeat('0123456789abcdef', %s), 'UTF8'))", (MOST // 16,))
+    assert job.process.wait(100) == 5, job.process.err[-2000:]
+    last = job.process.err.rstrip().splitlines()[-2:]
+    assert "behind " in last[0] and "1 GB" in last[0] and "hint:" in last[1], last
+    assert pair.target.sql("SELECT FROM t") == []

@@ -21,13 +21,13 @@ static void the_limit_and_its_value_are_named(void **unused) {
 /* A thread may have been refused for either. */
 static void a_limit_of_memory_is_named_beside_that_of_threads(void **unused) {
     (void)unused;
-    const struct rlimit threads = {1000, 1000}, memory = {1ULL << 40, RLIM_INFINITY};
+    const struct rlimit threads = {1000, 1000}, memory = {1ULL << 50, RLIM_INFINITY};
     Error e;
     assert_int_equal(setrlimit(RLIMIT_NPROC, &threads), 0);
     assert_int_equal(setrlimit(RLIMIT_AS, &memory), 0);
     assert_false(limit_failed(&e, "make a thread", EAGAIN));
     assert_non_null(strstr(e.hint, "1000 processes and threads (ulimit -u"));
-    assert_non_null(strstr(e.hint, "1099511627776 bytes of memory (ulimit -v"));
+    assert_non_null(strstr(e.hint, "1125899906842624 bytes of memory (ulimit -v"));
 }
 
 static void what_is_no_limit_has_no_hint(void **unused) {

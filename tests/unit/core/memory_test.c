@@ -7,6 +7,12 @@
 #include "core/memory.h"
 #include "testing.h"
 
+/* The sanitizer would end the process itself. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) {
+    return "allocator_may_return_null=1";
+}
+
 /* More than any address space has, where the compiler cannot see it. */
 static volatile size_t too_much = SIZE_MAX / 4;
 
