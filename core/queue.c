@@ -1,6 +1,5 @@
 #include "core/queue.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>

@@ -1,15 +1,15 @@
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
 #include "core/log.h"
 #include "job/pipeline.h"
 
-/* Of several sessions the one whose transaction is the oldest; a prepared transaction has pid 0. */
+/* Of several sessions the one whose transaction is the oldest; a prepared transaction has pid 0. Since when another
+ * user's transaction goes on is not shown to everybody. */
 static const char SQL_BLOCKER[] =
     "SELECT b.pid, a.usename, a.application_name,"
-    " pg_catalog.to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS')"
+    " COALESCE(pg_catalog.to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS \"UTC\"'), 'an unknown time')"
     " FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids($1::int)) AS b (pid)"
     " LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = b.pid ORDER BY a.xact_start LIMIT 1";
 
@@ -24,7 +24,7 @@ static void blocker_describe(const PGresult *result, char *out, size_t size) {
     else
         snprintf(out, size,
                  "the target waits for a lock that pid %s there holds (user \"%s\", application \"%s\", in a "
-                 "transaction since %s UTC)",
+                 "transaction since %s)",
                  pg_cell(result, 0, 0), pg_cell(result, 0, 1), pg_cell(result, 0, 2), pg_cell(result, 0, 3));
 }
 
