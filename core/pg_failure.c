@@ -59,9 +59,10 @@ static Report report_read(const char *message) {
 /* libpq gives no code for what it finds out itself. These need somebody to change something; the rest passes.
  */
 static bool text_is_config(const char *text) {
-    static const char *const signs[] = {"certificate",    "does not support SSL", "no password supplied",
-                                        "authentication", "channel binding",      "definition of service",
-                                        "service file",   "private key",          "could not match"};
+    static const char *const signs[] = {"certificate",        "does not support SSL", "no password supplied",
+                                        "authentication",     "channel binding",      "definition of service",
+                                        "service file",       "private key",          "could not match",
+                                        "Too many open files"};
     if (strstr(text, "could not translate host name") != NULL)
         return false;
     /* The host's name stands before " failed: ", and could be anything. */
@@ -90,6 +91,7 @@ static void login_hint(Error *e, const char *side) {
         /* libpq keeps to itself which of the three it is */
         {"", "certificate verify failed",
          "sslrootcert, and the server's certificate: who signed it, and whether its time is over"},
+        {"", "Too many open files", "it is right, but this process may open no more: raise ulimit -n"},
         {"", "Connection refused", "host and port; and the server's listen_addresses"},
     };
     if (strcmp(e->sqlstate, "53300") == 0)
@@ -97,6 +99,35 @@ static void login_hint(Error *e, const char *side) {
     for (size_t n = 0; n < sizeof hints / sizeof *hints; n++)
         if (strcmp(hints[n].sqlstate, e->sqlstate) == 0 && strstr(e->text, hints[n].sign) != NULL)
             fail_hint(e, "check %s.dsn: %s", side, hints[n].what);
+}
+
+/* libpq's own words for a message that this process has no memory for; a server's would have a code. It would come
+ * again with the next try. */
+static bool text_is_memory(const Report *report) {
+    return report->sqlstate[0] == '\0' && (strstr(report->text, "out of memory") != NULL ||
+                                           strstr(report->text, "cannot allocate memory") != NULL);
+}
+
+static bool memory_failed(const Pg *pg, const Report *report, Error *e) {
+    fail(e, ERR_LIMIT, "%s: this process has no memory for a row: %s", pg->side, report->text);
+    return fail_hint(e, "give it more (ulimit -v, MemoryMax of the service), several times the largest row");
+}
+
+/* A value whose text form, or a row that, is beyond what a server can hold in one piece (F77): it would come again. */
+static bool text_is_row_limit(const Report *report) {
+    bool limit = strcmp(report->sqlstate, "54000") == 0;
+    return strstr(report->text, "invalid memory alloc request size") != NULL ||
+           (limit && (strstr(report->text, "out of memory") != NULL ||
+                      strstr(report->text, "string buffer exceeds") != NULL));
+}
+
+static bool row_limit_failed(const Pg *pg, const Report *report, Error *e) {
+    fail(e, ERR_LIMIT, "%s: a row is larger in text form than the 1 GB that a server can handle: %s",
+         pg->side, report->text);
+    memcpy(e->sqlstate, report->sqlstate, sizeof e->sqlstate);
+    return fail_hint(
+        e, "make the value smaller at the source; what is in the stream already cannot be passed over: "
+           "\"walferry cleanup\", empty the target, and begin anew");
 }
 
 bool pg_login_failed(const Pg *pg, Error *e) {
@@ -124,6 +155,10 @@ bool pg_failed(Pg *pg, const PGresult *result, Error *e) {
         snprintf(report.sqlstate, sizeof report.sqlstate, "%s", sqlstate);
     if (report.text[0] == '\0')
         snprintf(report.text, sizeof report.text, "unexpected answer to a statement");
+    if (text_is_memory(&report))
+        return memory_failed(pg, &report, e);
+    if (text_is_row_limit(&report))
+        return row_limit_failed(pg, &report, e);
     bool passes = broken || report.sqlstate[0] == '\0';
     fail(e, passes ? ERR_RETRY : retry_kind(report.sqlstate, pg->when), "%s: %s", pg->side, report.text);
     memcpy(e->sqlstate, report.sqlstate, sizeof e->sqlstate);

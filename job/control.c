@@ -17,6 +17,7 @@
 
 #include "core/bytes.h"
 #include "core/clock.h"
+#include "core/limit.h"
 #include "core/log.h"
 #include "job/status.h"
 
@@ -160,7 +161,7 @@ static bool folder_make(const char *folder, Error *e) {
 static int socket_connect(const struct sockaddr_un *address, Error *e) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
-        fail(e, ERR_RETRY, "cannot make a socket: %s", strerror(errno));
+        limit_failed(e, "make a socket", errno);
         return -1;
     }
     if (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0)
@@ -303,6 +304,8 @@ static bool socket_vacant(const Config *cfg, const struct sockaddr_un *address, 
     json_decref(request);
     if (answer == NULL && e->kind == ERR_NONE)
         return true;
+    if (answer == NULL && e->kind == ERR_CONFIG)
+        return false;
     fail(e, ERR_CONFIG, "job \"%s\" is running already: %s", cfg->name,
          instance != NULL ? instance : "a process that listens on its control socket but does not answer");
     fail_hint(e, "\"walferry status\" shows it, \"walferry stop\" ends it");
@@ -316,8 +319,10 @@ static bool socket_bind(Control *control, Error *e) {
         return false;
     unlink(control->address.sun_path);
     control->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (control->listener < 0)
+        return limit_failed(e, "make a socket", errno);
     bool ok =
-        control->listener >= 0 && fchmod(control->listener, 0600) == 0 &&
+        fchmod(control->listener, 0600) == 0 &&
         bind(control->listener, (const struct sockaddr *)&control->address, sizeof control->address) == 0 &&
         listen(control->listener, BACKLOG) == 0 &&
         lstat(control->address.sun_path, &control->socket_file) == 0;
@@ -336,7 +341,7 @@ static bool control_listen(Control *control, Error *e) {
         return false;
     int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (lock < 0)
-        return fail(e, ERR_CONFIG, "cannot open folder \"%s\": %s", folder, strerror(errno));
+        return limit_failed(e, "open the folder of the control socket", errno);
     flock(lock, LOCK_EX);
     bool ok = socket_bind(control, e);
     close(lock);
@@ -357,14 +362,16 @@ Control *control_start(Job *job, Error *e) {
     control->job = job;
     control->listener = -1;
     control->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    assert(control->wake >= 0);
-    if (!control_listen(control, e)) {
+    if (control->wake < 0)
+        limit_failed(e, "make an event for the control socket", errno);
+    if (control->wake < 0 || !control_listen(control, e)) {
         control_free(control);
         return NULL;
     }
-    if (pthread_create(&control->thread, NULL, control_thread, control) == 0)
+    int why = pthread_create(&control->thread, NULL, control_thread, control);
+    if (why == 0)
         return control;
-    fail(e, ERR_CONFIG, "cannot start the thread of the control socket");
+    limit_failed(e, "make a thread", why);
     unlink(control->address.sun_path);
     control_free(control);
     return NULL;

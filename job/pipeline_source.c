@@ -126,8 +126,10 @@ static bool read_loop(Pipeline *p, Teller *teller, Error *e) {
     bool waiting = false;
     while (!is_reached(p)) {
         Frame frame;
-        if (!interrupted(p, e) || !stream_read(p->stream, waiting ? READ_WAIT_MS : 0, &frame, e))
+        if (!interrupted(p, e))
             return false;
+        if (!stream_read(p->stream, waiting ? READ_WAIT_MS : 0, &frame, e))
+            return e->kind == ERR_LIMIT ? fail_context(e, "behind " LSN_FMT, LSN_ARGS(p->received)) : false;
         waiting = frame.kind == FRAME_NONE;
         bool ok = true;
         switch (frame.kind) {

@@ -34,7 +34,6 @@ static void apply_close(Sink *s) {
     prepared_forget(s);
     free(s->progress_sql);
     free(s->trim_sql);
-    free(s->scratch);
     free(s);
 }
 

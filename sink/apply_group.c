@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "sink/apply_prepared.h"
 
 static const char SQL_PROGRESS[] =
@@ -46,8 +47,8 @@ static void check_rows(const LiveNote *note, const PGresult *result, Error *e) {
     else
         fail(e, ERR_DATA, "%" PRId64 " rows at the target instead of one", rows);
     apply_describe(note->of, note->about, e);
-    fail_hint(e, "the target was changed by somebody else: compare the row on both sides, mend the target, "
-                 "start again");
+    fail_hint(e, "the target was changed by somebody else, or a trigger or rule there keeps the row: compare "
+                 "the row on both sides, mend the target, start again");
 }
 
 /* The server's own hint would be CASCADE, which empties what the source has not emptied (trap A5): its detail
@@ -317,8 +318,7 @@ static void group_keep(Sink *s, Batch *b) {
     Group *group = &s->group;
     if (group->batch_count == group->batch_capacity) {
         group->batch_capacity = group->batch_capacity == 0 ? 16 : group->batch_capacity * 2;
-        group->batches = realloc(group->batches, group->batch_capacity * sizeof(Batch *));
-        assert(group->batches != NULL);
+        group->batches = memory_grow(group->batches, group->batch_capacity * sizeof(Batch *));
     }
     batch_use(b);
     group->batches[group->batch_count++] = b;

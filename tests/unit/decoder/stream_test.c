@@ -238,7 +238,7 @@ static void errors_in_the_stream_are_classified(void **state) {
         {{"ERROR", "58P01", "requested WAL segment 000000010000000000000001 has already been removed"},
          ERR_LOST,
          false},
-        {{"ERROR", "54000", "out of memory in decoding"}, ERR_CONFIG, false},
+        {{"ERROR", "54000", "a limit of the server"}, ERR_CONFIG, false},
     };
     for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
         FakeServer f = {.take_over = failing_serve};
