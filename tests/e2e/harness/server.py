@@ -1,5 +1,6 @@
 """A private PostgreSQL server, and a database on it."""
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -138,6 +139,16 @@ class Server:
         self.process.wait()
         self.process = None
         poll_until(lambda: not any(_is_alive(pid) for pid in family), f"children of {self.name} are gone")
+
+    def discard(self, keep=False):
+        """Its end: at once, but by itself, so that it gives its shared memory back; with its folder, unless kept."""
+        if self.process is not None:
+            try:
+                self.stop("immediate", 20)
+            except subprocess.TimeoutExpired:
+                self.kill9()
+        if not keep:
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     def restart(self, mode="fast"):
         self.stop(mode)
