@@ -9,6 +9,7 @@
 #include "cli/screen.h"
 #include "cli/view.h"
 #include "core/clock.h"
+#include "core/limit.h"
 #include "core/log.h"
 #include "job/control.h"
 #include "job/plan.h"
@@ -173,10 +174,11 @@ static bool run_watch(Run *run) {
     run->line_ms = clock_ms() + LOAD_LINE_MS;
     if (run->live)
         screen_start();
-    int failure = pthread_create(&thread, NULL, job_thread, run);
-    assert(failure == 0);
-    bool ended = run_wait(run);
-    if (ended)
+    int why = pthread_create(&thread, NULL, job_thread, run);
+    if (why != 0)
+        limit_failed(&run->error, "make a thread", why);
+    bool ended = why != 0 || run_wait(run);
+    if (ended && why == 0)
         pthread_join(thread, NULL);
     if (run->live)
         progress_show(run);

@@ -11,6 +11,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "core/limit.h"
+
 /* The records, each behind its length, are one run of bytes, cut into blocks; a record may lie over many of
  * them, so that a huge one needs no memory here. A length never does. The last block, not yet full, is the
  * tail in memory.
@@ -74,6 +76,8 @@ static char *memory_new(size_t size) {
 static bool fail_io(Error *e, const Journal *j, const char *what) {
     int why = errno;
     const char *dir = j->space->dir;
+    if (limit_is_meant(why))
+        return limit_failed(e, "make a spill file", why);
     if (why == ENOSPC || why == EDQUOT || why == EFBIG) {
         fail(e, ERR_LIMIT, "no room left in the spill folder \"%s\": %s", dir, strerror(why));
         return fail_hint(e, "free disk space there, or set spill.dir to a folder that has more");

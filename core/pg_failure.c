@@ -59,9 +59,10 @@ static Report report_read(const char *message) {
 /* libpq gives no code for what it finds out itself. These need somebody to change something; the rest passes.
  */
 static bool text_is_config(const char *text) {
-    static const char *const signs[] = {"certificate",    "does not support SSL", "no password supplied",
-                                        "authentication", "channel binding",      "definition of service",
-                                        "service file",   "private key",          "could not match"};
+    static const char *const signs[] = {"certificate",        "does not support SSL", "no password supplied",
+                                        "authentication",     "channel binding",      "definition of service",
+                                        "service file",       "private key",          "could not match",
+                                        "Too many open files"};
     if (strstr(text, "could not translate host name") != NULL)
         return false;
     /* The host's name stands before " failed: ", and could be anything. */
@@ -84,6 +85,7 @@ static void login_hint(Error *e, const char *side) {
         {"42501", "", "the user may not connect so; a replication session needs ALTER ROLE … REPLICATION"},
         {"", "no password supplied", "it has no password, nor have PGPASSWORD and ~/.pgpass"},
         {"", "could not translate host name", "the host"},
+        {"", "Too many open files", "it is right, but this process may open no more: raise ulimit -n"},
         {"", "Connection refused", "host and port; and the server's listen_addresses"},
     };
     if (strcmp(e->sqlstate, "53300") == 0)
@@ -91,6 +93,18 @@ static void login_hint(Error *e, const char *side) {
     for (size_t n = 0; n < sizeof hints / sizeof *hints; n++)
         if (strcmp(hints[n].sqlstate, e->sqlstate) == 0 && strstr(e->text, hints[n].sign) != NULL)
             fail_hint(e, "check %s.dsn: %s", side, hints[n].what);
+}
+
+/* libpq's own words for a message that this process has no memory for; a server's would have a code. It would come
+ * again with the next try. */
+static bool text_is_memory(const Report *report) {
+    return report->sqlstate[0] == '\0' && (strstr(report->text, "out of memory") != NULL ||
+                                           strstr(report->text, "cannot allocate memory") != NULL);
+}
+
+static bool memory_failed(const Pg *pg, const Report *report, Error *e) {
+    fail(e, ERR_LIMIT, "%s: this process has no memory for a row: %s", pg->side, report->text);
+    return fail_hint(e, "give it more (ulimit -v, MemoryMax of the service), several times the largest row");
 }
 
 bool pg_login_failed(const Pg *pg, Error *e) {
@@ -118,6 +132,8 @@ bool pg_failed(Pg *pg, const PGresult *result, Error *e) {
         snprintf(report.sqlstate, sizeof report.sqlstate, "%s", sqlstate);
     if (report.text[0] == '\0')
         snprintf(report.text, sizeof report.text, "unexpected answer to a statement");
+    if (text_is_memory(&report))
+        return memory_failed(pg, &report, e);
     bool passes = broken || report.sqlstate[0] == '\0';
     fail(e, passes ? ERR_RETRY : retry_kind(report.sqlstate, pg->when), "%s: %s", pg->side, report.text);
     memcpy(e->sqlstate, report.sqlstate, sizeof e->sqlstate);

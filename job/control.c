@@ -17,6 +17,7 @@
 
 #include "core/bytes.h"
 #include "core/clock.h"
+#include "core/limit.h"
 #include "core/log.h"
 #include "job/status.h"
 
@@ -357,14 +358,16 @@ Control *control_start(Job *job, Error *e) {
     control->job = job;
     control->listener = -1;
     control->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    assert(control->wake >= 0);
-    if (!control_listen(control, e)) {
+    if (control->wake < 0)
+        limit_failed(e, "make an event for the control socket", errno);
+    if (control->wake < 0 || !control_listen(control, e)) {
         control_free(control);
         return NULL;
     }
-    if (pthread_create(&control->thread, NULL, control_thread, control) == 0)
+    int why = pthread_create(&control->thread, NULL, control_thread, control);
+    if (why == 0)
         return control;
-    fail(e, ERR_CONFIG, "cannot start the thread of the control socket");
+    limit_failed(e, "make a thread", why);
     unlink(control->address.sun_path);
     control_free(control);
     return NULL;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/limit.h"
 #include "core/log.h"
 #include "core/state.h"
 #include "decoder/publication.h"
@@ -299,9 +300,11 @@ static bool look_at_target(Pipeline *p, Pg *record, int64_t *looked_ms, Error *e
 
 static void watch(Pipeline *p, Pg *record) {
     int64_t looked_ms = clock_ms();
+    WaitTold told = {.looked_ms = 0};
     Error e;
     while (atomic_load(&p->sinks_left) > 0) {
-        bool ok = atomic_load(&p->target_wait.silent) || look_at_target(p, record, &looked_ms, &e);
+        bool ok = atomic_load(&p->target_wait.silent) ||
+                  (look_at_target(p, record, &looked_ms, &e) && target_wait_tell(p, record, &told, &e));
         if (ok && !pipeline_ending(p))
             ok = watch_phase(p, record, &e);
         if (!ok) {
@@ -310,6 +313,17 @@ static void watch(Pipeline *p, Pg *record) {
         }
         clock_sleep_ms(WATCH_MS);
     }
+}
+
+/* One that cannot be made fails the session: those that run see it and end, as after any other failure. */
+static bool thread_start(Pipeline *p, pthread_t *thread, void *(*run)(void *), void *argument) {
+    Error e;
+    int why = pthread_create(thread, NULL, run, argument);
+    if (why == 0)
+        return true;
+    limit_failed(&e, "make a thread", why);
+    pipeline_fail(p, &e);
+    return false;
 }
 
 static bool session_run(Pipeline *p, Error *e) {
@@ -322,18 +336,20 @@ static bool session_run(Pipeline *p, Error *e) {
     metrics_activity(p->job->metrics, "%s", "");
     atomic_store(&p->sinks_left, p->sink_count);
     int made = 0;
-    for (int sink = 0; sink < p->sink_count; sink++) {
-        threads[sink] = (SinkThread){p, sink};
-        made |= pthread_create(&sinks[sink], NULL, pipeline_sink, &threads[sink]);
+    for (bool ok = true; ok && made < p->sink_count; made += ok) {
+        threads[made] = (SinkThread){p, made};
+        ok = thread_start(p, &sinks[made], pipeline_sink, &threads[made]);
     }
-    made |=
-        pthread_create(&source, NULL, pipeline_source, p) | pthread_create(&keeper, NULL, keeper_thread, p);
-    assert(made == 0);
+    atomic_fetch_sub(&p->sinks_left, p->sink_count - made);
+    bool reads = made == p->sink_count && thread_start(p, &source, pipeline_source, p);
+    bool keeps = reads && thread_start(p, &keeper, keeper_thread, p);
     watch(p, record);
-    for (int sink = 0; sink < p->sink_count; sink++)
+    for (int sink = 0; sink < made; sink++)
         pthread_join(sinks[sink], NULL);
-    pthread_join(source, NULL);
-    pthread_join(keeper, NULL);
+    if (reads)
+        pthread_join(source, NULL);
+    if (keeps)
+        pthread_join(keeper, NULL);
     pg_close(record);
     if (!atomic_load(&p->failed))
         return true;

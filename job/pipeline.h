@@ -5,6 +5,7 @@
  *   pipeline.c         the session: opening in the order that makes it exclusive (trap A6), threads, ending
  *   pipeline_source.c  source thread: frames in, batches out, status back (also while a queue is full, L15)
  *   pipeline_sink.c    one thread a sink: write, settle, promise
+ *   target_wait.c      who holds the lock that the sink waits for (F81)
  *   keeper.c           heartbeat, guard, lag; and the ear for a source that is shutting down (trap A13) */
 #ifndef WALFERRY_JOB_PIPELINE_H
 #define WALFERRY_JOB_PIPELINE_H
@@ -68,5 +69,11 @@ typedef struct SinkThread {
 } SinkThread;
 void *pipeline_sink(void *sink_thread);
 void *keeper_thread(void *pipeline);
+/* What was said last about a wait of the database sink: "" when it does not wait for anybody. */
+typedef struct WaitTold {
+    char why[400];
+    int64_t looked_ms;
+} WaitTold;
+bool target_wait_tell(Pipeline *p, Pg *record, WaitTold *told, Error *e);
 
 #endif

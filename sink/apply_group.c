@@ -46,8 +46,8 @@ static void check_rows(const LiveNote *note, const PGresult *result, Error *e) {
     else
         fail(e, ERR_DATA, "%" PRId64 " rows at the target instead of one", rows);
     apply_describe(note->of, note->about, e);
-    fail_hint(e, "the target was changed by somebody else: compare the row on both sides, mend the target, "
-                 "start again");
+    fail_hint(e, "the target was changed by somebody else, or a trigger or rule there keeps the row: compare "
+                 "the row on both sides, mend the target, start again");
 }
 
 /* The server's own hint would be CASCADE, which empties what the source has not emptied (trap A5): its detail

@@ -288,9 +288,13 @@ void apply_describe(const Transaction *tx, const Change *change, Error *e) {
                  rel->schema, rel->name, writer_string(&key), key.len > 0 ? ")" : "", tx->xid,
                  lsn_text(tx->end, lsn));
     writer_free(&key);
-    if (e->kind == ERR_DATA && e->hint[0] == '\0')
-        fail_hint(
-            e,
-            "nothing of this transaction is applied: mend what stands in its way at the target, then start "
-            "again");
+    if (e->hint[0] != '\0')
+        return;
+    if (strcmp(e->sqlstate, "42501") == 0)
+        fail_hint(e,
+                  "at the target: GRANT USAGE ON SCHEMA, and SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON the "
+                  "table, to this user; then start again, which goes on from here");
+    else if (e->kind == ERR_DATA)
+        fail_hint(e, "nothing of this transaction is applied: mend what stands in its way at the target, "
+                     "then start again");
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/limit.h"
 #include "core/log.h"
 #include "snapshot/dump_intern.h"
 
@@ -124,20 +125,25 @@ static void close_both(int pair[2]) {
             close(pair[end]);
 }
 
+static bool start_failed(const Running *r, const char *step, int why, Error *e) {
+    char what[300];
+    snprintf(what, sizeof what, "%s \"%s\"", step, r->speech.program);
+    return limit_failed(e, what, why);
+}
+
 static bool child_start(const DumpChild *child, Running *r, Error *e) {
     int out[2] = {-1, -1}, err[2] = {-1, -1};
     bool piped = child->output < 0;
     if ((piped && pipe2(out, O_CLOEXEC) != 0) || pipe2(err, O_CLOEXEC) != 0) {
         close_both(out);
-        return fail(e, ERR_RETRY, "a pipe to \"%s\" could not be made: %s", r->speech.program,
-                    strerror(errno));
+        return start_failed(r, "make a pipe to", errno, e);
     }
     pid_t parent = getpid();
     r->pid = fork();
     if (r->pid == 0)
         child_become(child, piped ? out[1] : child->output, err[1], parent);
     if (r->pid < 0) {
-        fail(e, ERR_RETRY, "\"%s\" could not be started: %s", r->speech.program, strerror(errno));
+        start_failed(r, "start", errno, e);
         close_both(out);
         close_both(err);
         return false;

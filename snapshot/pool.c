@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/limit.h"
 
 enum { LOOK_EVERY_MS = 10 };
 
@@ -61,7 +62,7 @@ static int workers_start(Pool *pool, pthread_t *threads, int wanted) {
             continue;
         Error e;
         atomic_fetch_sub(&pool->running, 1);
-        fail(&e, ERR_RETRY, "a thread could not be started: %s", strerror(error));
+        limit_failed(&e, "make a thread", error);
         pool_fail(pool, &e);
         return started;
     }

@@ -14,24 +14,33 @@ def through(pair, side):
     return proxy, {f"{side}_dsn": getattr(pair, side).dsn(port=proxy.port)}
 
 
-@pytest.mark.parametrize("again", range(3))
-def test_answer_to_commit_is_lost_and_nothing_is_applied_twice(pair, again):
-    """F79: committed, but nobody heard it. The table has no key, so a second time would be seen."""
+def test_answer_to_commit_is_lost_and_nothing_is_applied_twice(pair):
+    """F79: committed, but nobody heard it. The table has no key, so a second time would be seen; the marker comes
+    behind whatever is done again. Now and then the COMMIT of a note about the position is swallowed instead: only
+    rounds count in which the rows are there while nobody has heard of them."""
     pair.source.sql(PLAIN)
     proxy, dsn = through(pair, "target")
-    job = pair.job(**dsn)
+    job = pair.job(source={"heartbeat": 0}, **dsn)
     job.start()
-    job.wait_for("running")
-    for round_number in range(1, 4):
+    job.wait_for("catching-up")
+    poll_until(lambda: "streaming from" in job.process.err, "it streams")
+    proven = 0
+    for number in range(1, 21):
+        swallowed = proxy.stats()["swallowed"]
         proxy.swallow_commit_answer()
-        pair.source.sql("INSERT INTO plain SELECT i, 'round %s' FROM generate_series(1, 10) i", (round_number,))
-        poll_until(lambda: proxy.stats()["swallowed"] > 0, "an answer to COMMIT is swallowed")
+        pair.source.sql("INSERT INTO plain SELECT i, 'round %s' FROM generate_series(1, 10) i", (number,))
+        poll_until(lambda: proxy.stats()["swallowed"] > swallowed, "an answer to COMMIT is swallowed")
+        proven += pair.target.one("SELECT count(*) FROM plain") == 11 * number
         proxy.tell("reset")
         proxy.tell("clear")
-        poll_until(lambda: pair.target.one("SELECT count(*) FROM plain") >= 1 + 10 * round_number, "it goes on", 40)
-    job.drain(pair.source)
-    pair.check_equal()
+        pair.source.sql("INSERT INTO plain VALUES (%s, 'marker')", (-number,))
+        poll_until(lambda: pair.target.one("SELECT count(*) FROM plain WHERE n = %s", (-number,)), "it goes on", 40)
+        pair.check_equal()
+        if proven == 5:
+            break
+    assert proven == 5
     assert job.process.alive()
+    assert job.status()["totals"]["retries"] >= 5
 
 
 @pytest.mark.asan

@@ -1,0 +1,61 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "job/pipeline.h"
+
+/* Of several sessions the one whose transaction is the oldest; a prepared transaction has pid 0. */
+static const char SQL_BLOCKER[] =
+    "SELECT b.pid, a.usename, a.application_name,"
+    " pg_catalog.to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS')"
+    " FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids($1::int)) AS b (pid)"
+    " LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = b.pid ORDER BY a.xact_start LIMIT 1";
+
+enum { LOOK_EVERY_MS = 1000 };
+
+static void blocker_describe(const PGresult *result, char *out, size_t size) {
+    *out = '\0';
+    if (PQntuples(result) == 0)
+        return;
+    if (strcmp(pg_cell(result, 0, 0), "0") == 0)
+        snprintf(out, size, "the target waits for a lock that a prepared transaction there holds");
+    else
+        snprintf(out, size,
+                 "the target waits for a lock that pid %s there holds (user \"%s\", application \"%s\", in a "
+                 "transaction since %s UTC)",
+                 pg_cell(result, 0, 0), pg_cell(result, 0, 1), pg_cell(result, 0, 2), pg_cell(result, 0, 3));
+}
+
+static bool blocker_find(const Pipeline *p, Pg *record, char *out, size_t size, Error *e) {
+    char pid[16];
+    const char *const params[] = {pid};
+    snprintf(pid, sizeof pid, "%d", atomic_load(&p->target_wait.backend_pid));
+    PGresult *result = pg_query(record, SQL_BLOCKER, 1, params, e);
+    if (result == NULL)
+        return false;
+    blocker_describe(result, out, size);
+    PQclear(result);
+    return true;
+}
+
+bool target_wait_tell(Pipeline *p, Pg *record, WaitTold *told, Error *e) {
+    char why[sizeof told->why] = "";
+    int64_t now_ms = clock_ms();
+    bool waits = record != NULL && atomic_load(&p->target_wait.since_ms) != 0;
+    if (waits && now_ms - told->looked_ms < LOOK_EVERY_MS)
+        return true;
+    told->looked_ms = waits ? now_ms : 0;
+    if (waits && !blocker_find(p, record, why, sizeof why, e))
+        return false;
+    if (strcmp(why, told->why) == 0)
+        return true;
+    if (why[0] != '\0')
+        log_warn("%s", why);
+    else
+        log_info("the target goes on");
+    memcpy(told->why, why, sizeof why);
+    metrics_state(p->job->metrics, RUN_RUNNING, why);
+    return true;
+}
