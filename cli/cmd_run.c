@@ -1,4 +1,3 @@
-#include <assert.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>

@@ -2,8 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
+#include "core/memory.h"
 
 enum { NAMES_MAX = 64 };
 
@@ -59,8 +61,23 @@ static int command_run(const Command *command, int count, char **words) {
     return EXIT_DONE;
 }
 
+/* There is no memory left to say it with: only what lies on the stack. */
+static void memory_refused(size_t size) {
+    char text[200];
+    struct rlimit limit = {0};
+    getrlimit(RLIMIT_AS, &limit);
+    snprintf(text, sizeof text,
+             "walferry: no memory for %zu more bytes\nhint: %s (ulimit -v, MemoryMax of the service), or "
+             "lower \"memory\"; the next run goes on from here\n",
+             size,
+             limit.rlim_cur == RLIM_INFINITY ? "the system has no more: give it some" : "raise the limit");
+    fputs(text, stderr);
+    _exit(error_exit_code(ERR_LIMIT));
+}
+
 int main(int argc, char **argv) {
     core_files_off();
+    memory_when_refused(memory_refused);
     Arena *arena = arena_new();
     char **words = arguments_take(arena, argc, argv);
     const char *name = argc > 1 ? words[1] : NULL;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
+
 enum { CHUNK_BYTES = 16 * 1024, ADOPTED_PER_NODE = 62 };
 
 typedef struct Chunk {
@@ -29,8 +31,7 @@ struct Arena {
 };
 
 Arena *arena_new(void) {
-    Arena *a = calloc(1, sizeof *a);
-    assert(a != NULL);
+    Arena *a = memory_new(sizeof *a);
     a->bytes = sizeof *a;
     return a;
 }
@@ -54,8 +55,7 @@ void arena_free(Arena *a) {
 }
 
 static Chunk *chunk_new(Arena *a, size_t size) {
-    Chunk *chunk = malloc(sizeof *chunk + size);
-    assert(chunk != NULL);
+    Chunk *chunk = memory_raw(sizeof *chunk + size);
     *chunk = (Chunk){.size = size};
     a->bytes += sizeof *chunk + size;
     return chunk;
@@ -90,8 +90,7 @@ char *arena_text(Arena *a, Slice text) {
 
 void arena_adopt(Arena *a, void *memory, size_t size, void (*release)(void *memory)) {
     if (a->adopted == NULL || a->adopted->count == ADOPTED_PER_NODE) {
-        Adopted *node = calloc(1, sizeof *node);
-        assert(node != NULL);
+        Adopted *node = memory_new(sizeof *node);
         node->next = a->adopted;
         a->adopted = node;
         a->bytes += sizeof *node;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
+
 Slice slice_text(const char *text) {
     return (Slice){text, strlen(text)};
 }
@@ -110,8 +112,7 @@ static char *writer_room(Writer *w, size_t count) {
         size_t capacity = w->capacity == 0 ? 256 : w->capacity;
         while (capacity < w->len + count + 1)
             capacity *= 2;
-        w->at = realloc(w->at, capacity);
-        assert(w->at != NULL);
+        w->at = memory_grow(w->at, capacity);
         w->capacity = capacity;
     }
     return w->at + w->len;

@@ -42,7 +42,7 @@ typedef enum ValueKind {
 
 typedef struct Value {
     ValueKind kind;
-    Slice bytes; /* TEXT and BINARY: a view into the batch's arena */
+    Slice bytes; /* TEXT and BINARY: a view into the batch's arena; behind a TEXT stands a NUL */
 } Value;
 
 typedef enum ChangeKind {

@@ -160,6 +160,20 @@ static void workers_resolve(Config *cfg) {
     cfg->load.workers = cores < 1 ? 1 : cores > WORKERS_AUTO_MAX ? WORKERS_AUTO_MAX : (int)cores;
 }
 
+/* The job's second slot and publication are named after it: no other job may have their names. */
+static bool name_is_free(const Config *cfg, Error *e) {
+    static const char *const taken[] = {"_load", "_i"};
+    for (size_t n = 0; n < sizeof taken / sizeof *taken; n++) {
+        size_t name = strlen(cfg->name), ending = strlen(taken[n]);
+        if (name < ending || strcmp(cfg->name + name - ending, taken[n]) != 0)
+            continue;
+        fail(e, ERR_CONFIG, "a job's name cannot end in \"%s\": \"dts_sync_%s\" belongs to job \"%.*s\"",
+             taken[n], cfg->name, (int)(name - ending), cfg->name);
+        return fail_hint(e, "set another \"name\"");
+    }
+    return true;
+}
+
 static void names_resolve(Config *cfg) {
     cfg->slot = text_format("dts_sync_%s", cfg->name);
     cfg->load_slot = text_format("dts_sync_%s_load", cfg->name);
@@ -172,7 +186,7 @@ bool config_resolve(Config *cfg, const ConfigGiven *given, Error *e) {
     if (given->whole && !ends_check(cfg, e))
         return false;
     if (!phases_resolve(cfg, given, e) || (given->whole && !two_phase_check(cfg, e)) ||
-        !retry_resolve(cfg, given, e) || !name_resolve(cfg, e))
+        !retry_resolve(cfg, given, e) || !name_resolve(cfg, e) || !name_is_free(cfg, e))
         return false;
     names_resolve(cfg);
     workers_resolve(cfg);

@@ -12,6 +12,7 @@
 #include <xxhash.h>
 
 #include "core/limit.h"
+#include "core/memory.h"
 
 /* The records, each behind its length, are one run of bytes, cut into blocks; a record may lie over many of
  * them, so that a huge one needs no memory here. A length never does. The last block, not yet full, is the
@@ -33,6 +34,8 @@ typedef struct BlockHeader {
     uint32_t skip, raw_len, stored_len;
     uint32_t zero;
 } BlockHeader;
+
+enum { SCRATCH_BYTES = sizeof(BlockHeader) + STORED_BYTES };
 
 /* What is kept in memory of a written block. */
 typedef struct Block {
@@ -65,13 +68,8 @@ struct Journal {
     uint64_t read_count;
     char *joined; /* the record last read, when it lies over several blocks */
     size_t joined_capacity;
+    bool last_joined; /* the record last read lies in `joined` */
 };
-
-static char *memory_new(size_t size) {
-    char *memory = malloc(size);
-    assert(memory != NULL);
-    return memory;
-}
 
 static bool fail_io(Error *e, const Journal *j, const char *what) {
     int why = errno;
@@ -123,8 +121,7 @@ static int nameless_file(const char *dir) {
 }
 
 Journal *journal_new(JournalSpace *space, Error *e) {
-    Journal *j = calloc(1, sizeof *j);
-    assert(j != NULL);
+    Journal *j = memory_new(sizeof *j);
     j->space = space;
     j->loaded_block = SIZE_MAX;
     j->fd = folder_make(space->dir) ? nameless_file(space->dir) : -1;
@@ -133,9 +130,18 @@ Journal *journal_new(JournalSpace *space, Error *e) {
         free(j);
         return NULL;
     }
-    j->tail.at = memory_new(BLOCK_BYTES);
-    j->scratch = memory_new(sizeof(BlockHeader) + STORED_BYTES);
     return j;
+}
+
+/* Made when they are needed, and given back by journal_rest. */
+static void buffer_need(char **buffer, size_t size) {
+    if (*buffer == NULL)
+        *buffer = memory_raw(size);
+}
+
+static void buffer_drop(char **buffer) {
+    free(*buffer);
+    *buffer = NULL;
 }
 
 void journal_free(Journal *j) {
@@ -184,14 +190,14 @@ static uint64_t scratch_checksum(const Journal *j, size_t count, uint64_t offset
 static void block_note(Journal *j) {
     if (j->block_count == j->block_capacity) {
         j->block_capacity = j->block_capacity == 0 ? 64 : j->block_capacity * 2;
-        j->blocks = realloc(j->blocks, j->block_capacity * sizeof *j->blocks);
-        assert(j->blocks != NULL);
+        j->blocks = memory_grow(j->blocks, j->block_capacity * sizeof *j->blocks);
     }
     j->blocks[j->block_count++] = (Block){j->end, j->tail.first};
 }
 
 /* Writes the tail as a block and begins a new one, in which record `first` or a later one begins. */
 static bool tail_write(Journal *j, uint64_t first, Error *e) {
+    buffer_need(&j->scratch, SCRATCH_BYTES);
     int stored =
         LZ4_compress_default(j->tail.at, j->scratch + sizeof(BlockHeader), (int)j->tail.len, STORED_BYTES);
     assert(stored > 0);
@@ -246,8 +252,8 @@ static bool block_load(Journal *j, size_t number, Error *e) {
     uint64_t next = number + 1 < j->block_count ? block[1].offset : j->end;
     size_t count = (size_t)(next - block->offset);
     j->loaded_block = SIZE_MAX;
-    if (j->loaded.at == NULL)
-        j->loaded.at = memory_new(BLOCK_BYTES);
+    buffer_need(&j->loaded.at, BLOCK_BYTES);
+    buffer_need(&j->scratch, SCRATCH_BYTES);
     if (!read_scratch(j, count, block->offset, e))
         return false;
     BlockHeader header;
@@ -312,6 +318,7 @@ static bool cut_at(Journal *j, uint64_t number, Error *e) {
     j->space->used_bytes -= j->end - end;
     j->end = end;
     j->block_count = block;
+    buffer_need(&j->tail.at, BLOCK_BYTES);
     memcpy(j->tail.at, j->loaded.at, kept);
     j->tail = (Page){j->tail.at, kept, j->loaded.skip, j->loaded.first};
     j->loaded_block = SIZE_MAX;
@@ -323,38 +330,59 @@ static bool fail_broken(Error *e, const Journal *j) {
                 j->space->dir);
 }
 
-static bool record_put(Journal *j, Slice record, Error *e) {
-    if (BLOCK_BYTES - j->tail.len < LENGTH_BYTES && !tail_write(j, j->count, e))
-        return false;
-    uint32_t length = (uint32_t)record.len;
-    memcpy(j->tail.at + j->tail.len, &length, LENGTH_BYTES);
-    j->tail.len += LENGTH_BYTES;
-    for (size_t done = 0; done < record.len;) {
+static bool part_put(Journal *j, Slice part, Error *e) {
+    for (size_t done = 0; done < part.len;) {
         if (j->tail.len == BLOCK_BYTES && !tail_write(j, j->count + 1, e))
             return false;
-        size_t room = BLOCK_BYTES - j->tail.len, left = record.len - done;
+        size_t room = BLOCK_BYTES - j->tail.len, left = part.len - done;
         size_t piece = left < room ? left : room;
-        memcpy(j->tail.at + j->tail.len, record.at + done, piece);
-        if (j->tail.len == 0)
-            j->tail.skip = (uint32_t)piece;
+        memcpy(j->tail.at + j->tail.len, part.at + done, piece);
+        if (j->tail.first > j->count) /* the block began within this record */
+            j->tail.skip += (uint32_t)piece;
         j->tail.len += (uint32_t)piece;
         done += piece;
     }
     return true;
 }
 
+static bool record_put(Journal *j, Slice head, Slice rest, Error *e) {
+    buffer_need(&j->tail.at, BLOCK_BYTES);
+    if (BLOCK_BYTES - j->tail.len < LENGTH_BYTES && !tail_write(j, j->count, e))
+        return false;
+    uint32_t length = (uint32_t)(head.len + rest.len);
+    memcpy(j->tail.at + j->tail.len, &length, LENGTH_BYTES);
+    j->tail.len += LENGTH_BYTES;
+    return part_put(j, head, e) && part_put(j, rest, e);
+}
+
 bool journal_append(Journal *j, Slice record, Error *e) {
+    return journal_append_two(j, (Slice){NULL, 0}, record, e);
+}
+
+bool journal_append_two(Journal *j, Slice head, Slice rest, Error *e) {
     if (j->broken)
         return fail_broken(e, j);
-    if (record.len > RECORD_BYTES_MAX)
-        return fail(e, ERR_LIMIT, "a row of %zu bytes is too large for the spill file", record.len);
-    if (record_put(j, record, e)) {
+    if (rest.len > RECORD_BYTES_MAX - head.len)
+        return fail(e, ERR_LIMIT, "a row of %zu bytes is too large for the spill file", rest.len);
+    if (record_put(j, head, rest, e)) {
         j->count++;
         return true;
     }
     Error second;
     j->broken = !cut_at(j, j->count, &second);
     return false;
+}
+
+bool journal_rest(Journal *j, Error *e) {
+    if (j->broken)
+        return fail_broken(e, j);
+    if (j->tail.len > 0 && !tail_write(j, j->count, e))
+        return false;
+    j->loaded_block = SIZE_MAX;
+    buffer_drop(&j->tail.at);
+    buffer_drop(&j->loaded.at);
+    buffer_drop(&j->scratch);
+    return true;
 }
 
 uint64_t journal_count(const Journal *j) {
@@ -392,7 +420,17 @@ static void joined_fit(Journal *j, size_t length) {
         return;
     free(j->joined);
     j->joined_capacity = length;
-    j->joined = memory_new(length);
+    j->joined = memory_raw(length + 1);
+}
+
+void *journal_adopt(Journal *j, size_t *size) {
+    *size = j->joined_capacity + 1;
+    if (!j->last_joined || j->joined_capacity <= JOINED_KEPT_BYTES)
+        return NULL;
+    void *memory = j->joined;
+    j->joined = NULL;
+    j->joined_capacity = 0;
+    return memory;
 }
 
 /* Joins the record whose bytes begin at read_at and go on in the blocks behind. */
@@ -434,7 +472,8 @@ bool journal_next(Journal *j, Slice *out, Error *e) {
         return false;
     uint32_t length = length_at(page, j->read_at);
     j->read_at += LENGTH_BYTES;
-    if (page->len - j->read_at >= length) {
+    j->last_joined = page->len - j->read_at < length;
+    if (!j->last_joined) {
         *out = (Slice){page->at + j->read_at, length};
         j->read_at += length;
     } else {

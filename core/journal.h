@@ -22,6 +22,9 @@ Journal *journal_new(JournalSpace *space, Error *e);
 void journal_free(Journal *j); /* NULL is fine; gives the disk back */
 /* Whole or, when it fails, not at all. */
 bool journal_append(Journal *j, Slice record, Error *e);
+bool journal_append_two(Journal *j, Slice head, Slice rest, Error *e); /* one record of two parts */
+/* Nothing will be appended for a while: everything goes to the file, and no buffer is kept. */
+bool journal_rest(Journal *j, Error *e);
 uint64_t journal_count(const Journal *j); /* records inside */
 /* Forgets every record from number `count` on (the first record is number 0), and rewinds. */
 bool journal_cut(Journal *j, uint64_t count, Error *e);
@@ -29,6 +32,9 @@ bool journal_cut(Journal *j, uint64_t count, Error *e);
  * that failed can only be begun anew. */
 bool journal_rewind(Journal *j, Error *e);
 bool journal_next(Journal *j, Slice *out, Error *e);
+/* The memory in which the record last read lies, when it is worth not to copy it: the caller frees it (free), and there
+ * is a byte behind the record. NULL: it is a view. */
+void *journal_adopt(Journal *j, size_t *size);
 uint64_t journal_disk_bytes(const Journal *j);
 
 #endif

@@ -85,6 +85,12 @@ static void login_hint(Error *e, const char *side) {
         {"42501", "", "the user may not connect so; a replication session needs ALTER ROLE … REPLICATION"},
         {"", "no password supplied", "it has no password, nor have PGPASSWORD and ~/.pgpass"},
         {"", "could not translate host name", "the host"},
+        {"", "does not support SSL", "sslmode; or switch ssl on at the server"},
+        {"", "does not match host name", "the host: the server's certificate is for another name"},
+        {"", "root certificate file", "sslrootcert"},
+        /* libpq keeps to itself which of the three it is */
+        {"", "certificate verify failed",
+         "sslrootcert, and the server's certificate: who signed it, and whether its time is over"},
         {"", "Too many open files", "it is right, but this process may open no more: raise ulimit -n"},
         {"", "Connection refused", "host and port; and the server's listen_addresses"},
     };
@@ -105,6 +111,23 @@ static bool text_is_memory(const Report *report) {
 static bool memory_failed(const Pg *pg, const Report *report, Error *e) {
     fail(e, ERR_LIMIT, "%s: this process has no memory for a row: %s", pg->side, report->text);
     return fail_hint(e, "give it more (ulimit -v, MemoryMax of the service), several times the largest row");
+}
+
+/* A value whose text form, or a row that, is beyond what a server can hold in one piece (F77): it would come again. */
+static bool text_is_row_limit(const Report *report) {
+    bool limit = strcmp(report->sqlstate, "54000") == 0;
+    return strstr(report->text, "invalid memory alloc request size") != NULL ||
+           (limit && (strstr(report->text, "out of memory") != NULL ||
+                      strstr(report->text, "string buffer exceeds") != NULL));
+}
+
+static bool row_limit_failed(const Pg *pg, const Report *report, Error *e) {
+    fail(e, ERR_LIMIT, "%s: a row is larger in text form than the 1 GB that a server can handle: %s",
+         pg->side, report->text);
+    memcpy(e->sqlstate, report->sqlstate, sizeof e->sqlstate);
+    return fail_hint(
+        e, "make the value smaller at the source; what is in the stream already cannot be passed over: "
+           "\"walferry cleanup\", empty the target, and begin anew");
 }
 
 bool pg_login_failed(const Pg *pg, Error *e) {
@@ -134,11 +157,15 @@ bool pg_failed(Pg *pg, const PGresult *result, Error *e) {
         snprintf(report.text, sizeof report.text, "unexpected answer to a statement");
     if (text_is_memory(&report))
         return memory_failed(pg, &report, e);
+    if (text_is_row_limit(&report))
+        return row_limit_failed(pg, &report, e);
     bool passes = broken || report.sqlstate[0] == '\0';
     fail(e, passes ? ERR_RETRY : retry_kind(report.sqlstate, pg->when), "%s: %s", pg->side, report.text);
     memcpy(e->sqlstate, report.sqlstate, sizeof e->sqlstate);
     e->connection = broken || retry_is_connection(report.sqlstate);
     if (hint != NULL)
         fail_hint(e, "%s", hint);
+    else if (strcmp(e->sqlstate, "42501") == 0)
+        fail_hint(e, "grant it to the user of %s.dsn, or name another user there", pg->side);
     return false;
 }

@@ -1,10 +1,11 @@
 #include "core/queue.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
+
+#include "core/memory.h"
 
 typedef struct Node {
     struct Node *next;
@@ -20,8 +21,7 @@ struct Queue {
 };
 
 Queue *queue_new(size_t limit_bytes) {
-    Queue *q = calloc(1, sizeof *q);
-    assert(q != NULL);
+    Queue *q = memory_new(sizeof *q);
     q->limit_bytes = limit_bytes;
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -67,8 +67,7 @@ static bool has_room(const Queue *q, const Batch *b) {
 QueueResult queue_push(Queue *q, Batch *b, int wait_ms) {
     struct timespec deadline = deadline_after(wait_ms);
     QueueResult result = QUEUE_OK;
-    Node *node = malloc(sizeof *node);
-    assert(node != NULL);
+    Node *node = memory_raw(sizeof *node);
     *node = (Node){NULL, b};
     pthread_mutex_lock(&q->lock);
     while (!q->closed && !has_room(q, b) && result == QUEUE_OK)

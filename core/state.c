@@ -274,23 +274,28 @@ bool state_phase(Pg *pg, const Config *cfg, Phase phase, Error *e) {
     return change_job(pg, cfg, SQL_PHASE, 2, (const char *const[]){cfg->name, phase_name(phase)}, e);
 }
 
+/* One statement about the job's row that is on the disk when it returns. */
+static bool change_durably(Pg *pg, const Config *cfg, const char *sql, int count, const char *const *params,
+                           Error *e) {
+    Error ignored;
+    if (!pg_run(pg, "BEGIN; SET LOCAL synchronous_commit = on", e))
+        return false;
+    if (change_job(pg, cfg, sql, count, params, e) && pg_run(pg, "COMMIT", e))
+        return true;
+    pg_run(pg, "ROLLBACK", &ignored);
+    return false;
+}
+
 bool state_timeline(Pg *pg, const Config *cfg, uint32_t timeline, Lsn bound, Error *e) {
     char line[NUMBER_SIZE], text[LSN_TEXT_SIZE];
     snprintf(line, sizeof line, "%" PRIu32, timeline);
-    return change_job(pg, cfg, SQL_TIMELINE, 3, (const char *const[]){cfg->name, line, lsn_text(bound, text)},
-                      e);
+    return change_durably(pg, cfg, SQL_TIMELINE, 3,
+                          (const char *const[]){cfg->name, line, lsn_text(bound, text)}, e);
 }
 
 bool state_bound(Pg *pg, const Config *cfg, Lsn bound, Error *e) {
     char text[LSN_TEXT_SIZE];
-    Error ignored;
-    if (!pg_run(pg, "BEGIN; SET LOCAL synchronous_commit = on", e))
-        return false;
-    if (change_job(pg, cfg, SQL_BOUND, 2, (const char *const[]){cfg->name, lsn_text(bound, text)}, e) &&
-        pg_run(pg, "COMMIT", e))
-        return true;
-    pg_run(pg, "ROLLBACK", &ignored);
-    return false;
+    return change_durably(pg, cfg, SQL_BOUND, 2, (const char *const[]){cfg->name, lsn_text(bound, text)}, e);
 }
 
 /* ---- tables and objects ---- */

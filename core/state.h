@@ -75,7 +75,7 @@ bool state_born(Pg *pg, const Config *cfg, Lsn point, const Selection *selection
 bool state_schema_made(Pg *pg, const Config *cfg, Error *e);
 bool state_instance(Pg *pg, const Config *cfg, const char *instance, Error *e);
 bool state_phase(Pg *pg, const Config *cfg, Phase phase, Error *e);
-/* Bound begins anew at `bound` (trap A9: on a new timeline it is what is applied). */
+/* Bound begins anew at `bound`, which may be lower (trap A9: job/position.h). Durable when it returns. */
 bool state_timeline(Pg *pg, const Config *cfg, uint32_t timeline, Lsn bound, Error *e);
 /* Durable when it returns: synchronous_commit = on for this transaction. */
 bool state_bound(Pg *pg, const Config *cfg, Lsn bound, Error *e);

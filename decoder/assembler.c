@@ -8,6 +8,7 @@
 
 #include <uthash.h>
 
+#include "core/memory.h"
 #include "decoder/assembler_change.h"
 
 /* A streamed transaction whose end has not been read. */
@@ -57,8 +58,8 @@ struct Assembler {
 enum { SCRATCH_BYTES = 256 * 1024 };
 
 Assembler *assembler_new(const AssemblerOptions *options, Ledger *ledger) {
-    Assembler *a = calloc(1, sizeof *a);
-    assert(a != NULL && options->batch_changes > 0);
+    Assembler *a = memory_new(sizeof *a);
+    assert(options->batch_changes > 0);
     a->options = *options;
     a->ledger = ledger;
     a->relations = relation_cache_new();
@@ -158,9 +159,9 @@ static void filling_drop(Assembler *a) {
 
 /* The frame becomes part of the batch: its memory is adopted, or copied when it is only a view into the
  * journal. */
-static Slice frame_keep(Arena *arena, const HeldFrame *frame, void (*release)(void *)) {
+static Slice frame_keep(Arena *arena, const HeldFrame *frame) {
     if (frame->memory != NULL) {
-        arena_adopt(arena, frame->memory, frame->memory_bytes, release);
+        arena_adopt(arena, frame->memory, frame->memory_bytes, frame->release);
         return frame->bytes;
     }
     return (Slice){arena_text(arena, frame->bytes), frame->bytes.len};
@@ -184,7 +185,7 @@ static bool delivery_piece(Assembler *a, Transaction *piece, bool *ended, Error 
             *ended = e->kind == ERR_NONE;
             return *ended;
         }
-        Slice bytes = frame_keep(arena, &frame, a->options.release);
+        Slice bytes = frame_keep(arena, &frame);
         Message m;
         if (!pgoutput_decode(bytes, decode, arena, &m, e))
             return false;
@@ -366,8 +367,7 @@ static bool feed_stream_start(Assembler *a, const Message *m, Error *e) {
         return fail(e, ERR_PROTOCOL, "STREAM START of transaction %u is %s", m->xid,
                     stream == NULL ? "not the first, but nothing of it is known" : "a first one again");
     if (stream == NULL) {
-        stream = calloc(1, sizeof *stream);
-        assert(stream != NULL);
+        stream = memory_new(sizeof *stream);
         stream->xid = m->xid;
         stream->held = held_new(&a->budget, m->xid);
         HASH_ADD(hh, a->streams, xid, sizeof stream->xid, stream);

@@ -69,6 +69,14 @@ static bool tuple_fits(const Relation *rel, const Tuple *tuple, Error *e) {
                 tuple->count, rel->column_count);
 }
 
+/* Whoever hands values to libpq needs a NUL behind them. There is room for it: the byte behind a value was the next
+ * one's kind, which is read, or stands behind the frame; and the frame is nobody else's yet. */
+static void texts_terminate(const Tuple *tuple) {
+    for (uint16_t column = 0; column < tuple->count; column++)
+        if (tuple->values[column].kind == VALUE_TEXT)
+            ((char *)(uintptr_t)tuple->values[column].bytes.at)[tuple->values[column].bytes.len] = '\0';
+}
+
 static bool change_row(const AssemblerView *view, const Message *m, Change *out, bool *made, Error *e) {
     const Relation *rel = relation_of(view, m->row.oid, m->kind, e);
     if (rel == NULL)
@@ -81,6 +89,8 @@ static bool change_row(const AssemblerView *view, const Message *m, Change *out,
         *made = beat_from_row(view, rel, m, out);
         return true;
     }
+    texts_terminate(&m->row.after);
+    texts_terminate(&m->row.before);
     if (m->row.before_kind == 'K')
         key_tuple_clear(rel, m->row.before.values);
     out->kind = m->kind == MESSAGE_INSERT   ? CHANGE_INSERT

@@ -7,6 +7,7 @@
 #include <uthash.h>
 
 #include "core/fault.h"
+#include "core/memory.h"
 
 /* A frame in memory; its number in the transaction is journal_count + its index. */
 typedef struct Kept {
@@ -40,8 +41,7 @@ struct Held {
 enum { KEPT_OVERHEAD = sizeof(Kept) + 16 }; /* what a frame costs beside its bytes */
 
 Held *held_new(HeldBudget *budget, uint32_t xid) {
-    Held *h = calloc(1, sizeof *h);
-    assert(h != NULL);
+    Held *h = memory_new(sizeof *h);
     h->budget = budget;
     h->xid = xid;
     h->next = budget->all;
@@ -112,24 +112,20 @@ static void subxact_note(Held *h, uint32_t subxid) {
         return;
     if (h->subxact_count == h->subxact_capacity) {
         h->subxact_capacity = h->subxact_capacity == 0 ? 8 : h->subxact_capacity * 2;
-        h->subxacts = realloc(h->subxacts, h->subxact_capacity * sizeof(Subxact *));
-        assert(h->subxacts != NULL);
+        h->subxacts = memory_grow(h->subxacts, h->subxact_capacity * sizeof(Subxact *));
     }
-    known = calloc(1, sizeof *known);
-    assert(known != NULL);
+    known = memory_new(sizeof *known);
     known->xid = subxid;
     known->first = held_count(h);
     HASH_ADD(hh, h->by_xid, xid, sizeof known->xid, known);
     h->subxacts[h->subxact_count++] = known;
 }
 
-/* Journal record: 8 bytes arrival, then the frame. */
-static bool spill_one(Held *h, const Kept *kept, Writer *record, Error *e) {
-    writer_reset(record);
-    writer_u64(record, kept->arrival);
-    writer_bytes(record, kept->bytes);
-    assert(!record->full);
-    return journal_append(h->journal, writer_slice(record), e);
+/* Journal record: 8 bytes arrival, then the frame. A frame may be as large as all other memory together, so it is
+ * never copied only to stand behind its number. */
+static bool spill_one(Held *h, const Kept *kept, Error *e) {
+    Slice arrival = {(const char *)&kept->arrival, sizeof kept->arrival};
+    return journal_append_two(h->journal, arrival, kept->bytes, e);
 }
 
 static bool spill(Held *h, Error *e) {
@@ -139,20 +135,19 @@ static bool spill(Held *h, Error *e) {
         h->journal = journal_new(h->budget->spill, e);
     if (h->journal == NULL)
         return false;
-    Writer record = writer_new(SIZE_MAX / 2);
     bool ok = true;
     size_t written = 0;
-    while (written < h->kept_count && (ok = spill_one(h, &h->kept[written], &record, e)))
+    while (written < h->kept_count && (ok = spill_one(h, &h->kept[written], e)))
         kept_release(h, &h->kept[written++]);
     memmove(h->kept, h->kept + written, (h->kept_count - written) * sizeof(Kept));
     h->kept_count -= written;
-    writer_free(&record);
     if (h->kept_count == 0) { /* counted as the frames' overhead, so it goes with them */
         free(h->kept);
         h->kept = NULL;
         h->kept_capacity = 0;
     }
-    return ok;
+    /* Hundreds of transactions may be open at once: none keeps buffers until its next turn. */
+    return ok && journal_rest(h->journal, e);
 }
 
 static bool is_being_read(const Held *h) {
@@ -174,8 +169,7 @@ bool held_add(Held *h, uint32_t subxid, uint64_t arrival, Slice bytes, void *mem
     subxact_note(h, subxid);
     if (h->kept_count == h->kept_capacity) {
         h->kept_capacity = h->kept_capacity == 0 ? 16 : h->kept_capacity * 2;
-        h->kept = realloc(h->kept, h->kept_capacity * sizeof(Kept));
-        assert(h->kept != NULL);
+        h->kept = memory_grow(h->kept, h->kept_capacity * sizeof(Kept));
     }
     h->kept[h->kept_count++] = (Kept){arrival, bytes, memory, memory_bytes};
     h->kept_bytes += memory_bytes + KEPT_OVERHEAD;
@@ -204,11 +198,14 @@ static bool next_from_journal(Held *h, HeldFrame *out, Error *e) {
     Slice record;
     if (!journal_next(h->journal, &record, e))
         return false;
-    Reader r = reader_new(record);
-    uint64_t arrival = reader_u64(&r);
-    if (r.bad)
+    uint64_t arrival;
+    if (record.len < sizeof arrival)
         return fail(e, ERR_LIMIT, "a spilled record is too short");
-    *out = (HeldFrame){.arrival = arrival, .bytes = reader_bytes(&r, reader_left(&r))};
+    memcpy(&arrival, record.at, sizeof arrival);
+    *out = (HeldFrame){.arrival = arrival,
+                       .bytes = {record.at + sizeof arrival, record.len - sizeof arrival},
+                       .release = free};
+    out->memory = journal_adopt(h->journal, &out->memory_bytes);
     return true;
 }
 
@@ -229,6 +226,6 @@ bool held_next(Held *h, HeldFrame *out, Error *e) {
         return false;
     Kept *kept = &h->kept[h->kept_read++];
     kept_uncount(h, kept);
-    *out = (HeldFrame){kept->arrival, kept->bytes, kept->memory, kept->memory_bytes};
+    *out = (HeldFrame){kept->arrival, kept->bytes, kept->memory, kept->memory_bytes, h->budget->release};
     return true;
 }

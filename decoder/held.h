@@ -22,13 +22,14 @@ typedef struct HeldBudget {
 typedef struct HeldFrame {
     uint64_t arrival; /* running number of the frame in the session */
     Slice bytes;      /* the pgoutput message, without its CopyData header */
-    void *memory; /* not NULL: the caller adopts it (release); NULL: a view that lasts until the next call */
+    void *memory;     /* not NULL: the caller adopts it; NULL: a view that lasts until the next call */
     size_t memory_bytes;
+    void (*release)(void *memory);
 } HeldFrame;
 
 Held *held_new(HeldBudget *budget, uint32_t xid);
 void held_free(Held *h); /* NULL is fine */
-/* Adopts `memory`, which contains `bytes`, in any case. subxid: who did it (the top xid outside of streams). */
+/* Adopts `memory`, which contains `bytes` and a byte behind them, in any case. subxid: who did it (the top xid outside of streams). */
 bool held_add(Held *h, uint32_t subxid, uint64_t arrival, Slice bytes, void *memory, size_t memory_bytes,
               Error *e);
 /* Cuts at the first frame of subxid; an unknown one (it did nothing, or is cut already) is no error. */

@@ -1,6 +1,7 @@
 #include "decoder/slot.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,15 +28,24 @@ static const char WHOM_SQL[] =
     "    WHERE w.pid = $1::int AND w.locktype = 'transactionid' AND NOT w.granted) DESC,"
     "  age(l.transactionid) DESC LIMIT 1";
 
-#define LOOK_SQL(wal_status, safe_size, two_phase)                                                           \
+#define LOOK_SQL(wal_status, safe_size, invalidation, two_phase)                                             \
     "SELECT s.active, s.slot_type = 'logical', s.plugin, s.database, " wal_status ", s.active_pid,"          \
     "  s.confirmed_flush_lsn, s.restart_lsn,"                                                                \
     "  pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()"                         \
-    "                       ELSE pg_current_wal_lsn() END, s.restart_lsn), " safe_size ", " two_phase        \
-    " FROM pg_replication_slots s WHERE s.slot_name = $1"
-static const char LOOK_14_SQL[] = LOOK_SQL("s.wal_status", "s.safe_wal_size", "s.two_phase");
-static const char LOOK_13_SQL[] = LOOK_SQL("s.wal_status", "s.safe_wal_size", "false");
-static const char LOOK_12_SQL[] = LOOK_SQL("NULL", "NULL", "false");
+    "                       ELSE pg_current_wal_lsn() END, s.restart_lsn), " safe_size ", " invalidation     \
+    ", " two_phase " FROM pg_replication_slots s WHERE s.slot_name = $1"
+static const char LOOK_17_SQL[] =
+    LOOK_SQL("s.wal_status", "s.safe_wal_size", "s.invalidation_reason", "s.two_phase");
+static const char LOOK_14_SQL[] = LOOK_SQL("s.wal_status", "s.safe_wal_size", "NULL", "s.two_phase");
+static const char LOOK_13_SQL[] = LOOK_SQL("s.wal_status", "s.safe_wal_size", "NULL", "false");
+static const char LOOK_12_SQL[] = LOOK_SQL("NULL", "NULL", "NULL", "false");
+
+/* Any statement starts the timer of client_connection_check_interval, which CREATE_REPLICATION_SLOT does not start by
+ * itself: while it waits for open transactions the server would not notice that we were killed, and keep the
+ * half-made slot. */
+static const char WATCH_CLIENT_SQL[] = "SELECT 1";
+
+static const char RECOVERY_SQL[] = "SELECT pg_catalog.pg_is_in_recovery()";
 
 static const char DROP_SQL[] = "SELECT pg_drop_replication_slot($1)";
 
@@ -43,7 +53,9 @@ static bool is_ours(const char *name) {
     return strncmp(name, PREFIX, sizeof PREFIX - 1) == 0;
 }
 
-bool slot_identify(Pg *walsender, ServerIdentity *out, Error *e) {
+/* ---- who the server is ---- */
+
+static bool system_read(Pg *walsender, ServerIdentity *out, Error *e) {
     PGresult *rows = pg_command(walsender, "IDENTIFY_SYSTEM", e);
     if (rows == NULL)
         return false;
@@ -54,6 +66,48 @@ bool slot_identify(Pg *walsender, ServerIdentity *out, Error *e) {
                                 .flushed = pg_cell_lsn(rows, 0, 2)};
     PQclear(rows);
     return whole || fail(e, ERR_PROTOCOL, "%s: IDENTIFY_SYSTEM answers in an unknown form", walsender->side);
+}
+
+/* A walsender takes statements by the simple protocol only. */
+static bool is_primary(Pg *walsender, Error *e) {
+    PGresult *rows = pg_command(walsender, RECOVERY_SQL, e);
+    if (rows == NULL)
+        return false;
+    bool whole = PQntuples(rows) == 1 && PQnfields(rows) == 1, standby = whole && pg_cell_bool(rows, 0, 0);
+    PQclear(rows);
+    if (!whole)
+        return fail(e, ERR_PROTOCOL, "%s: one value expected from a walsender", walsender->side);
+    if (!standby)
+        return true;
+    fail(e, ERR_RETRY, "%s: \"%s\" port %s is a standby and not promoted", walsender->side,
+         PQhost(walsender->conn), PQport(walsender->conn));
+    e->connection = true;
+    return fail_hint(e,
+                     "promote it, or name the primary in %s.dsn, or several hosts with "
+                     "target_session_attrs=read-write",
+                     walsender->side);
+}
+
+/* A server without the file (58P01) has no history that anybody could judge by. */
+static bool history_read(Pg *walsender, ServerIdentity *out, Error *e) {
+    char command[40];
+    if (out->timeline <= 1)
+        return true;
+    snprintf(command, sizeof command, "TIMELINE_HISTORY %" PRIu32, out->timeline);
+    PGresult *rows = pg_command(walsender, command, e);
+    if (rows == NULL)
+        return strcmp(e->sqlstate, "58P01") == 0;
+    bool whole = PQntuples(rows) == 1 && PQnfields(rows) == 2;
+    if (!whole)
+        fail(e, ERR_PROTOCOL, "%s: TIMELINE_HISTORY answers in an unknown form", walsender->side);
+    Slice text = {whole ? pg_cell(rows, 0, 1) : "", whole ? (size_t)PQgetlength(rows, 0, 1) : 0};
+    whole = whole && timeline_parse(text, out->timeline, &out->history, e);
+    PQclear(rows);
+    return whole;
+}
+
+bool slot_identify(Pg *walsender, ServerIdentity *out, Error *e) {
+    return system_read(walsender, out, e) && is_primary(walsender, e) && history_read(walsender, out, e);
 }
 
 /* ---- making one ---- */
@@ -206,6 +260,8 @@ bool slot_create(Pg *walsender, Pg *watcher, const char *name, SlotKind kind, in
     assert(is_ours(name));
     Making m = {walsender, watcher, name, kind, clock_ms() + wait_ms, waiting, context};
     PGresult *answer = NULL;
+    if (!pg_run(walsender, WATCH_CLIENT_SQL, e))
+        return false;
     /* A server may know FAILOVER and still refuse it; the job goes on without. */
     for (int failover = walsender->version >= 170000 && kind == SLOT_LASTING; answer == NULL && failover >= 0;
          failover--) {
@@ -230,7 +286,8 @@ static void cell_copy(char *out, size_t size, const PGresult *rows, int column) 
 }
 
 bool slot_look(Pg *source, const char *name, SlotView *out, Error *e) {
-    const char *sql = source->version >= 140000   ? LOOK_14_SQL
+    const char *sql = source->version >= 170000   ? LOOK_17_SQL
+                      : source->version >= 140000 ? LOOK_14_SQL
                       : source->version >= 130000 ? LOOK_13_SQL
                                                   : LOOK_12_SQL;
     PGresult *rows = pg_query(source, sql, 1, &name, e);
@@ -248,7 +305,8 @@ bool slot_look(Pg *source, const char *name, SlotView *out, Error *e) {
         out->restart = pg_cell_lsn(rows, 0, 7);
         out->retained_bytes = pg_cell_int(rows, 0, 8);
         out->safe_bytes = pg_cell_null(rows, 0, 9) ? -1 : pg_cell_int(rows, 0, 9);
-        out->two_phase = pg_cell_bool(rows, 0, 10);
+        cell_copy(out->invalidation, sizeof out->invalidation, rows, 10);
+        out->two_phase = pg_cell_bool(rows, 0, 11);
     }
     PQclear(rows);
     return true;

@@ -5,11 +5,13 @@
 #define WALFERRY_DECODER_SLOT_H
 
 #include "core/pg.h"
+#include "decoder/timeline.h"
 
 typedef struct ServerIdentity {
     uint64_t system_id;
     uint32_t timeline;
-    Lsn flushed;
+    Lsn flushed;             /* the end of its log */
+    TimelineHistory history; /* of that timeline */
 } ServerIdentity;
 
 typedef struct SlotBirth {
@@ -27,6 +29,7 @@ typedef enum SlotKind {
 typedef struct SlotView {
     bool exists, active, logical;
     char plugin[64], database[64], wal_status[16];
+    char invalidation[32]; /* why it lost its WAL (17+): "wal_removed", "idle_timeout", …; "" */
     int64_t active_pid;
     Lsn confirmed, restart;
     int64_t retained_bytes; /* WAL the server keeps for it */
@@ -34,7 +37,7 @@ typedef struct SlotView {
     bool two_phase;         /* a session has asked for two-phase: every further one must */
 } SlotView;
 
-/* IDENTIFY_SYSTEM on a walsender session. */
+/* On a walsender session. A server in recovery is refused (ERR_RETRY): a standby may be about to be promoted. */
 bool slot_identify(Pg *walsender, ServerIdentity *out, Error *e);
 /* `watcher` is a plain connection that looks whom the server waits for, about once a second; waiting may be NULL, and
  * returns false to give up (the command is cancelled, nothing is left behind). Gives up by itself after wait_ms. */

@@ -30,6 +30,7 @@ struct Stream {
     int64_t asked_ms; /* when it was asked for a sign of life that has not come yet; 0: no question is open */
     bool quiet;       /* no frame has come since the last status */
     bool tls;
+    bool aborts_have_lsn;
     bool ended; /* the server sent its last byte */
 };
 
@@ -56,7 +57,8 @@ static void start_write(Writer *w, Pg *pg, const StreamOptions *o) {
                                         : "1");
     option_write(w, "publication_names", o->publications);
     if (version >= SERVER_14) {
-        option_write(w, "streaming", version >= SERVER_16 ? "parallel" : "on");
+        if (!o->whole)
+            option_write(w, "streaming", version >= SERVER_16 ? "parallel" : "on");
         if (o->binary)
             option_write(w, "binary", "true");
         if (o->messages)
@@ -80,6 +82,16 @@ static bool loss_look(Error *e) {
     else if (state)
         e->kind = ERR_CONFIG;
     return false;
+}
+
+/* A server that does not know what we ask for (F25) says so without a code of its own, and always in English. */
+static void start_failed(Error *e) {
+    loss_look(e);
+    bool unknown = strcmp(e->sqlstate, "XX000") == 0 && strstr(e->text, "pgoutput option") != NULL;
+    if (!unknown && strcmp(e->sqlstate, "0A000") != 0)
+        return;
+    e->kind = ERR_CONFIG;
+    fail_hint(e, "its pgoutput is not one that this walferry knows: see source-version of walferry check");
 }
 
 static bool stream_failed(const Stream *s, const PGresult *result, Error *e) {
@@ -106,7 +118,8 @@ Stream *stream_open(Pg *walsender, const StreamOptions *options, Error *e) {
     *s = (Stream){.pg = walsender,
                   .status_every_ms = status_interval(options->sender_timeout_ms),
                   .silence_ms = silence_limit(options->sender_timeout_ms),
-                  .tls = PQsslInUse(walsender->conn) != 0};
+                  .tls = PQsslInUse(walsender->conn) != 0,
+                  .aborts_have_lsn = walsender->version >= SERVER_16 && !options->whole};
     Writer command = writer_new(COMMAND_LIMIT_BYTES);
     start_write(&command, walsender, options);
     assert(!command.full);
@@ -114,7 +127,7 @@ Stream *stream_open(Pg *walsender, const StreamOptions *options, Error *e) {
     writer_free(&command);
     bool good = result != NULL;
     if (!good)
-        loss_look(e);
+        start_failed(e);
     else if (PQresultStatus(result) != PGRES_COPY_BOTH)
         good = fail(e, ERR_PROTOCOL, "%s: START_REPLICATION does not begin a stream", walsender->side);
     else if (PQsetnonblocking(walsender->conn, 1) != 0)
@@ -283,7 +296,7 @@ int stream_status_every_ms(const Stream *s) {
 }
 
 bool stream_aborts_have_lsn(const Stream *s) {
-    return s->pg->version >= SERVER_16;
+    return s->aborts_have_lsn;
 }
 
 int stream_socket(const Stream *s) {

@@ -11,6 +11,7 @@ typedef struct StreamOptions {
     const char *publications; /* '"a","b"', as publication_names writes it */
     Lsn start;                /* smallest applied position over the sinks; never 0/0 (trap A7a) */
     bool binary;
+    bool whole;     /* no transaction is sent before its commit */
     bool two_phase; /* prepared transactions at their PREPARE (servers 15 and newer); once asked for, the
                                 * slot stays so, and no session may leave it out */
     bool messages;  /* logical messages are wanted (servers 14 and newer) */

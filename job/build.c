@@ -16,8 +16,22 @@ static Load load_of(const Walk *walk) {
     return (Load){walk->job->cfg, walk->selection, walk->job->metrics, &walk->job->stop};
 }
 
+/* pg_dump locks every table, and words for a missing right cannot be told from those for a lock not had in time: the
+ * server's come in any language. */
+static bool all_readable(const Walk *walk, Error *e) {
+    for (int table = 0; table < walk->selection->count; table++)
+        if (!walk->selection->tables[table].readable) {
+            fail(e, ERR_CONFIG, "source: permission denied for table \"%s\"",
+                 walk->selection->tables[table].full_name);
+            return fail_hint(e, "the user of source.dsn needs SELECT on it, and USAGE on its schema");
+        }
+    return true;
+}
+
 bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e) {
     DumpTool tool;
+    if (!all_readable(walk, e))
+        return false;
     metrics_activity(walk->job->metrics, "reading the definitions");
     bool ok = dump_choose(walk->job->cfg, walk->source->version, walk->record->version, &tool, e) &&
               dump_take(&tool, walk->job->cfg, snapshot, &walk->job->stop, out, e);

@@ -59,6 +59,7 @@ static const Item ITEMS[] = {
     {"heartbeat", ON_SOURCE | FOR_STREAM, check_heartbeat},
     {"slot-name", ON_SOURCE | ON_TARGET | FOR_STREAM | WHEN_NEW, check_slot_name},
     {"slot", ON_SOURCE | FOR_STREAM | WHEN_RESUMED, check_slot},
+    {"slot-timeout", ON_SOURCE | FOR_STREAM, check_slot_timeout},
     {"target-rights", ON_TARGET, check_target_rights},
     {"existing-tables", ON_SOURCE | ON_TARGET | WHEN_NEW, check_existing_tables},
     {"extensions", ON_SOURCE | ON_TARGET | FOR_SCHEMA | WHEN_NEW, check_extensions},

@@ -116,7 +116,7 @@ json_t *text_json(const char *text);
 CheckLook check_source_connection, check_source_version, check_source_primary, check_wal_level,
     check_plugin_libraries, check_replication_role, check_replication_slots, check_wal_senders,
     check_synchronous_standby, check_large_objects, check_long_transactions, check_prepared_transactions,
-    check_two_phase, check_slot_name, check_slot, check_pg_dump;
+    check_two_phase, check_slot_name, check_slot, check_slot_timeout, check_pg_dump;
 CheckLook check_publication_rights, check_replica_identity, check_select_rights, check_row_security,
     check_unlogged_tables, check_heartbeat;
 CheckLook check_target_connection, check_target_version, check_same_database, check_encryption,

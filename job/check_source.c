@@ -52,6 +52,9 @@ static const char PREPARED_SQL[] =
 
 static const char PLACES_SQL[] = "SELECT pg_catalog.current_setting('max_prepared_transactions')";
 
+/* NULL on a server that does not know it. */
+static const char IDLE_TIMEOUT_SQL[] = "SELECT current_setting('idle_replication_slot_timeout', true)";
+
 enum { NAME_SIZE = 512, STANDBYS_MAX = 20, SERVER_15 = 150000 };
 
 static const char *fact(const Check *c, enum SourceFact which) {
@@ -361,6 +364,21 @@ bool check_slot(Check *c, Finding *out, Error *e) {
                          !slot.exists ? "does not exist on the source any more"
                          : lost       ? "has lost its WAL"
                                       : "is no pgoutput slot: somebody made it anew");
+}
+
+/* F31: a job that is stopped for that long has lost its slot. */
+bool check_slot_timeout(Check *c, Finding *out, Error *e) {
+    char timeout[32];
+    if (!pg_value(c->source, IDLE_TIMEOUT_SQL, 0, NULL, timeout, sizeof timeout, e))
+        return false;
+    out->left_out = timeout[0] == '\0';
+    if (out->left_out || strcmp(timeout, "0") == 0)
+        return finding_pass(out, "idle_replication_slot_timeout = 0");
+    finding_fix(out, "ALTER SYSTEM SET idle_replication_slot_timeout = 0; SELECT pg_reload_conf();");
+    return finding_alert(out,
+                         "idle_replication_slot_timeout = %s: when the job is stopped or cut off for longer, "
+                         "the source gives its slot up and the job has to begin with a new load",
+                         timeout);
 }
 
 bool check_pg_dump(Check *c, Finding *out, Error *e) {

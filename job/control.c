@@ -161,7 +161,7 @@ static bool folder_make(const char *folder, Error *e) {
 static int socket_connect(const struct sockaddr_un *address, Error *e) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
-        fail(e, ERR_RETRY, "cannot make a socket: %s", strerror(errno));
+        limit_failed(e, "make a socket", errno);
         return -1;
     }
     if (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0)
@@ -304,6 +304,8 @@ static bool socket_vacant(const Config *cfg, const struct sockaddr_un *address, 
     json_decref(request);
     if (answer == NULL && e->kind == ERR_NONE)
         return true;
+    if (answer == NULL && e->kind == ERR_CONFIG)
+        return false;
     fail(e, ERR_CONFIG, "job \"%s\" is running already: %s", cfg->name,
          instance != NULL ? instance : "a process that listens on its control socket but does not answer");
     fail_hint(e, "\"walferry status\" shows it, \"walferry stop\" ends it");
@@ -317,8 +319,10 @@ static bool socket_bind(Control *control, Error *e) {
         return false;
     unlink(control->address.sun_path);
     control->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (control->listener < 0)
+        return limit_failed(e, "make a socket", errno);
     bool ok =
-        control->listener >= 0 && fchmod(control->listener, 0600) == 0 &&
+        fchmod(control->listener, 0600) == 0 &&
         bind(control->listener, (const struct sockaddr *)&control->address, sizeof control->address) == 0 &&
         listen(control->listener, BACKLOG) == 0 &&
         lstat(control->address.sun_path, &control->socket_file) == 0;
@@ -337,7 +341,7 @@ static bool control_listen(Control *control, Error *e) {
         return false;
     int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (lock < 0)
-        return fail(e, ERR_CONFIG, "cannot open folder \"%s\": %s", folder, strerror(errno));
+        return limit_failed(e, "open the folder of the control socket", errno);
     flock(lock, LOCK_EX);
     bool ok = socket_bind(control, e);
     close(lock);

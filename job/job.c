@@ -22,7 +22,9 @@ static void instance_describe(char *out, size_t size) {
 Job *job_new(const Config *cfg, Metrics *metrics) {
     Job *job = calloc(1, sizeof *job);
     assert(job != NULL);
-    job->cfg = cfg;
+    job->pinned = *cfg;
+    job->cfg = &job->pinned;
+    job->given_dsn = cfg->source.dsn;
     job->metrics = metrics;
     job->first_wait_ms = 10000;
     job->started_us = clock_us();
@@ -30,7 +32,19 @@ Job *job_new(const Config *cfg, Metrics *metrics) {
     return job;
 }
 
+void job_pin_source(Job *job, const Pg *source) {
+    job_unpin_source(job);
+    job->pinned.source.dsn = pg_dsn_pin(job->given_dsn, source);
+}
+
+void job_unpin_source(Job *job) {
+    if (job->pinned.source.dsn != job->given_dsn)
+        pg_forget(job->pinned.source.dsn);
+    job->pinned.source.dsn = job->given_dsn;
+}
+
 void job_free(Job *job) {
+    job_unpin_source(job);
     free(job);
 }
 

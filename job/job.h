@@ -8,6 +8,7 @@
 #include "core/config.h"
 #include "core/error.h"
 #include "core/metrics.h"
+#include "core/pg.h"
 #include "core/selection.h"
 
 typedef enum UntilKind { UNTIL_STOPPED, UNTIL_NOW, UNTIL_LSN } UntilKind;
@@ -18,7 +19,9 @@ typedef struct Until {
 } Until;
 
 typedef struct Job {
-    const Config *cfg;
+    const Config *cfg; /* as given, except that during a walk its source.dsn names one server */
+    Config pinned;     /* what cfg points to */
+    char *given_dsn;   /* the source's, perhaps with several hosts; the configuration's */
     Metrics *metrics;
     Until until;
     int64_t first_wait_ms; /* how long the first connection to each server is tried (--wait) */
@@ -29,7 +32,9 @@ typedef struct Job {
     bool
         connected_once; /* both servers were reached: from here on the retry windows count, not first_wait_ms */
     bool plan_told;
-    atomic_bool stop; /* settle and end; set by job_stop, read by every thread */
+    bool whole_transactions;   /* the next stream asks for none before its commit */
+    int64_t sender_timeout_ms; /* wal_sender_timeout that the next stream asks for; 0: the server's own */
+    atomic_bool stop;          /* settle and end; set by job_stop, read by every thread */
 } Job;
 
 Job *job_new(const Config *cfg, Metrics *metrics);
@@ -38,5 +43,10 @@ void job_free(Job *job);
 bool job_run(Job *job, Error *e);
 /* Asks the run to settle and end; any thread, a signal-waiting thread included; returns at once. */
 void job_stop(Job *job);
+
+/* All connections of a walk go to the one server that its first connection found (trap A17): a list of hosts may lead
+ * to another one at any moment. */
+void job_pin_source(Job *job, const Pg *source);
+void job_unpin_source(Job *job);
 
 #endif

@@ -1,5 +1,7 @@
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "core/clock.h"
 #include "core/fault.h"
@@ -21,6 +23,7 @@ typedef struct Keeper {
     Pipeline *p;
     int64_t beat; /* number of the last one made */
     int64_t beat_due_ms, look_due_ms, guard_due_ms;
+    char wal_status[16]; /* as it was last told of */
 } Keeper;
 
 /* The source's side of the session is going: the stream is closed at once, confirmed or not, because a server
@@ -50,13 +53,32 @@ static bool look_at_position(Keeper *k, Error *e) {
     return true;
 }
 
+/* While there is time to do something about it (F30). */
+static void tell_wal_status(Keeper *k, const SlotView *slot) {
+    const char *name = k->p->job->cfg->slot;
+    if (strcmp(k->wal_status, slot->wal_status) == 0)
+        return;
+    if (strcmp(slot->wal_status, "extended") == 0)
+        log_warn("slot \"%s\" keeps %lld bytes of WAL, more than max_wal_size (wal_status extended)", name,
+                 (long long)slot->retained_bytes);
+    else if (strcmp(slot->wal_status, "unreserved") == 0)
+        log_warn("slot \"%s\" is about to lose its WAL (wal_status unreserved): the next checkpoint of the "
+                 "source may remove what is not read yet; raise max_slot_wal_keep_size",
+                 name);
+    else if (k->wal_status[0] != '\0')
+        log_info("slot \"%s\": wal_status %s", name, slot->wal_status);
+    snprintf(k->wal_status, sizeof k->wal_status, "%s", slot->wal_status);
+}
+
 static bool look_at_slot(Keeper *k, Error *e) {
     Metrics *m = k->p->job->metrics;
     SlotView slot;
     if (!slot_look(k->p->keeper, k->p->job->cfg->slot, &slot, e))
         return false;
-    if (!slot.exists)
-        return position_check_slot(k->p->job->cfg, &slot, LSN_NONE, e);
+    Position known = {.applied = {atomic_load(&m->applied_lsn)}, .bound = slot.confirmed};
+    if (!position_check_slot(k->p->job->cfg, &slot, &known, e))
+        return false;
+    tell_wal_status(k, &slot);
     atomic_store(&m->restart_lsn, slot.restart.at);
     atomic_store(&m->retained_bytes, slot.retained_bytes);
     atomic_store(&m->safe_wal_bytes, slot.safe_bytes);
@@ -76,7 +98,7 @@ static void tell_lag(Keeper *k) {
     if (stamps.number <= k->beat - BEATS_REMEMBERED || stamps.number > k->beat || stamps.number == 0)
         return;
     int64_t made_us = atomic_load(&k->p->beat_made_us[stamps.number % BEATS_REMEMBERED]);
-    if (made_us == 0)
+    if (made_us == 0 || made_us > stamps.received_us) /* of an earlier session whose wall clock was ahead */
         return;
     atomic_store(&m->received_ms, (stamps.received_us - made_us) / 1000);
     atomic_store(&m->decoded_ms, (stamps.decoded_us - made_us) / 1000);
@@ -101,7 +123,7 @@ static bool duties(Keeper *k, Error *e) {
     if (now_ms >= k->guard_due_ms) {
         k->guard_due_ms = now_ms + GUARD_EVERY_MS;
         if (!publication_verify(k->p->keeper, cfg, k->p->selection, e))
-            return false;
+            return position_lost((Lsn){atomic_load(&k->p->job->metrics->applied_lsn)}, e);
     }
     tell_lag(k);
     return true;

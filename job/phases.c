@@ -125,6 +125,7 @@ static bool walk_open(Walk *walk, Error *e) {
     walk->source = side_open(walk, cfg->source.dsn, "source", e);
     if (walk->source == NULL)
         return false;
+    job_pin_source(job, walk->source);
     walk->record = side_open(walk, cfg->target.dsn, "target", e);
     if (walk->record == NULL)
         return false;
@@ -145,7 +146,9 @@ static void plan_tell(Walk *walk) {
         return;
     job->plan_told = true;
     Writer plan = writer_new(64 * 1024);
-    plan_write(&plan, job->cfg, walk->selection, &walk->job_record);
+    Config given = *job->cfg;
+    given.source.dsn = job->given_dsn;
+    plan_write(&plan, &given, walk->selection, &walk->job_record);
     char *rest = NULL, *text = strdup(writer_string(&plan));
     for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest))
         log_info("%s", line);
@@ -184,21 +187,30 @@ bool walk_lock(Walk *walk, Error *e) {
     return !moved || fail(e, ERR_RETRY, "another instance has worked on job \"%s\" meanwhile", cfg->name);
 }
 
+/* Before anything is loaded from it: what is loaded then is of the timeline that the record names. */
+static bool source_follow(Walk *walk, Lsn loaded, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    const JobRecord *record = &walk->job_record;
+    Position known = {record->applied, record->bound, record->system_id, record->timeline, loaded}, now;
+    if (!position_check(walk->source, cfg, walk->selection, &known, true, &now, e))
+        return false;
+    position_log(&known, &now);
+    return now.timeline == known.timeline || state_timeline(walk->record, cfg, now.timeline, now.bound, e);
+}
+
 /* A load without a slot is of one snapshot: what a killed run has loaded is of another, and begins again. */
 static bool resume(Walk *walk, Error *e) {
     TableRecords records;
     const Config *cfg = walk->job->cfg;
     metrics_phase(walk->job->metrics, PHASE_FULL);
-    if (!walk_lock(walk, e) || !state_instance(walk->record, cfg, walk->job->instance, e))
-        return false;
-    const JobRecord *record = &walk->job_record;
-    Position known = {record->applied, record->bound, record->system_id, record->timeline};
-    if (cfg->phases.incremental)
-        return position_check(walk->source, cfg, walk->selection, &known, e);
-    if (!state_tables(walk->record, cfg, &records, e))
+    if (!walk_lock(walk, e) || !state_instance(walk->record, cfg, walk->job->instance, e) ||
+        !state_tables(walk->record, cfg, &records, e))
         return false;
     bool unfinished = !records.all_loaded;
+    Lsn loaded = records.highest_start;
     state_tables_free(&records);
+    if (cfg->phases.incremental)
+        return source_follow(walk, loaded, e);
     return !unfinished || state_tables_reset(walk->record, cfg, e);
 }
 
@@ -307,6 +319,7 @@ static bool file_walk(Walk *walk, Error *e) {
     walk->source = side_open(walk, cfg->source.dsn, "source", e);
     if (walk->source == NULL)
         return false;
+    job_pin_source(walk->job, walk->source);
     walk->job->connected_once = true;
     walk->selection = selection_load(walk->source, cfg, e);
     if (walk->selection == NULL || !file_position_read(cfg, &known, e))
@@ -328,5 +341,6 @@ bool phases_walk(Walk *walk, Error *e) {
     exported_end(&exported);
     dump_free(&dump);
     phases_close(walk);
+    job_unpin_source(walk->job);
     return ok;
 }

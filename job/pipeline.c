@@ -2,10 +2,12 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/fault.h"
 #include "core/limit.h"
 #include "core/log.h"
 #include "core/state.h"
@@ -16,6 +18,7 @@
 static const char SQL_SENDER_TIMEOUT[] =
     "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'";
 
+#define SQL_BE_PATIENT "SET wal_sender_timeout = '%lldms'"
 static const char SQL_SIGN_OF_LIFE[] = "SELECT 1";
 static const char SQL_WAITS_FOR_US[] =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1::int"
@@ -30,7 +33,9 @@ enum {
     SLOT_TRY_EVERY_MS = 250,
     BATCH_CHANGES = 4096,
     CAUGHT_UP_MS = 2000,
-    FALLEN_BEHIND_MS = 30000
+    FALLEN_BEHIND_MS = 30000,
+    PATIENT_TIMES = 10, /* see learn_patience */
+    PATIENT_LEAST_MS = 300000
 };
 
 void pipeline_fail(Pipeline *p, const Error *e) {
@@ -45,10 +50,13 @@ bool pipeline_ending(const Pipeline *p) {
     return atomic_load(&p->failed) || atomic_load(&p->job->stop);
 }
 
-static Pg *source_open(const Pipeline *p, bool replication, Error *e) {
+static Pg *source_open(const Pipeline *p, bool replication, const char *options, Error *e) {
     const Config *cfg = p->job->cfg;
-    PgAddress source = {
-        .dsn = cfg->source.dsn, .side = "source", .job = cfg->name, .replication = replication};
+    PgAddress source = {.dsn = cfg->source.dsn,
+                        .side = "source",
+                        .job = cfg->name,
+                        .replication = replication,
+                        .options = options};
     return pg_open(&source, CONNECT_MS, e);
 }
 
@@ -82,7 +90,9 @@ static int64_t sender_timeout_ms(Pg *source) {
 }
 
 static Stream *stream_try(Pipeline *p, const StreamOptions *options, ServerIdentity *server, Error *e) {
-    Pg *walsender = source_open(p, true, e);
+    char patience[80];
+    snprintf(patience, sizeof patience, SQL_BE_PATIENT, (long long)options->sender_timeout_ms);
+    Pg *walsender = source_open(p, true, p->job->sender_timeout_ms > 0 ? patience : NULL, e);
     if (walsender == NULL)
         return NULL;
     if (!slot_identify(walsender, server, e)) {
@@ -101,7 +111,7 @@ static bool slot_take(Pipeline *p, const StreamOptions *options, ServerIdentity 
         if (p->stream != NULL)
             return true;
         if (strcmp(e->sqlstate, "55006") != 0)
-            return false;
+            return position_lost(p->applied[0], e);
         if (atomic_load(&p->job->stop))
             return fail(e, ERR_STOPPED, "stopping");
         if (clock_ms() >= deadline_ms)
@@ -119,15 +129,12 @@ static bool slot_take(Pipeline *p, const StreamOptions *options, ServerIdentity 
 
 static bool keeper_open(Pipeline *p, const Position *known, Error *e) {
     const Config *cfg = p->job->cfg;
-    /* The bound was read without the lock, and whoever holds the slot may have confirmed more since: it counts only
-     * once slot and lock are ours (sinks_recover). */
-    Position loose = *known;
-    loose.bound.at = UINT64_MAX;
-    p->keeper = source_open(p, false, e);
+    Position now; /* judged again, and recorded, once slot and lock are ours (sinks_recover) */
+    p->keeper = source_open(p, false, NULL, e);
     if (p->keeper == NULL)
         return false;
     pg_give_up_when(p->keeper, &p->failed);
-    return position_check(p->keeper, cfg, p->selection, &loose, e) &&
+    return position_check(p->keeper, cfg, p->selection, known, false, &now, e) &&
            heartbeat_find(p->keeper, cfg, &p->heartbeat, e);
 }
 
@@ -143,6 +150,28 @@ static bool until_find(Pipeline *p, Error *e) {
     return true;
 }
 
+/* The record moves to the source's timeline before anything of it is taken in (job/position.h). */
+static bool sink_follow(Pipeline *p, int sink, const ServerIdentity *server, const SlotView *slot,
+                        const Position *known, Error *e) {
+    Position now;
+    if (!position_follow(server, known, &now, e) || !position_check_slot(p->job->cfg, slot, &now, e))
+        return false;
+    if (now.timeline == known->timeline)
+        return true;
+    position_log(known, &now);
+    return FAULT("timeline.before_record", e) && p->ops[sink]->follow(p->sinks[sink], &now, e) &&
+           FAULT("timeline.after_record", e);
+}
+
+static void tell_where(Pipeline *p, const ServerIdentity *server) {
+    Metrics *m = p->job->metrics;
+    atomic_store(&m->applied_lsn, p->applied[0].at);
+    pthread_mutex_lock(&m->lock);
+    m->system_id = server->system_id;
+    m->timeline = server->timeline;
+    pthread_mutex_unlock(&m->lock);
+}
+
 /* What was peeked at without the lock may have been of a commit that a crash of the destination took back: checked
  * sink by sink, because a sink without a record begins where the one before it was seen to stand. */
 static bool sinks_recover(Pipeline *p, const ServerIdentity *server, const SlotView *slot, Error *e) {
@@ -150,8 +179,7 @@ static bool sinks_recover(Pipeline *p, const ServerIdentity *server, const SlotV
     for (int sink = 0; sink < p->sink_count; sink++) {
         Position position;
         if (!p->ops[sink]->recover(p->sinks[sink], &position, e) ||
-            !position_check_server(server, &position, e) ||
-            !position_check_slot(p->job->cfg, slot, position.bound, e))
+            !sink_follow(p, sink, server, slot, &position, e))
             return false;
         if (lsn_before(position.applied, p->applied[sink]))
             return fail(e, ERR_RETRY, "the target went back from " LSN_FMT " to " LSN_FMT,
@@ -159,6 +187,7 @@ static bool sinks_recover(Pipeline *p, const ServerIdentity *server, const SlotV
         p->applied[sink] = position.applied;
         lowest = sink == 0 ? position.applied : lsn_min(lowest, position.applied);
     }
+    tell_where(p, server);
     p->ledger = ledger_new(p->sink_count, p->applied, lsn_max(lowest, slot->confirmed));
     p->received = lowest;
     return true;
@@ -202,14 +231,17 @@ static bool session_open(Pipeline *p, Error *e) {
     if (!sinks_open(p, &known, e) || !keeper_open(p, &known, e))
         return false;
     Lsn start = known.applied;
+    int64_t patience_ms = p->job->sender_timeout_ms;
+    p->sender_timeout_ms = sender_timeout_ms(p->keeper);
     Writer publications = writer_new(1024);
     publication_names(p->keeper, cfg, p->selection, &publications);
     StreamOptions options = {.slot = cfg->slot,
                              .publications = writer_string(&publications),
                              .start = start,
+                             .whole = p->job->whole_transactions,
                              .two_phase = p->two_phase,
                              .messages = wants_messages(p),
-                             .sender_timeout_ms = sender_timeout_ms(p->keeper)};
+                             .sender_timeout_ms = patience_ms > 0 ? patience_ms : p->sender_timeout_ms};
     bool ok = slot_take(p, &options, &server, e) && slot_look(p->keeper, cfg->slot, &slot, e) &&
               sinks_recover(p, &server, &slot, e) && until_find(p, e);
     writer_free(&publications);
@@ -358,6 +390,9 @@ static bool session_run(Pipeline *p, Error *e) {
 }
 
 static void session_close(Pipeline *p) {
+    if (p->assembler != NULL && assembler_aborts_ignored(p->assembler) > 0)
+        log_info("%llu aborts of transactions that were never streamed were passed over",
+                 (unsigned long long)assembler_aborts_ignored(p->assembler));
     if (p->stream != NULL)
         stream_close(p->stream);
     for (int sink = 0; sink < p->sink_count; sink++) {
@@ -376,6 +411,36 @@ static void session_close(Pipeline *p) {
     p->keeper = NULL;
 }
 
+/* A server that has much to skip may answer nothing for longer than its own wal_sender_timeout: it ends the session, or
+ * we do, and the next one comes no farther (F18, L15). That one is given more time, on both ends, until there is
+ * progress again. */
+static void learn_patience(Pipeline *p, bool progressed) {
+    Job *job = p->job;
+    int64_t before_ms = p->sender_timeout_ms;
+    if (progressed)
+        job->sender_timeout_ms = 0;
+    if (progressed || !p->stream_lost || before_ms == 0 || job->sender_timeout_ms > 0)
+        return;
+    job->sender_timeout_ms = before_ms * PATIENT_TIMES;
+    if (job->sender_timeout_ms < PATIENT_LEAST_MS)
+        job->sender_timeout_ms = PATIENT_LEAST_MS;
+    log_warn("the stream broke before anything came of it: the next one sets wal_sender_timeout to %lld s "
+             "(it was %lld)",
+             (long long)job->sender_timeout_ms / 1000, (long long)before_ms / 1000);
+}
+
+/* Servers 14 to 18 fail over an open transaction, "could not map filenode", in which a table was changed in a savepoint,
+ * that was rolled back, and then again: for ever, while after its commit they can decode it. */
+static void learn_wholeness(Pipeline *p, bool progressed) {
+    Job *job = p->job;
+    if (progressed)
+        job->whole_transactions = false;
+    if (progressed || !p->undecodable || job->whole_transactions)
+        return;
+    job->whole_transactions = true;
+    log_warn("the source cannot decode what it has not sent yet: asking for whole transactions only");
+}
+
 bool pipeline_run(Pipeline *p, bool *progressed, Error *e) {
     Metrics *m = p->job->metrics;
     pthread_mutex_init(&p->lock, NULL);
@@ -384,9 +449,12 @@ bool pipeline_run(Pipeline *p, bool *progressed, Error *e) {
     atomic_store(&p->target_wait.silent, false);
     atomic_store(&p->target_wait.since_ms, 0);
     atomic_store(&p->reached, false);
+    bool ok = session_open(p, e);
     unsigned long long applied_before = atomic_load(&m->applied_lsn);
-    bool ok = session_open(p, e) && session_run(p, e);
+    ok = ok && session_run(p, e);
     *progressed = atomic_load(&m->applied_lsn) > applied_before;
+    learn_patience(p, *progressed);
+    learn_wholeness(p, *progressed);
     session_close(p);
     pthread_mutex_destroy(&p->lock);
     return ok;

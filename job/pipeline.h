@@ -44,7 +44,8 @@ typedef struct Pipeline {
     Lsn received;
     Lsn begin; /* where the server begins to send */
 
-    Pg *keeper; /* keeper thread's, once it runs */
+    int64_t sender_timeout_ms; /* the source's own; 0: none */
+    Pg *keeper;                /* keeper thread's, once it runs */
     HeartbeatForm heartbeat;
     _Atomic int64_t beat_made_us[BEATS_REMEMBERED]; /* monotonic, by number modulo */
 
@@ -52,6 +53,8 @@ typedef struct Pipeline {
     atomic_bool source_down; /* the source is going away: close the stream without a word */
     TargetWait target_wait;  /* the database sink's */
     atomic_bool reached;     /* `until` was passed by the reader */
+    bool stream_lost;        /* the stream's connection broke, while the source was there */
+    bool undecodable;        /* the source failed while it was decoding */
     pthread_mutex_t lock;    /* guards error */
     Error error;             /* the first one */
 } Pipeline;

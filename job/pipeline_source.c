@@ -1,9 +1,11 @@
 #include <libpq-fe.h>
+#include <string.h>
 
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
 #include "job/pipeline.h"
+#include "job/position.h"
 
 enum {
     READ_WAIT_MS = 50,
@@ -124,8 +126,10 @@ static bool read_loop(Pipeline *p, Teller *teller, Error *e) {
     bool waiting = false;
     while (!is_reached(p)) {
         Frame frame;
-        if (!interrupted(p, e) || !stream_read(p->stream, waiting ? READ_WAIT_MS : 0, &frame, e))
+        if (!interrupted(p, e))
             return false;
+        if (!stream_read(p->stream, waiting ? READ_WAIT_MS : 0, &frame, e))
+            return e->kind == ERR_LIMIT ? fail_context(e, "behind " LSN_FMT, LSN_ARGS(p->received)) : false;
         waiting = frame.kind == FRAME_NONE;
         bool ok = true;
         switch (frame.kind) {
@@ -165,10 +169,14 @@ static void wait_for_sinks(Pipeline *p, Teller *teller) {
 void *pipeline_source(void *pipeline) {
     Pipeline *p = pipeline;
     Teller teller = {clock_ms(), ledger_confirmed(p->ledger)};
-    Error e;
+    Error e = {0};
     bool asked_to_end = read_loop(p, &teller, &e) || (e.kind == ERR_STOPPED && !atomic_load(&p->failed));
-    if (!asked_to_end && e.kind != ERR_STOPPED)
+    position_lost((Lsn){atomic_load(&p->job->metrics->applied_lsn)}, &e);
+    if (!asked_to_end && e.kind != ERR_STOPPED) {
+        p->undecodable = strcmp(e.sqlstate, "XX000") == 0;
+        p->stream_lost = e.connection && !atomic_load(&p->source_down);
         pipeline_fail(p, &e);
+    }
     wait_for_sinks(p, &teller);
     if (asked_to_end && !atomic_load(&p->failed) && !atomic_load(&p->source_down))
         stream_finish(p->stream, lsn_max(p->received, ledger_confirmed(p->ledger)),

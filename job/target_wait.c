@@ -1,7 +1,6 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
@@ -9,21 +8,21 @@
 #include "job/pipeline.h"
 #include "sink/apply_prepared.h"
 
-/* Of several sessions the one whose transaction is the oldest; a prepared transaction has pid 0, and its locks are shown
- * without one: `h` is the lock that is in the way, `x` the one that each transaction holds on its own number. */
+/* Of several sessions the one whose transaction is the oldest; a prepared transaction has pid 0. Since when another
+ * user's transaction goes on is not shown to everybody. The locks of prepared transactions are shown without a pid: `h`
+ * is the one that is in the way, `x` the one that every transaction holds on its own number. */
 static const char SQL_BLOCKER[] =
     "SELECT b.pid, a.usename, a.application_name,"
-    " pg_catalog.to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS'),"
+    " COALESCE(pg_catalog.to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS \"UTC\"'), 'an unknown time'),"
     " (SELECT p.gid FROM pg_catalog.pg_locks w JOIN pg_catalog.pg_locks h"
-    "   ON (w.locktype, w.database, w.relation, w.page, w.tuple, w.classid, w.objid, w.objsubid, "
-    "w.transactionid)"
-    "   IS NOT DISTINCT FROM"
-    "   (h.locktype, h.database, h.relation, h.page, h.tuple, h.classid, h.objid, h.objsubid, "
-    "h.transactionid)"
-    "   JOIN pg_catalog.pg_locks x ON x.virtualtransaction = h.virtualtransaction AND x.locktype = "
-    "'transactionid'"
+    "   ON (w.locktype, w.database, w.relation, w.page, w.tuple, w.transactionid) IS NOT DISTINCT FROM"
+    "     (h.locktype, h.database, h.relation, h.page, h.tuple, h.transactionid)"
+    "   JOIN pg_catalog.pg_locks x"
+    "   ON x.virtualtransaction = h.virtualtransaction AND x.locktype = 'transactionid'"
     "   JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid"
-    "   WHERE w.pid = $1::int AND NOT w.granted AND h.granted AND h.pid IS NULL AND x.pid IS NULL LIMIT 1)"
+    "   WHERE b.pid = 0 AND w.pid = $1::int AND NOT w.granted AND h.granted AND h.pid IS NULL AND x.pid IS "
+    "NULL"
+    "   LIMIT 1)"
     " FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids($1::int)) AS b (pid)"
     " LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = b.pid ORDER BY a.xact_start LIMIT 1";
 
@@ -58,7 +57,7 @@ static void blocker_describe(const char *job, const PGresult *result, char *out,
     else
         snprintf(out, size,
                  "the target waits for a lock that pid %s there holds (user \"%s\", application \"%s\", in a "
-                 "transaction since %s UTC)",
+                 "transaction since %s)",
                  pg_cell(result, 0, 0), pg_cell(result, 0, 1), pg_cell(result, 0, 2), pg_cell(result, 0, 3));
 }
 

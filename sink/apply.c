@@ -34,7 +34,6 @@ static void apply_close(Sink *s) {
     prepared_forget(s);
     free(s->progress_sql);
     free(s->trim_sql);
-    free(s->scratch);
     free(s);
 }
 
@@ -57,7 +56,10 @@ static Sink *apply_open(const SinkOptions *options, Error *e) {
 }
 
 static void position_of(const JobRecord *record, Position *out) {
-    *out = (Position){record->applied, record->bound, record->system_id, record->timeline};
+    *out = (Position){.applied = record->applied,
+                      .bound = record->bound,
+                      .system_id = record->system_id,
+                      .timeline = record->timeline};
 }
 
 static bool read_record(Sink *s, Position *out, Error *e) {
@@ -91,6 +93,7 @@ static bool apply_recover(Sink *s, Position *out, Error *e) {
     s->applied = s->durable = out->applied;
     if (s->options.cfg->source.two_phase && !prepared_recover(s, e))
         return false;
+    out->loaded = s->tables.highest_start;
     s->pg->when = RETRY_APPLYING;
     TargetWait *wait = s->options.wait;
     pg_give_up_when(s->pg, wait == NULL ? NULL : &wait->silent);
@@ -99,6 +102,13 @@ static bool apply_recover(Sink *s, Position *out, Error *e) {
     s->live = live_new(s->pg, group_check, s);
     live_tell_waiting(s->live, wait == NULL ? NULL : &wait->since_ms);
     return group_prepare(s, e);
+}
+
+static bool apply_follow(Sink *s, const Position *now, Error *e) {
+    live_pause(s->live);
+    bool ok = state_timeline(s->pg, s->options.cfg, now->timeline, now->bound, e);
+    live_resume(s->live);
+    return ok;
 }
 
 static bool apply_write(Sink *s, Batch *b, Error *e) {
@@ -156,6 +166,7 @@ const SinkOps sink_apply = {
     .open = apply_open,
     .peek = apply_peek,
     .recover = apply_recover,
+    .follow = apply_follow,
     .write = apply_write,
     .settle = apply_settle,
     .promise = apply_promise,

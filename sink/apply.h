@@ -81,8 +81,6 @@ struct Sink {
     /* parameters of the statement being built */
     const char *values[2 * COLUMNS_MAX];
     int lengths[2 * COLUMNS_MAX], formats[2 * COLUMNS_MAX];
-    char *scratch;
-    size_t scratch_size;
 };
 
 /* apply_row: sends what one change means; nothing for changes that are not for the destination. */

@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "sink/apply_prepared.h"
 
 static const char SQL_PROGRESS[] =
@@ -331,8 +332,7 @@ static void group_keep(Sink *s, Batch *b) {
     Group *group = &s->group;
     if (group->batch_count == group->batch_capacity) {
         group->batch_capacity = group->batch_capacity == 0 ? 16 : group->batch_capacity * 2;
-        group->batches = realloc(group->batches, group->batch_capacity * sizeof(Batch *));
-        assert(group->batches != NULL);
+        group->batches = memory_grow(group->batches, group->batch_capacity * sizeof(Batch *));
     }
     batch_use(b);
     group->batches[group->batch_count++] = b;

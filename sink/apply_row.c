@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "sink/apply.h"
 #include "sink/statement.h"
 
@@ -44,8 +45,7 @@ static Plan *plan_of(Sink *s, const Relation *rel, const Transaction *tx, const 
         uint32_t capacity = s->plan_capacity == 0 ? 64 : s->plan_capacity;
         while (capacity <= rel->number)
             capacity *= 2;
-        s->plans = realloc(s->plans, capacity * sizeof(Plan *));
-        assert(s->plans != NULL);
+        s->plans = memory_grow(s->plans, capacity * sizeof(Plan *));
         memset(s->plans + s->plan_capacity, 0, (capacity - s->plan_capacity) * sizeof(Plan *));
         s->plan_capacity = capacity;
     }
@@ -66,31 +66,13 @@ typedef struct Parameters {
     int count;
 } Parameters;
 
-/* libpq wants NUL-terminated texts, the frame has none: the values are copied once, side by side. */
 static void parameters_bind(Sink *s, const Parameters *p) {
-    size_t needed = 0;
-    for (int at = 0; at < p->count; at++)
-        needed += p->list[at]->bytes.len + 1;
-    if (needed > s->scratch_size) {
-        free(s->scratch);
-        s->scratch_size = needed * 2;
-        s->scratch = malloc(s->scratch_size);
-        assert(s->scratch != NULL);
-    }
-    char *to = s->scratch;
     for (int at = 0; at < p->count; at++) {
         const Value *value = p->list[at];
-        s->values[at] = NULL;
-        s->lengths[at] = 0;
+        bool empty = value->bytes.len == 0; /* an empty slice may lie nowhere */
+        s->values[at] = value->kind == VALUE_NULL ? NULL : empty ? "" : value->bytes.at;
+        s->lengths[at] = value->kind == VALUE_NULL ? 0 : (int)value->bytes.len;
         s->formats[at] = value->kind == VALUE_BINARY ? 1 : 0;
-        if (value->kind == VALUE_NULL)
-            continue;
-        if (value->bytes.len > 0) /* an empty slice may lie nowhere */
-            memcpy(to, value->bytes.at, value->bytes.len);
-        to[value->bytes.len] = '\0';
-        s->values[at] = to;
-        s->lengths[at] = (int)value->bytes.len;
-        to += value->bytes.len + 1;
     }
 }
 

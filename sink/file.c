@@ -185,6 +185,11 @@ static bool file_recover(Sink *s, Position *out, Error *e) {
     return note(s, e);
 }
 
+static bool file_follow(Sink *s, const Position *now, Error *e) {
+    s->noted.position = *now;
+    return note(s, e);
+}
+
 /* ---- lines ---- */
 
 static bool write_out(Sink *s, Error *e) {
@@ -372,6 +377,7 @@ const SinkOps sink_file = {
     .open = file_open,
     .peek = file_peek,
     .recover = file_recover,
+    .follow = file_follow,
     .write = file_write,
     .settle = file_settle,
     .promise = file_promise,

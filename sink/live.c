@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/memory.h"
 
 enum {
     OUTSTANDING_BYTES = 512 * 1024, /* sent and not answered: at most this much */
@@ -155,8 +156,7 @@ static bool note_sent(Live *live, int accepted, LiveNote note, size_t bytes, Err
         return connection_failed(live, e);
     if (live->count == live->capacity) {
         size_t capacity = live->capacity == 0 ? 64 : live->capacity * 2;
-        Sent *grown = malloc(capacity * sizeof *grown);
-        assert(grown != NULL);
+        Sent *grown = memory_raw(capacity * sizeof *grown);
         for (size_t at = 0; at < live->count; at++)
             grown[at] = live->sent[(live->first + at) % live->capacity];
         free(live->sent);

@@ -14,6 +14,7 @@ typedef struct Position {
     Lsn bound;   /* highest position that may have been confirmed; at least `applied` */
     uint64_t system_id;
     uint32_t timeline;
+    Lsn loaded; /* newest snapshot of a loaded table, or none: counts as applied for the timeline check (A9) */
 } Position;
 
 /* Between a sink that waits for its destination and whoever looks after it from another connection. */
@@ -43,6 +44,8 @@ typedef struct SinkOps {
     /* Takes the job's lock, exclusively first, and says where it stands. Called by the owner of the slot:
      * left-over holders are ended. From here on nobody else writes. */
     bool (*recover)(Sink *s, Position *out, Error *e);
+    /* The source is on a new timeline: `now` is noted durably, before anything of it is taken in (trap A9). */
+    bool (*follow)(Sink *s, const Position *now, Error *e);
     /* Takes in one batch and keeps a use of it for as long as it needs; may block on the destination. Skips
      * whole transactions with end <= applied. Nothing of a transaction is visible before it is whole. */
     bool (*write)(Sink *s, Batch *b, Error *e);

@@ -20,6 +20,7 @@ enum {
     CHILD_GRACE_MS = 2000, /* between SIGTERM and SIGKILL */
     CHILD_LINE_MAX = 400,
     CHILD_EXTRA_FD = 3,
+    CHILD_NO_DESCRIPTORS = 126,
     CHILD_NOT_STARTED = 127
 };
 
@@ -112,7 +113,7 @@ _Noreturn static void child_become(const DumpChild *child, int out, int err, pid
     int extra_high = child->extra >= 0 ? fcntl(child->extra, F_DUPFD_CLOEXEC, CHILD_EXTRA_FD + 1) : -1;
     if (dup2(in_high, STDIN_FILENO) < 0 || dup2(out_high, STDOUT_FILENO) < 0 ||
         dup2(err_high, STDERR_FILENO) < 0 || (child->extra >= 0 && dup2(extra_high, CHILD_EXTRA_FD) < 0))
-        _exit(CHILD_NOT_STARTED);
+        _exit(CHILD_NO_DESCRIPTORS);
     close_range(child->extra >= 0 ? CHILD_EXTRA_FD + 1 : CHILD_EXTRA_FD, ~0U, 0);
     char *const *arguments = (char *const *)(uintptr_t)child->arguments;
     execve(child->arguments[0], arguments, child->environment != NULL ? child->environment : environ);
@@ -217,6 +218,8 @@ static bool child_judge(const DumpChild *child, const Running *r, int status, Er
     const char *program = r->speech.program;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return true;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_NO_DESCRIPTORS && r->speech.last[0] == '\0')
+        return start_failed(r, "start", EMFILE, e);
     if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_NOT_STARTED && r->speech.last[0] == '\0') {
         fail(e, ERR_CONFIG, "\"%s\" could not be started", child->arguments[0]);
         return fail_hint(e, "is it an executable program of this machine?");

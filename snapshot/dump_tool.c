@@ -1,10 +1,12 @@
 #include <ctype.h>
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "core/limit.h"
 #include "snapshot/dump_intern.h"
 
 #define VERSIONS_DIR "/usr/lib/postgresql" /* Debian keeps one folder for each major version here */
@@ -72,36 +74,38 @@ static bool is_better(const DumpTool *found, const DumpTool *best, DumpWish wish
     return fits || (!best_fits && found->version < best->version);
 }
 
-/* Takes `program` when it is better than what `best` holds; programs that do not work are no candidates. */
-static void tool_consider(const char *program, DumpWish wish, DumpTool *best) {
+/* Takes `program` when it is better than what `best` holds; programs that do not work are no candidates: `why`
+ * says what became of the last one. */
+static void tool_consider(const char *program, DumpWish wish, DumpTool *best, Error *why) {
     DumpTool found;
-    Error ignored;
     if (access(program, X_OK) != 0 || is_wrapper(program))
         return;
-    if (tool_probe(program, &found, &ignored) && is_better(&found, best, wish))
+    if (tool_probe(program, &found, why) && is_better(&found, best, wish))
         *best = found;
 }
 
-static void consider_path(const char *path, DumpWish wish, DumpTool *best) {
+static void consider_path(const char *path, DumpWish wish, DumpTool *best, Error *why) {
     while (*path != '\0') {
         size_t len = strcspn(path, ":");
         char program[512];
         int written = snprintf(program, sizeof program, "%.*s/pg_dump", (int)len, path);
         if (path[0] == '/' && written > 0 && (size_t)written < sizeof program)
-            tool_consider(program, wish, best);
+            tool_consider(program, wish, best, why);
         path += len + (path[len] == ':');
     }
 }
 
-static void consider_versions(const char *versions_dir, DumpWish wish, DumpTool *best) {
+static void consider_versions(const char *versions_dir, DumpWish wish, DumpTool *best, Error *why) {
     DIR *dir = opendir(versions_dir);
+    if (dir == NULL && limit_is_meant(errno))
+        limit_failed(why, "look for pg_dump", errno);
     if (dir == NULL)
         return;
     for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
         char program[512];
         int written = snprintf(program, sizeof program, "%s/%s/bin/pg_dump", versions_dir, entry->d_name);
         if (entry->d_name[0] != '.' && written > 0 && (size_t)written < sizeof program)
-            tool_consider(program, wish, best);
+            tool_consider(program, wish, best, why);
     }
     closedir(dir);
 }
@@ -117,11 +121,20 @@ static bool too_old(const DumpTool *tool, int source_major, Error *e) {
 }
 
 bool dump_choose_among(const char *path, const char *versions_dir, DumpWish wish, DumpTool *out, Error *e) {
+    Error why = {.kind = ERR_NONE};
     memset(out, 0, sizeof *out);
     if (path != NULL)
-        consider_path(path, wish, out);
-    consider_versions(versions_dir, wish, out);
-    return out->version >= wish.source_major ? true : too_old(out, wish.source_major, e);
+        consider_path(path, wish, out, &why);
+    consider_versions(versions_dir, wish, out, &why);
+    if (out->version >= wish.source_major)
+        return true;
+    too_old(out, wish.source_major, e);
+    if (out->version > 0 || why.kind == ERR_NONE)
+        return false;
+    if (why.hint[0] == '\0')
+        memcpy(why.hint, e->hint, sizeof why.hint);
+    *e = why;
+    return fail_context(e, "no pg_dump can be used");
 }
 
 bool dump_choose(const Config *cfg, int source_version, int target_version, DumpTool *out, Error *e) {

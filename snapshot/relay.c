@@ -5,7 +5,7 @@
 
 #include "core/fault.h"
 
-enum { LOOK_EVERY_MS = 50 };
+enum { LOOK_EVERY_MS = 50, PIECE_BYTES = 1 << 20 };
 
 static void tell(Relay *r) {
     atomic_fetch_add(&r->progress->rows, r->rows - r->told_rows);
@@ -50,13 +50,23 @@ static bool flush_all(Relay *r, Error *e) {
     return left == 0 ? true : pg_failed(r->target, NULL, e);
 }
 
-static bool put(Relay *r, const char *row, int len, Error *e) {
+static bool put_piece(Relay *r, const char *bytes, int len, Error *e) {
     int taken;
-    while ((taken = PQputCopyData(r->target->conn, row, len)) == 0)
+    while ((taken = PQputCopyData(r->target->conn, bytes, len)) == 0)
         if (!flush_all(r, e))
             return false;
-    if (taken < 0)
-        return pg_failed(r->target, NULL, e);
+    return taken < 0 ? pg_failed(r->target, NULL, e) : true;
+}
+
+/* libpq copies what it is given: a large row goes in pieces, which mean nothing to the server, so that it is in memory
+ * no third time. */
+static bool put(Relay *r, const char *row, int len, Error *e) {
+    int done = 0;
+    for (; len - done > PIECE_BYTES; done += PIECE_BYTES)
+        if (!put_piece(r, row + done, PIECE_BYTES, e) || !flush_all(r, e))
+            return false;
+    if (!put_piece(r, row + done, len - done, e))
+        return false;
     r->rows++;
     r->bytes += len;
     r->unsent_bytes += (size_t)len;

@@ -1,4 +1,4 @@
-"""Work T of the performance page: 100,000 small transactions, 400,000 changes, consumed from a filled slot by
+"""The works of the performance page. Work L is in load.py. Work T: 100,000 small transactions, 400,000 changes, consumed from a filled slot by
 pg_recvlogical, by walferry and by a native subscription, in turn."""
 import argparse
 import os
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import load
 from harness.place import Place, clean_environment, postgres_bin
 from harness.poll import poll_until
 from harness.server import Server
@@ -14,7 +15,7 @@ from harness.walferry import walferry_binary
 
 SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB", "fsync": "on", "wal_sender_timeout": "60s",
             "checkpoint_timeout": "30min"}
-TARGETS = {}  # name: largest ratio; the issues that set targets fill it
+TARGETS = {"load / parallel pipes": 1.05, "load / pgcopydb": 1 / 1.3}  # name: largest ratio
 
 
 class Bench:
@@ -30,8 +31,11 @@ class Bench:
             server.stop("immediate")
 
     def pgbench(self, *arguments):
+        self.pgbench_on("bench", *arguments)
+
+    def pgbench_on(self, database, *arguments):
         subprocess.run([postgres_bin() / "pgbench", "-h", self.source.directory, "-p", str(self.source.port), "-U",
-                        "postgres", *arguments, "bench"], check=True, stdout=subprocess.DEVNULL,
+                        "postgres", *arguments, database], check=True, stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL, env=clean_environment())
 
     def timed(self, command):
@@ -138,7 +142,7 @@ def apply_small(bench):
     print(f"apply-small peak memory      {max(seen['rss']):8.1f} MiB")
 
 
-WORK = {"apply-small": apply_small}
+WORK = {"apply-small": apply_small, "load": lambda bench: load.measure(bench, bench.rounds == 1, line)}
 
 
 def main():

@@ -79,6 +79,7 @@ class Pair:
         self.number = next(_numbers)
         self.name = f"e{self.number}"
         self.own = own
+        self.place = place
         self.directory = place.folder(f"j{self.number}")
         self.log_offsets = {server: server.log_position() for server in (source_server, target_server)}
         self.source = source_server.database(self.name)
@@ -86,6 +87,10 @@ class Pair:
         self.env = {"PATH": path_with_versions()} if source_server.version else {}
         self.closing = []
         self.jobs = []
+
+    def adopt(self, server):
+        """A further server that ends with the pair, and whose log is shown when the test fails."""
+        self.log_offsets[server] = server.log_position()
 
     def job(self, name=None, file_only=False, source_dsn=None, target_dsn=None, folder=None, text=None, **config):
         directory = self.directory / (folder or f"{len(self.jobs)}")

@@ -22,6 +22,7 @@ from harness.oracle import check_definitions, check_equal  # noqa: E402
 from harness.place import Place, walferry_binary  # noqa: E402
 from harness.poll import poll_until  # noqa: E402
 from harness.server import Server  # noqa: E402
+from harness.vondra import vondra  # noqa: E402
 from harness.walferry import Job  # noqa: E402
 
 # Point -> up to which occurrence it is used. Those of the load are met by a new job on an emptied destination.
@@ -32,7 +33,8 @@ STREAM_POINTS = {"source.before_feedback": 8, "source.after_commit_parsed": 40, 
                  "ledger.after_durable": 40}
 DROP_POINT = "slot.before_drop"  # a slot that only an intent knows is dropped and made again
 MOMENT, LOAD_MOMENT, TARGET, SOURCE = "random moment", "random moment in load", "destination server", "source server"
-CYCLE = [MOMENT] * 3 + [LOAD_MOMENT] * 2 + [TARGET] * 2 + [SOURCE] + [*LOAD_POINTS, *STREAM_POINTS, DROP_POINT]
+BOTH = "both servers"    # restart in a loop (F15); walferry itself lives through it
+CYCLE = [MOMENT] * 3 + [LOAD_MOMENT] * 2 + [TARGET] * 2 + [SOURCE, BOTH] + [*LOAD_POINTS, *STREAM_POINTS, DROP_POINT]
 
 LARGE = (12000, 2048)    # rows and bytes of the transaction that must spill
 LARGE_EVERY_S = 5
@@ -41,6 +43,7 @@ LOG_ROWS_MAX = 20000     # then the bank is made anew, so that the oracle stays 
 FAILURES_MAX = 5
 REACH_S = 60             # to reach a fault point
 PROGRESS_S = 45          # to go on after a fault
+LOOP_S = 15              # one round of restarts
 
 
 class KillTest:
@@ -149,6 +152,8 @@ class KillTest:
             self.round_drop()
         elif kind in (TARGET, SOURCE):
             self.round_server(kind)
+        elif kind == BOTH:
+            self.round_both()
         else:
             self.round_moment(kind)
 
@@ -202,6 +207,14 @@ class KillTest:
             code = process.terminate(10)
             assert code == 0, f"SIGTERM ended with {code}: {process.err[-2000:]}"
         self.after_kill(kind)
+
+    def round_both(self):
+        process = self.job.start()
+        poll_until(lambda: self.note_phase(process) or self.reached, "catching-up", REACH_S, every=0.1)
+        vondra(self.source_server, self.target_server, self.random, LOOP_S, after=self.check_prefix)
+        self.wait_progress(process)
+        process.kill9()
+        self.after_kill(BOTH)
 
     def proved(self, process, point, code):
         assert code == -9, f"{point} did not kill: exit {code}: {process.err[-2000:]}"

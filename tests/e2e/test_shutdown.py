@@ -23,14 +23,25 @@ def blocked(pair):
     return holder
 
 
-@pytest.mark.parametrize("sink", ["free", "blocked"])
+def reads_no_more(job):
+    before = job.status()["totals"]["bytes"]
+    time.sleep(0.5)
+    return before > 1 << 20 and job.status()["totals"]["bytes"] == before
+
+
+@pytest.mark.parametrize("sink", ["free", "blocked", "full"])
 def test_trap_A13_source_stops_fast_within_ten_seconds(make_pair, sink):
-    """F13: a client that answers every keepalive but cannot confirm would keep the server from stopping."""
+    """F13: a client that answers every keepalive but cannot confirm would keep the server from stopping. full: nothing
+    is read any more either, because the memory is used up."""
     pair = make_pair()
     pair.source.sql(TABLES)
+    pair.source.sql("CREATE TABLE bulk (id int PRIMARY KEY, v text)")
     bank = pair.bank().start()
-    job = pair.running_job()
-    holder = blocked(pair) if sink == "blocked" else None
+    job = pair.running_job(memory="16MiB")
+    holder = blocked(pair) if sink != "free" else None
+    if sink == "full":
+        pair.source.sql("INSERT INTO bulk SELECT i, repeat(md5(i::text), 60) FROM generate_series(1, 20000) i")
+        poll_until(lambda: reads_no_more(job), "nothing more is read")
     try:
         seconds = pair.source.server.stop("fast", timeout=20)
     except subprocess.TimeoutExpired:
@@ -154,7 +165,7 @@ def test_blocked_sink_does_not_cost_the_session(make_pair):
     job = pair.running_job()
     pid = pair.source.slot(job.slot)[2]
     holder = blocked(pair)
-    poll_while(lambda: pair.source.slot(job.slot)[2] == pid, "the same walsender", 7)
+    poll_while(lambda: pair.source.slot(job.slot)[2] == pid, "the same walsender", 20)
     holder.rollback()
     holder.close()
     bank.pause_writers()

@@ -122,14 +122,16 @@ def check_prefix(database, writers):
 
 
 class Bank:
-    """pause: seconds between a writer's transactions, at most (a random part of it)."""
+    """pause: seconds between a writer's transactions, at most (a random part of it). lossy: a failover may take back
+    what was committed."""
 
-    def __init__(self, database, writers=3, seed=0, pause=0.02, truncates=True, big=True):
+    def __init__(self, database, writers=3, seed=0, pause=0.02, truncates=True, big=True, lossy=False):
         self.database = database
         self.writers = [Writer(self, number, seed * 1000 + number) for number in range(writers)]
         self.pause = pause
         self.truncates = truncates
         self.big = big
+        self.lossy = lossy
         self.running = threading.Event()
         self.ended = threading.Event()
 
@@ -246,6 +248,8 @@ class Writer(threading.Thread):
         seq, self.key_id, self.document, self.scratch, lsn = cursor.fetchone()
         cursor.execute("SELECT seq, details FROM log WHERE writer = %s AND details > 0", (self.number,))
         self.detailed = dict(cursor.fetchall())
+        if self.bank.lossy:
+            self.forget_beyond(seq)
         assert seq in (self.seq, self.seq + 1), f"counter {seq} after {self.seq}"
         if seq > self.seq:
             self.note(seq, lsn)
@@ -255,6 +259,11 @@ class Writer(threading.Thread):
         self.seqs.append(seq)
         self.lsns.append(int(lsn))
         self.seq = seq
+
+    def forget_beyond(self, seq):
+        kept = bisect.bisect_right(self.seqs, seq)
+        del self.seqs[kept:], self.lsns[kept:]
+        self.seq = min(self.seq, seq)
 
     def transaction(self):
         cursor = self.connection.cursor()

@@ -301,6 +301,21 @@ static void a_job_without_target_needs_a_file_and_makes_no_schema(void **state) 
             "without it a prepared transaction arrives whole, when it is committed");
 }
 
+/* F40: another job would find its slot or publication made already, and cleanup would take the other's. */
+static void names_of_a_job_s_own_things_are_no_names_of_jobs(void **state) {
+    (void)state;
+    const char *rest = "\nsource: {dsn: dbname=shop}\n" TARGET;
+    static const char *const names[] = {"shop_i", "shop_load"};
+    for (size_t n = 0; n < 2; n++) {
+        char text[200], said[200];
+        snprintf(text, sizeof text, "name: %s%s", names[n], rest);
+        snprintf(said, sizeof said,
+                 "job.yaml: a job's name cannot end in \"%s\": \"dts_sync_%s\" belongs to job \"shop\"",
+                 names[n] + 4, names[n]);
+        refused(text, said, "set another \"name\"");
+    }
+}
+
 static void a_name_is_made_from_the_databases_and_cut_to_40(void **state) {
     (void)state;
     Config *cfg = loaded("source: {dsn: \"dbname='Größe 1'\"}\n"
@@ -512,6 +527,7 @@ int main(void) {
         FOLDER_TEST(a_wrong_value_is_named_with_what_would_be_right),
         FOLDER_TEST(phases_are_any_part_of_the_order),
         FOLDER_TEST(a_job_without_target_needs_a_file_and_makes_no_schema),
+        FOLDER_TEST(names_of_a_job_s_own_things_are_no_names_of_jobs),
         FOLDER_TEST(a_name_is_made_from_the_databases_and_cut_to_40),
         FOLDER_TEST(a_flag_wins_over_the_file_and_a_later_flag_over_an_earlier),
         FOLDER_TEST(a_job_runs_from_flags_alone),

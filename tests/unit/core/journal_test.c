@@ -98,7 +98,8 @@ static void model_append(Model *m, Journal *j, char *buffer, uint64_t *seed) {
     Error e;
     size_t length = random_length(seed);
     record_fill(buffer, length, m->appended);
-    assert_true(journal_append(j, (Slice){buffer, length}, &e));
+    size_t head = random_next(seed) % 3 == 0 ? length / 2 : 0;
+    assert_true(journal_append_two(j, (Slice){buffer, head}, (Slice){buffer + head, length - head}, &e));
     m->numbers[m->count] = m->appended++;
     m->lengths[m->count++] = length;
 }
@@ -124,6 +125,8 @@ static void model_step(Model *m, Journal *j, char *buffer, uint64_t *seed) {
         model_append(m, j, buffer, seed);
     } else if (choice < 92) {
         model_read(m, j, buffer);
+    } else if (choice == 92) {
+        assert_true(journal_rest(j, &e));
     } else if (choice < 95) {
         assert_true(journal_rewind(j, &e));
         m->next = 0;
@@ -313,6 +316,36 @@ static void a_folder_that_cannot_be_made_is_named(void **folder) {
     assert_non_null(strstr(e.hint, "spill.dir"));
 }
 
+/* Only what is worth it is given away, and the record after it is read as ever. */
+static void a_large_record_can_be_adopted(void **folder) {
+    enum { LARGE = 3 << 20, SMALL = 100 * 1024 };
+    static const size_t LENGTHS[] = {10, LARGE, SMALL, LARGE + 7, 20};
+    Journal *j = journal_in(*folder);
+    char *buffer = malloc(LARGE + 7);
+    Slice out;
+    Error e;
+    size_t size;
+    for (size_t record = 0; record < 5; record++) {
+        record_fill(buffer, LENGTHS[record], record);
+        assert_true(journal_append(j, (Slice){buffer, LENGTHS[record]}, &e));
+    }
+    assert_true(journal_rest(j, &e) && journal_rewind(j, &e));
+    for (size_t record = 0; record < 5; record++) {
+        assert_true(journal_next(j, &out, &e));
+        char *memory = journal_adopt(j, &size);
+        assert_int_equal(memory != NULL, LENGTHS[record] >= LARGE);
+        record_fill(buffer, LENGTHS[record], record);
+        assert_int_equal(out.len, LENGTHS[record]);
+        assert_int_equal(memcmp(out.at, buffer, out.len), 0);
+        assert_true(memory == NULL || (memory == out.at && size > out.len));
+        if (memory != NULL)
+            memory[out.len] = '\0';
+        free(memory);
+    }
+    journal_free(j);
+    free(buffer);
+}
+
 #define IN_A_FOLDER(test) cmocka_unit_test_setup_teardown(test, folder_set_up, folder_tear_down)
 
 int main(void) {
@@ -324,6 +357,7 @@ int main(void) {
         IN_A_FOLDER(all_journals_share_one_limit),
         IN_A_FOLDER(any_flipped_byte_is_found),
         IN_A_FOLDER(a_shortened_file_is_found),
+        IN_A_FOLDER(a_large_record_can_be_adopted),
         cmocka_unit_test(a_folder_that_cannot_be_made_is_named),
     };
     return cmocka_run_group_tests_name("journal", tests, NULL, NULL);

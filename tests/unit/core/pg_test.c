@@ -437,6 +437,37 @@ static void names_and_literals_are_quoted(void **state) {
     fake_free(&f);
 }
 
+/* Trap A17: a walk stays at the server that it found; options and secrets go with it. */
+static void a_pinned_dsn_names_one_server(void **state) {
+    (void)state;
+    FakeServer f = {.version = "15.4"};
+    char list[300];
+    Error e;
+    fake_start(&f);
+    snprintf(list, sizeof list,
+             "host=/nowhere,%s port=1,5432 user=u dbname=shop password='ge heim' "
+             "target_session_attrs=any",
+             f.dir);
+    PgAddress to = {.dsn = list, .side = "source", .job = "shop"};
+    Pg *pg = pg_open(&to, 5000, &e);
+    assert_non_null(pg);
+    char *pinned = pg_dsn_pin(list, pg);
+    to.dsn = pinned;
+    PQconninfoOption *options = PQconninfoParse(to.dsn, NULL);
+    assert_string_equal(parsed(options, "host"), f.dir);
+    assert_string_equal(parsed(options, "port"), "5432");
+    assert_string_equal(parsed(options, "password"), "ge heim");
+    assert_string_equal(parsed(options, "target_session_attrs"), "any");
+    PQconninfoFree(options);
+    pg_close(pg);
+    pg = pg_open(&to, 5000, &e);
+    assert_non_null(pg);
+    pg_close(pg);
+    pg_forget(pinned);
+    fake_stop(&f);
+    fake_free(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dsn_forms_are_understood),
@@ -445,6 +476,7 @@ int main(void) {
         cmocka_unit_test(description_has_no_secret),
         cmocka_unit_test(database_is_found),
         cmocka_unit_test(split_keeps_everything_but_the_secrets),
+        cmocka_unit_test(a_pinned_dsn_names_one_server),
         cmocka_unit_test(login_errors_are_classified),
         cmocka_unit_test(unreachable_server_is_tried_again),
         cmocka_unit_test(wrong_options_are_not_tried_again),

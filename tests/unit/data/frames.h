@@ -39,7 +39,7 @@ static inline void *frame_give(Slice bytes, Slice *out) {
         f->released = realloc(f->released, f->capacity);
         assert_non_null(f->released);
     }
-    char *memory = malloc(FRAME_ID_BYTES + bytes.len);
+    char *memory = malloc(FRAME_ID_BYTES + bytes.len + 1);
     assert_non_null(memory);
     memcpy(memory, &f->given, FRAME_ID_BYTES);
     if (bytes.len > 0)

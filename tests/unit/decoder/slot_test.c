@@ -76,7 +76,8 @@ static void slot_is_made_as_the_version_knows_it(void **state) {
         assert_true(slot_create(p.walsender, p.watcher, "dts_sync_shop", cases[n].kind, 5000, NULL, NULL,
                                 &birth, &e));
         pair_close(&p);
-        assert_string_equal(p.senders.statements[1], cases[n].command);
+        assert_string_equal(p.senders.statements[1], "SELECT 1"); /* from here on it watches its client */
+        assert_string_equal(p.senders.statements[2], cases[n].command);
         assert_int_equal(birth.point.at, 0x16B3748);
         assert_string_equal(birth.snapshot, "00000003-0000001B-1");
         pair_free(&p);
@@ -95,7 +96,7 @@ static void refused_failover_is_left_out(void **state) {
     assert_true(
         slot_create(p.walsender, p.watcher, "dts_sync_shop", SLOT_LASTING, 5000, NULL, NULL, &birth, &e));
     pair_close(&p);
-    assert_int_equal(p.senders.count, 3);
+    assert_int_equal(p.senders.count, 4);
     pair_free(&p);
 }
 
@@ -203,23 +204,72 @@ static void slot_made_while_giving_up_is_dropped(void **state) {
     pair_close(&p);
     assert_int_equal(e.kind, ERR_STOPPED);
     assert_string_equal(waits.whom, "open transactions");
-    assert_int_equal(fake_find(&p.senders, "DROP_REPLICATION_SLOT \"dts_sync_shop\""), 2);
+    assert_int_equal(fake_find(&p.senders, "DROP_REPLICATION_SLOT \"dts_sync_shop\""), 3);
     pair_free(&p);
 }
 
 static void server_is_identified(void **state) {
     (void)state;
     FakeRule rules[] = {
-        {.contains = "IDENTIFY_SYSTEM", .rows = "18446744073709551615|7|1/A|shop", .times = 1}, {0}};
+        {.contains = "IDENTIFY_SYSTEM", .rows = "18446744073709551615|7|1/A|shop", .times = 1},
+        {.contains = "pg_is_in_recovery", .rows = "f"},
+        {.contains = "TIMELINE_HISTORY 7", .rows = "00000007.history|6\t0/300\tno recovery target specified"},
+        {0}};
     ServerIdentity identity;
+    Lsn fork;
     Error e;
     Pair p;
     pair_open(&p, "15.4", rules, NULL);
     assert_true(slot_identify(p.walsender, &identity, &e));
     assert_true(identity.system_id == UINT64_MAX && identity.timeline == 7 &&
                 identity.flushed.at == 0x10000000A);
+    assert_true(timeline_fork(&identity.history, 6, &fork) && fork.at == 0x300);
     assert_false(slot_identify(p.walsender, &identity, &e));
     assert_int_equal(e.kind, ERR_PROTOCOL);
+    pair_close(&p);
+    pair_free(&p);
+}
+
+/* Without its file nobody can judge; another answer is no history. */
+static void history_may_be_gone_and_is_never_guessed(void **state) {
+    (void)state;
+    FakeRule rules[] = {
+        {.contains = "IDENTIFY_SYSTEM", .rows = "77|7|1/A|shop"},
+        {.contains = "pg_is_in_recovery", .rows = "f"},
+        {.contains = "TIMELINE_HISTORY", .sqlstate = "58P01", .message = "could not open file", .times = 1},
+        {.contains = "TIMELINE_HISTORY", .rows = "00000007.history|9\t0/300\tx", .times = 1},
+        {.contains = "TIMELINE_HISTORY", .rows = "6", .times = 1},
+        {.contains = "TIMELINE_HISTORY", .sqlstate = "53200", .message = "out of memory"},
+        {0}};
+    ServerIdentity identity;
+    Error e;
+    Pair p;
+    pair_open(&p, "15.4", rules, NULL);
+    assert_true(slot_identify(p.walsender, &identity, &e));
+    assert_int_equal(identity.history.count, 0);
+    for (int strange = 0; strange < 2; strange++) {
+        assert_false(slot_identify(p.walsender, &identity, &e));
+        assert_int_equal(e.kind, ERR_PROTOCOL);
+    }
+    assert_false(slot_identify(p.walsender, &identity, &e));
+    assert_int_equal(e.kind, ERR_RETRY);
+    pair_close(&p);
+    pair_free(&p);
+}
+
+static void a_standby_is_waited_for(void **state) {
+    (void)state;
+    FakeRule rules[] = {{.contains = "IDENTIFY_SYSTEM", .rows = "77|1|1/A|shop"},
+                        {.contains = "pg_is_in_recovery", .rows = "t"},
+                        {0}};
+    ServerIdentity identity;
+    Error e;
+    Pair p;
+    pair_open(&p, "15.4", rules, NULL);
+    assert_false(slot_identify(p.walsender, &identity, &e));
+    assert_int_equal(e.kind, ERR_RETRY);
+    assert_true(e.connection);
+    assert_non_null(strstr(e.text, "is a standby"));
     pair_close(&p);
     pair_free(&p);
 }
@@ -228,14 +278,14 @@ static void look_reads_the_slot(void **state) {
     (void)state;
     for (int old = 0; old <= 1; old++) {
         FakeRule rules[] = {{.contains = "pg_replication_slots",
-                             .rows = old ? "f|t|pgoutput|shop|~|~|0/20|0/10|16|~|f"
-                                         : "t|t|pgoutput|shop|reserved|71|0/20|0/10|16|99|t",
+                             .rows = old ? "f|t|pgoutput|shop|~|~|0/20|0/10|16|~|~|f"
+                                         : "t|t|pgoutput|shop|reserved|71|0/20|0/10|16|99|idle_timeout|t",
                              .times = 1},
                             {0}};
         SlotView view;
         Error e;
         Pair p;
-        pair_open(&p, old ? "12.9" : "14.0", NULL, rules);
+        pair_open(&p, old ? "12.9" : "17.0", NULL, rules);
         assert_true(slot_look(p.watcher, "dts_sync_shop", &view, &e));
         assert_true(view.exists && view.logical);
         assert_int_equal(view.active, !old);
@@ -243,6 +293,7 @@ static void look_reads_the_slot(void **state) {
         assert_string_equal(view.plugin, "pgoutput");
         assert_string_equal(view.database, "shop");
         assert_string_equal(view.wal_status, old ? "" : "reserved");
+        assert_string_equal(view.invalidation, old ? "" : "idle_timeout");
         assert_true(view.confirmed.at == 0x20 && view.restart.at == 0x10);
         assert_int_equal(view.retained_bytes, 16);
         assert_int_equal(view.safe_bytes, old ? -1 : 99);
@@ -252,12 +303,13 @@ static void look_reads_the_slot(void **state) {
         assert_false(view.exists);
         pair_close(&p);
         assert_int_equal(fake_find(&p.plain, "wal_status") < 0, old);
+        assert_int_equal(fake_find(&p.plain, "invalidation_reason") < 0, old);
         pair_free(&p);
     }
 }
 
-static const char IDLE[] = "f|t|pgoutput|shop|reserved|~|0/20|0/10|16|~|f";
-static const char ACTIVE[] = "t|t|pgoutput|shop|reserved|71|0/20|0/10|16|~|f";
+static const char IDLE[] = "f|t|pgoutput|shop|reserved|~|0/20|0/10|16|~|~|f";
+static const char ACTIVE[] = "t|t|pgoutput|shop|reserved|71|0/20|0/10|16|~|~|f";
 
 static void drop_waits_for_its_user(void **state) {
     (void)state;
@@ -323,6 +375,8 @@ int main(void) {
         cmocka_unit_test(giving_up_names_whom_and_leaves_nothing),
         cmocka_unit_test(slot_made_while_giving_up_is_dropped),
         cmocka_unit_test(server_is_identified),
+        cmocka_unit_test(history_may_be_gone_and_is_never_guessed),
+        cmocka_unit_test(a_standby_is_waited_for),
         cmocka_unit_test(look_reads_the_slot),
         cmocka_unit_test(drop_waits_for_its_user),
         cmocka_unit_test(active_slot_is_not_dropped),

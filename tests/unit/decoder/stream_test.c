@@ -45,31 +45,38 @@ static void start_asks_for_what_the_version_knows(void **state) {
     (void)state;
     static const struct {
         const char *version, *options;
-        bool aborts_have_lsn;
+        bool aborts_have_lsn, whole;
     } cases[] = {
-        {"12.0", "\"proto_version\" '1', \"publication_names\" '\"a\",\"o''b\"')", false},
-        {"13.23", "\"proto_version\" '1', \"publication_names\" '\"a\",\"o''b\"')", false},
+        {"12.0", "\"proto_version\" '1', \"publication_names\" '\"a\",\"o''b\"')", false, false},
+        {"13.23", "\"proto_version\" '1', \"publication_names\" '\"a\",\"o''b\"')", false, false},
         {"14.9",
          "\"proto_version\" '2', \"publication_names\" '\"a\",\"o''b\"', \"streaming\" 'on', \"binary\" "
          "'true', "
          "\"messages\" 'true')",
-         false},
+         false, false},
         {"15.4",
          "\"proto_version\" '3', \"publication_names\" '\"a\",\"o''b\"', \"streaming\" 'on', \"binary\" "
          "'true', "
          "\"messages\" 'true')",
-         false},
+         false, false},
         {"18.0",
          "\"proto_version\" '4', \"publication_names\" '\"a\",\"o''b\"', \"streaming\" 'parallel', "
          "\"binary\" 'true', \"messages\" 'true', \"origin\" 'any')",
-         true},
+         true, false},
+        {"18.0",
+         "\"proto_version\" '4', \"publication_names\" '\"a\",\"o''b\"', \"binary\" 'true', \"messages\" "
+         "'true', "
+         "\"origin\" 'any')",
+         false, true},
     };
     for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
         FakeServer f = {.version = cases[n].version, .take_over = quiet_serve};
+        StreamOptions options = OPTIONS;
         char command[600];
         Error e;
+        options.whole = cases[n].whole;
         fake_start(&f);
-        Stream *s = open_at(&f, &OPTIONS, &e);
+        Stream *s = open_at(&f, &options, &e);
         assert_non_null(s);
         assert_int_equal(stream_aborts_have_lsn(s), cases[n].aborts_have_lsn);
         stream_close(s);
@@ -110,6 +117,9 @@ static void refused_start_is_classified(void **state) {
         {"55000", "can no longer get changes from replication slot \"dts_sync_shop\"", ERR_LOST},
         {"55000", "cannot read from logical replication slot \"dts_sync_shop\"", ERR_LOST},
         {"55000", "logical decoding requires wal_level >= logical", ERR_CONFIG},
+        {"0A000", "client sent proto_version=4 but server only supports protocol 3 or lower", ERR_CONFIG},
+        {"XX000", "unrecognized pgoutput option: origin", ERR_CONFIG},
+        {"XX000", "could not map filenode", ERR_RETRY},
     };
     for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
         FakeRule rules[] = {
@@ -228,7 +238,7 @@ static void errors_in_the_stream_are_classified(void **state) {
         {{"ERROR", "58P01", "requested WAL segment 000000010000000000000001 has already been removed"},
          ERR_LOST,
          false},
-        {{"ERROR", "54000", "out of memory in decoding"}, ERR_CONFIG, false},
+        {{"ERROR", "54000", "a limit of the server"}, ERR_CONFIG, false},
     };
     for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
         FakeServer f = {.take_over = failing_serve};

@@ -24,7 +24,7 @@ typedef struct Fixture {
     Error e;
 } Fixture;
 
-static const Position BEGIN = {{1000}, {1500}, 77, 3};
+static const Position BEGIN = {{1000}, {1500}, 77, 3, {0}};
 
 static int fixture_make(void **state) {
     Fixture *f = calloc(1, sizeof *f);
@@ -236,12 +236,26 @@ static void a_new_file_begins_where_the_sinks_before_it_stand(void **state) {
 static void a_later_start_reads_its_own_record(void **state) {
     Fixture *f = *state;
     start(f);
-    f->options.begin = (Position){{5}, {5}, 78, 4};
+    f->options.begin = (Position){{5}, {5}, 78, 4, {0}};
     start(f);
     assert_int_equal(f->at.applied.at, 1000);
     assert_int_equal(f->at.bound.at, 1500);
     assert_int_equal(f->at.system_id, 77);
     assert_int_equal(f->at.timeline, 3);
+}
+
+/* Trap A9: positions beyond the fork are no positions of the new timeline. */
+static void a_new_timeline_is_noted_and_the_bound_falls(void **state) {
+    Fixture *f = *state;
+    start(f);
+    Position now = f->at;
+    now.timeline = 4;
+    now.bound.at = 1200;
+    assert_true(sink_file.follow(f->sink, &now, &f->e));
+    start(f);
+    assert_int_equal(f->at.timeline, 4);
+    assert_int_equal(f->at.bound.at, 1200);
+    assert_int_equal(f->at.applied.at, 1000);
 }
 
 static void what_was_promised_is_in_the_bound_and_not_in_applied(void **state) {
@@ -275,7 +289,7 @@ static void transactions_before_the_position_are_skipped(void **state) {
 
 static void a_lost_position_is_lost(void **state) {
     Fixture *f = *state;
-    f->options.begin = (Position){LSN_NONE, LSN_NONE, 0, 0};
+    f->options.begin = (Position){0};
     assert_false(try_start(f));
     assert_int_equal(f->e.kind, ERR_LOST);
     assert_non_null(strstr(f->e.text, "changes.jsonl.position\" is gone"));
@@ -595,6 +609,7 @@ int main(void) {
         TEST(a_large_transaction_has_one_commit_line_at_its_end),
         TEST(a_new_file_begins_where_the_sinks_before_it_stand),
         TEST(a_later_start_reads_its_own_record),
+        TEST(a_new_timeline_is_noted_and_the_bound_falls),
         TEST(what_was_promised_is_in_the_bound_and_not_in_applied),
         TEST(transactions_before_the_position_are_skipped),
         TEST(a_lost_position_is_lost),

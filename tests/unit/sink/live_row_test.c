@@ -55,12 +55,13 @@ static void values_of_two_megabytes_go_through(void **state) {
     start_with(f, "CREATE TABLE s.t (id int PRIMARY KEY, v text)", "t");
     Relation *t = relation(f, "t", 'd', "id*,v");
     Maker m = maker_new(2 * ROWS);
-    char *big = arena_alloc(f->arena, BIG + 1), row[20];
-    memset(big, 'x', BIG);
+    char row[20];
     for (int number = 0; number < ROWS; number++) {
         snprintf(row, sizeof row, "%d|", number);
         maker_insert(&m, t, row);
         Value *after = row_make(m.arena, t, row);
+        char *big = arena_alloc(f->arena, BIG + 1);
+        memset(big, 'x', BIG - (size_t)number);
         after[1].bytes = (Slice){big, BIG - (size_t)number};
         maker_add(&m, CHANGE_UPDATE, t)->row.after = after;
     }

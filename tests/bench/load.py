@@ -1,0 +1,135 @@
+"""Work L of the performance page: 5 M accounts and 3 M line items, loaded with their indexes by two parallel psql pipes
+(binary, FREEZE: the limit of the wire), by pgcopydb where it is installed, and by walferry, in turn."""
+import shutil
+import statistics
+import subprocess
+import threading
+import time
+
+from harness.place import clean_environment, postgres_bin
+from harness.walferry import walferry_binary
+
+LINEITEM = """
+CREATE TABLE lineitem (
+    order_key bigint NOT NULL, line_number int NOT NULL, part_key int NOT NULL, quantity numeric(12,2) NOT NULL,
+    price numeric(12,2) NOT NULL, discount numeric(4,2) NOT NULL, tax numeric(4,2) NOT NULL, return_flag char(1) NOT NULL,
+    status char(1) NOT NULL, shipped date NOT NULL, committed date NOT NULL, received timestamptz NOT NULL,
+    instruction text NOT NULL, mode text NOT NULL, comment text NOT NULL, supplier int NOT NULL);
+INSERT INTO lineitem
+    SELECT (i + 3) / 4, i % 4 + 1, (i::bigint * 7919) % 200000, (i % 50) + 1, (i % 90000) + 900.5, (i % 11) / 100.0,
+           (i % 9) / 100.0, chr(65 + i % 3), chr(70 + i % 2), date '1992-01-01' + i % 2500, date '1992-02-01' + i % 2500,
+           timestamptz '1992-03-01' + (i % 2500) * interval '1 day', (ARRAY['DELIVER IN PERSON', 'COLLECT COD', 'NONE'])[i % 3 + 1],
+           (ARRAY['AIR', 'RAIL', 'SHIP', 'TRUCK'])[i % 4 + 1], md5(i::text), i % 10000
+    FROM generate_series(1, {rows}) i;
+ALTER TABLE lineitem ADD PRIMARY KEY (order_key, line_number);
+VACUUM ANALYZE"""
+TABLES = ("pgbench_accounts", "lineitem")
+
+
+class Load:
+    def __init__(self, bench, quick):
+        self.b = bench
+        self.rounds = 1 if quick else 3
+        self.db = bench.source.database("load")
+        bench.pgbench_on("load", "-i", "-q", "-s", "5" if quick else "50")
+        for statement in LINEITEM.format(rows=300000 if quick else 3000000).split(";\n"):
+            self.db.sql(statement)
+        self.bytes = self.db.one("SELECT sum(pg_table_size(c.oid)) FROM pg_class c WHERE relkind = 'r'"
+                                 " AND relnamespace = 'public'::regnamespace")
+        self.definitions = {part: subprocess.run(
+            [postgres_bin() / "pg_dump", "--section", part, "-d", self.db.dsn()], check=True, capture_output=True,
+            env=clean_environment(), text=True).stdout for part in ("pre-data", "post-data")}
+
+    def fresh(self, name):
+        self.b.target.sql(f"DROP DATABASE IF EXISTS {name}")
+        target = self.b.target.database(name)
+        for server in (self.b.source, self.b.target):
+            server.sql("CHECKPOINT")
+        return target
+
+    def psql(self, database, statement):
+        return ["psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", database.dsn(), "-c", statement]
+
+    def pipe(self, target, table, then):
+        """One transaction: truncate and COPY FREEZE; then its primary key."""
+        environment = clean_environment()
+        out = subprocess.Popen(self.psql(self.db, f"COPY {table} TO STDOUT (FORMAT binary)"), stdout=subprocess.PIPE,
+                               env=environment)
+        put = ["psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", target.dsn(), "-1", "-c", f"TRUNCATE {table}", "-c",
+               f"COPY {table} FROM STDIN (FORMAT binary, FREEZE)"]
+        subprocess.run(put, stdin=out.stdout, check=True, env=environment, stdout=subprocess.DEVNULL)
+        assert out.wait() == 0
+        for statement in then:
+            subprocess.run(self.psql(target, statement), check=True, env=environment, stdout=subprocess.DEVNULL)
+
+    def by_pipes(self):
+        """The two large tables at the same time, each in one pipe with its key behind it: what the wire can do."""
+        target = self.fresh("pipes")
+        begin = time.monotonic()
+        self.script(target, self.definitions["pre-data"])
+        keys = {"pgbench_accounts": "ALTER TABLE pgbench_accounts ADD PRIMARY KEY (aid)",
+                "lineitem": "ALTER TABLE lineitem ADD PRIMARY KEY (order_key, line_number)"}
+        threads = [threading.Thread(target=self.pipe, args=(target, table, [keys[table], f"ANALYZE {table}"]))
+                   for table in TABLES]
+        for thread in threads:
+            thread.start()
+        for table, key in (("pgbench_branches", "bid"), ("pgbench_tellers", "tid")):
+            self.pipe(target, table, [f"ALTER TABLE {table} ADD PRIMARY KEY ({key})", f"ANALYZE {table}"])
+        for thread in threads:
+            thread.join()
+        seconds = time.monotonic() - begin
+        self.check(target)
+        return seconds
+
+    def script(self, target, text):
+        lines = [line for line in text.splitlines() if not line.startswith("\\")]
+        subprocess.run(["psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", target.dsn()], input="\n".join(lines), text=True,
+                       check=True, stdout=subprocess.DEVNULL, env=clean_environment())
+
+    def by_pgcopydb(self):
+        target = self.fresh("copydb")
+        folder = self.b.place.path / "copydb"
+        shutil.rmtree(folder, ignore_errors=True)
+        seconds, _ = self.b.timed(["pgcopydb", "clone", "--source", self.db.dsn(), "--target", target.dsn(), "--dir",
+                                   folder, "--table-jobs", "2", "--index-jobs", "2", "--no-owner"])
+        self.check(target)
+        return seconds
+
+    def by_walferry(self):
+        target = self.fresh("ours")
+        job = self.b.place.path / "load.yaml"
+        job.write_text(f"name: load\nphases: [schema, full]\nsource: {{dsn: \"{self.db.dsn()}\"}}\n"
+                       f"target: {{dsn: \"{target.dsn()}\"}}\n")
+        seconds, rss = self.b.timed([walferry_binary(), "run", job])
+        self.check(target)
+        return seconds, rss / 1024
+
+    def check(self, target):
+        for table in TABLES:
+            ours, theirs = (database.one(f"SELECT count(*) FROM {table}") for database in (target, self.db))
+            assert ours == theirs, f"{table}: {ours} of {theirs} rows"
+            assert target.one("SELECT count(*) FROM pg_index WHERE indrelid = %s::regclass AND indisprimary", (table,))
+
+    def run(self):
+        seen = {"pipes": [], "pgcopydb": [], "ours": [], "rss": []}
+        for _ in range(self.rounds):
+            seen["pipes"].append(self.by_pipes())
+            if shutil.which("pgcopydb"):
+                seen["pgcopydb"].append(self.by_pgcopydb())
+            seconds, rss = self.by_walferry()
+            seen["ours"].append(seconds)
+            seen["rss"].append(rss)
+        return seen
+
+
+def measure(bench, quick, line):
+    load = Load(bench, quick)
+    seen = load.run()
+    print(f"  {load.bytes / 2**20:.0f} MiB of tables")
+    for key in ("ours", "pipes", "pgcopydb"):
+        print(f"  {key:12} " + "  ".join(f"{value:.2f} s" for value in seen[key]))
+    ours = statistics.median(seen["ours"])
+    line("load / parallel pipes", ours, statistics.median(seen["pipes"]))
+    if seen["pgcopydb"]:
+        line("load / pgcopydb", ours, statistics.median(seen["pgcopydb"]))
+    print(f"load peak memory             {max(seen['rss']):8.1f} MiB")
