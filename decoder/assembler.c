@@ -44,7 +44,6 @@ struct Assembler {
     Lsn current_final;
     bool current_prepares;
     Held *late; /* prepared before the server's beginning: its COMMIT PREPARED is the next frame */
-    bool late_streamed;
     Streamed *streams;
     Streamed *in_stream; /* between STREAM START and STREAM STOP */
     Delivery delivery;
@@ -321,17 +320,20 @@ static bool feed_commit(Assembler *a, const Message *m, Error *e) {
     return held != NULL && deliver(a, held, ending_of(m, TRANSACTION_COMMITS, false), e);
 }
 
-static bool deliver_prepared(Assembler *a, Held *held, const Message *m, bool streamed, Error *e) {
-    if (!lsn_before(m->commit.commit, a->options.late_before))
-        return deliver(a, held, ending_of(m, TRANSACTION_PREPARES, streamed), e);
-    a->late = held;
-    a->late_streamed = streamed;
-    return true;
+static bool is_late(const Assembler *a, const Message *m) {
+    return lsn_before(m->commit.commit, a->options.late_before);
 }
 
+/* Of a transaction that has only locked rows PostgreSQL 18 sends the PREPARE alone (and 16 and 17 nothing before its
+ * COMMIT PREPARED). */
 static bool feed_prepare(Assembler *a, const Message *m, Error *e) {
-    Held *held = current_end(a, m, true, e);
-    return held != NULL && deliver_prepared(a, held, m, false, e);
+    bool alone = a->current == NULL && a->in_stream == NULL && !is_late(a, m);
+    Held *held = alone ? held_new(&a->budget, m->xid) : current_end(a, m, true, e);
+    if (held != NULL && is_late(a, m))
+        a->late = held;
+    else if (held != NULL)
+        return deliver(a, held, ending_of(m, TRANSACTION_PREPARES, false), e);
+    return held != NULL;
 }
 
 static bool feed_commit_prepared(Assembler *a, const Message *m, Error *e) {
@@ -344,7 +346,7 @@ static bool feed_commit_prepared(Assembler *a, const Message *m, Error *e) {
         return fail(e, ERR_PROTOCOL, "COMMIT PREPARED of transaction %u instead of %u", m->xid,
                     held_xid(held));
     a->late = NULL;
-    return deliver(a, held, ending_of(m, TRANSACTION_COMMITS, a->late_streamed), e);
+    return deliver(a, held, ending_of(m, TRANSACTION_COMMITS, false), e);
 }
 
 /* Its record's own LSN is not sent: its identity is the last byte of the record. */
@@ -381,7 +383,7 @@ static bool feed_stream_stop(Assembler *a, const Message *m, Error *e) {
     return true;
 }
 
-/* STREAM COMMIT or STREAM PREPARE. */
+/* STREAM COMMIT or STREAM PREPARE. What is late is never streamed: all of it lies before the server's beginning. */
 static bool feed_stream_end(Assembler *a, const Message *m, Error *e) {
     bool prepares = m->kind == MESSAGE_STREAM_PREPARE;
     if (a->current != NULL || a->in_stream != NULL)
@@ -391,13 +393,12 @@ static bool feed_stream_end(Assembler *a, const Message *m, Error *e) {
     if (stream == NULL)
         return fail(e, ERR_PROTOCOL, "STREAM %s of transaction %u, of which nothing is known",
                     prepares ? "PREPARE" : "COMMIT", m->xid);
+    if (prepares && is_late(a, m))
+        return fail(e, ERR_PROTOCOL, "STREAM PREPARE of transaction %u lies before the stream's beginning",
+                    m->xid);
     Held *held = stream->held;
     stream_forget(a, stream);
-    if (!prepares)
-        return deliver(a, held, ending_of(m, TRANSACTION_COMMITS, true), e);
-    if (a->ledger != NULL)
-        ledger_begin(a->ledger);
-    return deliver_prepared(a, held, m, true, e);
+    return deliver(a, held, ending_of(m, prepares ? TRANSACTION_PREPARES : TRANSACTION_COMMITS, true), e);
 }
 
 static bool feed_stream_abort(Assembler *a, const Message *m, Error *e) {

@@ -74,7 +74,7 @@ void *pipeline_sink(void *sink_thread);
 void *keeper_thread(void *pipeline);
 /* What was said last about a wait of the database sink: "" when it does not wait for anybody. */
 typedef struct WaitTold {
-    char why[400];
+    char why[600];
     int64_t looked_ms;
 } WaitTold;
 bool target_wait_tell(Pipeline *p, Pg *record, WaitTold *told, Error *e);

@@ -139,6 +139,13 @@ class Server:
         self.process.wait()
         self.process = None
         poll_until(lambda: not any(_is_alive(pid) for pid in family), f"children of {self.name} are gone")
+        self._forget_shared_memory()
+
+    def _forget_shared_memory(self):
+        """The piece that a killed postmaster leaves behind: the machine has only 4096 for everybody."""
+        lines = (self.data / "postmaster.pid").read_text().splitlines()
+        if len(lines) > 6:
+            subprocess.run(["ipcrm", "-m", lines[6].split()[1]], check=False, stderr=subprocess.DEVNULL)
 
     def discard(self, keep=False):
         """Its end: at once, but by itself, so that it gives its shared memory back; with its folder, unless kept."""
