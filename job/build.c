@@ -6,9 +6,13 @@
 #include "snapshot/load.h"
 #include "snapshot/sequence.h"
 #include "snapshot/session.h"
+#include "snapshot/still.h"
 
 /* Foreign keys and triggers of rows that arrive by the stream must not fire (trap C7). */
 static const char SQL_MAY_REPLICA[] = "BEGIN; SET LOCAL session_replication_role = replica; COMMIT";
+
+static const char SQL_PUBLIC_IS_OURS[] =
+    "SELECT pg_catalog.pg_has_role(nspowner, 'USAGE') FROM pg_catalog.pg_namespace WHERE nspname = 'public'";
 
 enum { ROUNDS_MAX = 10 };
 
@@ -28,13 +32,28 @@ static bool all_readable(const Walk *walk, Error *e) {
     return true;
 }
 
+/* Before 15 the schema `public` belongs to a superuser: then it stays as the target has it. */
+static bool parts_choose(const Walk *walk, DumpParts *out, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    PGresult *ours = pg_query(walk->record, SQL_PUBLIC_IS_OURS, 0, NULL, e);
+    *out = (DumpParts){.owners = cfg->load.owners == OWNERS_KEEP,
+                       .privileges = cfg->load.privileges,
+                       .event_triggers = cfg->schema.event_triggers,
+                       .public_schema = ours != NULL && PQntuples(ours) > 0 && pg_cell_bool(ours, 0, 0)};
+    PQclear(ours);
+    return ours != NULL;
+}
+
 bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e) {
     DumpTool tool;
+    DumpParts parts;
+    const Config *cfg = walk->job->cfg;
     if (!all_readable(walk, e))
         return false;
     metrics_activity(walk->job->metrics, "reading the definitions");
-    bool ok = dump_choose(walk->job->cfg, walk->source->version, walk->record->version, &tool, e) &&
-              dump_take(&tool, walk->job->cfg, snapshot, &walk->job->stop, out, e);
+    bool ok = dump_choose(cfg, walk->source->version, walk->record->version, &tool, e) &&
+              parts_choose(walk, &parts, e) &&
+              dump_take(&tool, cfg, &parts, snapshot, &walk->job->stop, out, e);
     metrics_activity(walk->job->metrics, "%s", "");
     return ok;
 }
@@ -115,11 +134,21 @@ bool build_load(Walk *walk, Exported *first, Error *e) {
                 "tables are locked or rewritten on the source again and again while they are loaded");
 }
 
+/* Indexes side by side, but those behind a view or function that stands on a key only when that is made. */
 bool build_indexes(Walk *walk, Dump *dump, Error *e) {
     Load load = load_of(walk);
-    int done_before = atomic_load(&walk->job->metrics->post_data_done);
-    bool ok = load_entries(&load, dump, 1u << DUMP_INDEX, e);
-    walk->progressed = walk->progressed || atomic_load(&walk->job->metrics->post_data_done) > done_before;
+    bool ok = true;
+    for (int from = 0, to = 0; ok && from < dump->entry_count; from = to) {
+        while (to < dump->entry_count && dump->entries[to].kind != DUMP_DEFINITION)
+            to++;
+        while (to < dump->entry_count && dump->entries[to].kind == DUMP_DEFINITION)
+            to++;
+        Dump part = {.preamble = dump->preamble, .entries = dump->entries + from, .entry_count = to - from};
+        int done_before = atomic_load(&walk->job->metrics->post_data_done);
+        ok = load_entries(&load, &part, 1u << DUMP_INDEX, e) &&
+             load_entries(&load, &part, 1u << DUMP_DEFINITION, e);
+        walk->progressed = walk->progressed || atomic_load(&walk->job->metrics->post_data_done) > done_before;
+    }
     return ok;
 }
 
@@ -130,9 +159,9 @@ static bool triggers_can_be_kept_still(Walk *walk) {
     if (!walk->job->cfg->phases.incremental || pg_run(walk->record, SQL_MAY_REPLICA, &refused))
         return true;
     pg_run(walk->record, "ROLLBACK", &refused);
-    log_warn(
-        "foreign keys and triggers are left out at the target until the cutover: the account may not set "
-        "session_replication_role");
+    log_warn("foreign keys, triggers and rules are left out at the target until the cutover: the account may "
+             "not set "
+             "session_replication_role");
     return false;
 }
 
@@ -143,7 +172,10 @@ bool build_rest(Walk *walk, Dump *dump, Error *e) {
     if (triggers_can_be_kept_still(walk))
         kinds |= 1u << DUMP_FOREIGN_KEY | 1u << DUMP_TRIGGER;
     if (!load_entries(&load, dump, kinds, e) || !load_analyze(&load, e) ||
-        !load_refresh(&load, walk->record, e) || !sequence_carry(walk->source, walk->record, &sequences, e))
+        !load_refresh(&load, walk->source, walk->record, e) ||
+        (walk->job->cfg->phases.incremental && !still_keep(walk->record, walk->selection, e)) ||
+        !load_entries(&load, dump, 1u << DUMP_LAST, e) ||
+        !sequence_carry(walk->source, walk->record, &sequences, e))
         return false;
     log_info("%d sequences carried over", sequences);
     return FAULT("snapshot.before_handover", e);

@@ -21,6 +21,7 @@ enum { ARGUMENT_MAX = 4096 };
 typedef struct Taking {
     const DumpTool *tool;
     const Config *cfg;
+    const DumpParts *parts;
     const char *snapshot;
     const atomic_bool *stop;
     char *dsn, *password;
@@ -112,25 +113,29 @@ static bool archive_take(const Taking *t, Error *e) {
     writer_format(&dsn, "--dbname=%s", t->dsn);
     if (t->snapshot != NULL)
         writer_format(&snapshot, "--snapshot=%s", t->snapshot);
-    const char *const arguments[] = {t->tool->pg_dump,
-                                     "--format=custom",
-                                     "--compress=0",
-                                     "--schema-only",
-                                     "--encoding=UTF8",
-                                     "--no-owner",
-                                     "--no-privileges",
-                                     "--no-publications",
-                                     "--no-subscriptions",
-                                     "--no-security-labels",
-                                     "--no-password",
-                                     LOCK_WAIT,
-                                     OWN_SCHEMA,
-                                     OWN_TABLES,
-                                     writer_string(&schema),
-                                     writer_string(&beat),
-                                     writer_string(&dsn),
-                                     t->snapshot != NULL ? writer_string(&snapshot) : NULL,
-                                     NULL};
+    const char *arguments[] = {t->tool->pg_dump,
+                               "--format=custom",
+                               "--compress=0",
+                               "--schema-only",
+                               "--encoding=UTF8",
+                               "--no-publications",
+                               "--no-subscriptions",
+                               "--no-security-labels",
+                               "--no-password",
+                               LOCK_WAIT,
+                               OWN_SCHEMA,
+                               OWN_TABLES,
+                               writer_string(&schema),
+                               writer_string(&beat),
+                               writer_string(&dsn),
+                               NULL,
+                               NULL,
+                               NULL};
+    size_t count = sizeof arguments / sizeof *arguments - 3;
+    if (t->snapshot != NULL)
+        arguments[count++] = writer_string(&snapshot);
+    if (!t->parts->privileges)
+        arguments[count++] = "--no-privileges";
     DumpChild child = {.arguments = arguments,
                        .environment = t->environment,
                        .input = -1,
@@ -148,9 +153,13 @@ static bool archive_take(const Taking *t, Error *e) {
 /* pg_restore over the archive: its list of the section (list = -1), or the script of what `list` names. */
 static bool restore_run(const Taking *t, const char *section, int list, Writer *text, Error *e) {
     const char *const listing[] = {t->tool->pg_restore, "--list", section, NULL};
-    const char *const script[] = {t->tool->pg_restore, "--no-owner", "--no-privileges",
-                                  "--no-tablespaces",  section,      "--use-list=" LIST_FILE,
-                                  "--file=-",          NULL};
+    const char *const script[] = {t->tool->pg_restore,
+                                  "--no-tablespaces",
+                                  section,
+                                  "--use-list=" LIST_FILE,
+                                  "--file=-",
+                                  t->parts->owners ? NULL : "--no-owner",
+                                  NULL};
     DumpChild child = {.arguments = list < 0 ? listing : script,
                        .environment = t->environment,
                        .input = t->archive,
@@ -178,7 +187,7 @@ static bool section_take(const Taking *t, const char *section, Writer *list, Wri
     Writer all = writer_new(DUMP_TEXT_MAX);
     bool ok = restore_run(t, section, -1, &all, e);
     if (ok)
-        dump_list_filter(writer_string(&all), list);
+        dump_list_filter(writer_string(&all), t->parts, list);
     writer_free(&all);
     if (!ok)
         return false;
@@ -212,9 +221,9 @@ static bool post_data_take(const Taking *t, Dump *out, Error *e) {
     return ok;
 }
 
-bool dump_take(const DumpTool *tool, const Config *cfg, const char *snapshot, const atomic_bool *stop,
-               Dump *out, Error *e) {
-    Taking t = {.tool = tool, .cfg = cfg, .snapshot = snapshot, .stop = stop, .archive = -1};
+bool dump_take(const DumpTool *tool, const Config *cfg, const DumpParts *parts, const char *snapshot,
+               const atomic_bool *stop, Dump *out, Error *e) {
+    Taking t = {.tool = tool, .cfg = cfg, .parts = parts, .snapshot = snapshot, .stop = stop, .archive = -1};
     memset(out, 0, sizeof *out);
     bool ok =
         taking_begin(&t, e) && archive_take(&t, e) && pre_data_take(&t, out, e) && post_data_take(&t, out, e);
