@@ -48,30 +48,6 @@ static const char *fact(const Check *c, enum TargetFact which) {
 
 /* ---- the connection, and what the job's record there says ---- */
 
-static int record_compare(const void *table, const void *record) {
-    const Table *t = table;
-    const TableRecord *r = record;
-    int by_schema = strcmp(t->schema, r->schema);
-    return by_schema != 0 ? by_schema : strcmp(t->name, r->name);
-}
-
-static int records_compare(const void *a, const void *b) {
-    const TableRecord *left = a, *right = b;
-    int by_schema = strcmp(left->schema, right->schema);
-    return by_schema != 0 ? by_schema : strcmp(left->name, right->name);
-}
-
-/* A job that was born keeps its tables. */
-static void selection_keep(Selection *selection, TableRecords *records) {
-    int kept = 0;
-    qsort(records->rows, (size_t)records->count, sizeof *records->rows, records_compare);
-    for (int n = 0; n < selection->count; n++)
-        if (bsearch(&selection->tables[n], records->rows, (size_t)records->count, sizeof *records->rows,
-                    record_compare) != NULL)
-            selection->tables[kept++] = selection->tables[n];
-    selection->count = kept;
-}
-
 static bool record_read(Check *c, Pg *target, Error *e) {
     TableRecords records;
     if (!state_exists(target, c->cfg, &c->state_schema, e))
@@ -85,7 +61,7 @@ static bool record_read(Check *c, Pg *target, Error *e) {
     if (!state_tables(target, c->cfg, &records, e))
         return false;
     if (c->selection != NULL)
-        selection_keep(c->selection, &records);
+        selection_keep(c->selection, state_table_name, &records, NULL);
     state_tables_free(&records);
     c->resumed = true;
     c->loaded = c->record.phase > PHASE_FULL;

@@ -28,14 +28,6 @@ static Pg *side_open(const Walk *walk, const char *dsn, const char *side, Error 
 
 /* ---- what the job consists of ---- */
 
-static bool is_recorded(const TableRecords *records, const Table *table) {
-    for (int row = 0; row < records->count; row++)
-        if (strcmp(records->rows[row].name, table->name) == 0 &&
-            strcmp(records->rows[row].schema, table->schema) == 0)
-            return true;
-    return false;
-}
-
 /* A table that was dropped or renamed before its turn: nothing can load it any more. */
 static const TableRecord *pending_without_table(const TableRecords *records, const Selection *selection) {
     for (int row = 0; row < records->count; row++)
@@ -45,23 +37,17 @@ static const TableRecord *pending_without_table(const TableRecords *records, con
     return NULL;
 }
 
-/* A job that is born keeps its tables: one that the source has got since was never loaded, and must not be
- * published. */
-static bool selection_keep_recorded(Walk *walk, Error *e) {
+static void new_table_tell(const Table *table) {
+    log_warn("table \"%s\" is new on the source and not part of this job", table->full_name);
+}
+
+/* One that the source has got since was never loaded, and must not be published. */
+static bool recorded_keep(Walk *walk, Error *e) {
     TableRecords records;
     if (!state_tables(walk->record, walk->job->cfg, &records, e))
         return false;
-    Selection *selection = walk->selection;
-    int kept = 0;
-    for (int number = 0; number < selection->count; number++) {
-        if (is_recorded(&records, &selection->tables[number]))
-            selection->tables[kept++] = selection->tables[number];
-        else
-            log_warn("table \"%s\" is new on the source and not part of this job",
-                     selection->tables[number].full_name);
-    }
-    selection->count = kept;
-    const TableRecord *gone = pending_without_table(&records, selection);
+    selection_keep(walk->selection, state_table_name, &records, new_table_tell);
+    const TableRecord *gone = pending_without_table(&records, walk->selection);
     if (gone != NULL) {
         fail(e, ERR_DATA, "table \"%s.%s\" is gone from the source, and was not loaded yet", gone->schema,
              gone->name);
@@ -135,7 +121,7 @@ static bool walk_open(Walk *walk, Error *e) {
         !state_read(walk->record, cfg, &walk->job_record, e))
         return false;
     memcpy(job->last_instance, walk->job_record.instance, sizeof job->last_instance);
-    if (walk->job_record.exists && walk->job_record.birth == BIRTH_DONE && !selection_keep_recorded(walk, e))
+    if (walk->job_record.exists && walk->job_record.birth == BIRTH_DONE && !recorded_keep(walk, e))
         return false;
     return true;
 }
