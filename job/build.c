@@ -1,9 +1,11 @@
 #include <stdio.h>
+#include <string.h>
 
 #include "core/fault.h"
 #include "core/log.h"
 #include "job/phases.h"
 #include "snapshot/load.h"
+#include "snapshot/role.h"
 #include "snapshot/sequence.h"
 #include "snapshot/session.h"
 #include "snapshot/still.h"
@@ -23,13 +25,14 @@ static Load load_of(const Walk *walk) {
 /* pg_dump locks every table, and words for a missing right cannot be told from those for a lock not had in time: the
  * server's come in any language. */
 static bool all_readable(const Walk *walk, Error *e) {
-    for (int table = 0; table < walk->selection->count; table++)
-        if (!walk->selection->tables[table].readable) {
-            fail(e, ERR_CONFIG, "source: permission denied for table \"%s\"",
-                 walk->selection->tables[table].full_name);
-            return fail_hint(e, "the user of source.dsn needs SELECT on it, and USAGE on its schema");
-        }
-    return true;
+    PGresult *unreadable = dump_unreadable(walk->source, e);
+    bool ok = unreadable != NULL && PQntuples(unreadable) == 0;
+    if (unreadable != NULL && !ok) {
+        fail(e, ERR_CONFIG, "source: permission denied for table \"%s\"", pg_cell(unreadable, 0, 0));
+        fail_hint(e, "the user of source.dsn needs SELECT on it, and USAGE on its schema");
+    }
+    PQclear(unreadable);
+    return ok;
 }
 
 /* Before 15 the schema `public` belongs to a superuser: then it stays as the target has it. */
@@ -62,6 +65,12 @@ bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e) {
 static bool schema_failed(const Walk *walk, Error *e) {
     int source = walk->source->version / 10000, target = walk->record->version / 10000;
     fail_context(e, "making the schema at the target");
+    if (strstr(e->hint, "max_locks_per_transaction") != NULL) {
+        e->kind = ERR_CONFIG; /* of the kind that passes by itself, but not this one */
+        return fail_hint(
+            e, "everything is made in one transaction: raise max_locks_per_transaction at the target and "
+               "restart it; walferry check says how far");
+    }
     if (e->kind != ERR_CONFIG || e->connection || target >= source)
         return false;
     return fail_hint(
@@ -69,6 +78,12 @@ static bool schema_failed(const Walk *walk, Error *e) {
         "the target is PostgreSQL %d, older than the source (%d), and may not know this: make the schema "
         "there yourself, in words that %d knows, and take \"schema\" out of phases",
         target, source, target);
+}
+
+static bool definitions_make(const Walk *walk, const Dump *dump, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    return (!cfg->schema.roles || role_carry(walk->source, walk->record, cfg, e)) &&
+           (session_run(walk->record, dump->pre_data, &walk->job->stop, e) || schema_failed(walk, e));
 }
 
 /* All definitions that come before the rows, in one transaction with the record that they are made: a killed
@@ -80,8 +95,7 @@ bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e) {
         return false;
     if (!pg_run(walk->record, "BEGIN; SET LOCAL lock_timeout = '10s'", e))
         return false;
-    bool ok = !cfg->phases.schema || session_run(walk->record, dump->pre_data, &walk->job->stop, e) ||
-              schema_failed(walk, e);
+    bool ok = !cfg->phases.schema || definitions_make(walk, dump, e);
     if (ok && state_schema_made(walk->record, cfg, e) &&
         pg_run(walk->record, "SET LOCAL synchronous_commit = on; COMMIT", e)) {
         log_info("schema made at the target");

@@ -16,6 +16,17 @@
 #define OWN_TABLES    "--exclude-table=*.dts_*"
 enum { ARGUMENT_MAX = 4096 };
 
+static const char SQL_UNREADABLE[] =
+    "SELECT n.nspname || '.' || c.relname, format('%I.%I', n.nspname, c.relname)"
+    " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'"
+    " AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'walferry')"
+    " AND c.relname NOT LIKE 'dts\\_%'"
+    " AND NOT (pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND"
+    "          pg_catalog.has_table_privilege(c.oid, 'SELECT'))"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass"
+    "                 AND d.objid = c.oid AND d.deptype = 'e') ORDER BY 1";
+
 /* One dump being taken. Its files have no name and live in memory, so that a killed process leaves nothing.
  */
 typedef struct Taking {
@@ -231,4 +242,8 @@ bool dump_take(const DumpTool *tool, const Config *cfg, const DumpParts *parts, 
     if (!ok)
         dump_free(out);
     return ok;
+}
+
+PGresult *dump_unreadable(Pg *source, Error *e) {
+    return pg_query(source, SQL_UNREADABLE, 0, NULL, e);
 }

@@ -55,6 +55,9 @@ bool dump_choose(const Config *cfg, int source_version, int target_version, Dump
 bool dump_take(const DumpTool *tool, const Config *cfg, const DumpParts *parts, const char *snapshot,
                const atomic_bool *stop, Dump *out, Error *e);
 void dump_free(Dump *d);
+/* The tables that pg_dump would lock without the right to: its words for that cannot be told from those for a lock not
+ * had in time. Rows of the name for people and the quoted one. */
+PGresult *dump_unreadable(Pg *source, Error *e);
 
 /* Cuts pg_restore's post-data text at its entry headers, checked against the list; exposed for its tests. */
 bool dump_split(const char *list, const char *text, Dump *out, Error *e);
