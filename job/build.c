@@ -4,6 +4,7 @@
 #include "core/fault.h"
 #include "core/log.h"
 #include "job/phases.h"
+#include "snapshot/large_object.h"
 #include "snapshot/load.h"
 #include "snapshot/role.h"
 #include "snapshot/sequence.h"
@@ -113,37 +114,43 @@ static int loaded_tables(const Walk *walk) {
     return loaded;
 }
 
+/* Large objects last: their numbers in the rows are of the same snapshot or of an older one. */
+static bool rows_load(Walk *walk, const TableRecords *records, const Exported *exported, Error *e) {
+    Load load = load_of(walk);
+    int left = 0, loaded_before = loaded_tables(walk);
+    bool ok = load_tables(&load, records, exported->snapshot, exported->point, &left, e);
+    walk->progressed = walk->progressed || loaded_tables(walk) > loaded_before;
+    if (ok && left > 0)
+        log_info("%d tables are left: loading them again under a new snapshot", left);
+    return ok && (left > 0 || large_object_copy(&load, exported->snapshot, e));
+}
+
+/* One round, or the finding that nothing is left to load. */
+static bool load_round(Walk *walk, Exported *exported, bool *complete, Error *e) {
+    TableRecords records;
+    if (!large_object_copied(walk->record, walk->job->cfg, complete, e) ||
+        !state_tables(walk->record, walk->job->cfg, &records, e))
+        return false;
+    *complete = *complete && records.all_loaded;
+    bool ok = *complete || ((exported->exporter != NULL || birth_of_load_snapshot(walk, exported, e)) &&
+                            rows_load(walk, &records, exported, e));
+    state_tables_free(&records);
+    return ok;
+}
+
 /* Round after round: the first under the job's own snapshot, each further one, for tables whose rows that
  * snapshot does not show any more (trap A10) or that a killed run left unfinished, under a new one of a
  * temporary slot (A2). */
 bool build_load(Walk *walk, Exported *first, Error *e) {
-    Load load = load_of(walk);
     Exported exported = *first;
     *first = (Exported){0};
-    for (int round = 0; round < ROUNDS_MAX; round++) {
-        TableRecords records;
-        if (!state_tables(walk->record, walk->job->cfg, &records, e)) {
-            exported_end(&exported);
-            return false;
-        }
-        if (records.all_loaded) {
-            state_tables_free(&records);
-            exported_end(&exported);
-            return true;
-        }
-        int left = 0;
-        bool ok = exported.exporter != NULL || birth_of_load_snapshot(walk, &exported, e);
-        int loaded_before = loaded_tables(walk);
-        ok = ok && load_tables(&load, &records, exported.snapshot, exported.point, &left, e);
-        walk->progressed = walk->progressed || loaded_tables(walk) > loaded_before;
-        state_tables_free(&records);
+    for (int round = 0; round <= ROUNDS_MAX; round++) {
+        bool complete = false;
+        bool ok = load_round(walk, &exported, &complete, e);
         exported_end(&exported);
-        if (!ok)
-            return false;
-        if (left > 0)
-            log_info("%d tables are left: loading them again under a new snapshot", left);
+        if (!ok || complete)
+            return ok;
     }
-    exported_end(&exported);
     return fail(e, ERR_RETRY,
                 "tables are locked or rewritten on the source again and again while they are loaded");
 }

@@ -8,6 +8,7 @@
 #include "job/plan.h"
 #include "job/position.h"
 #include "sink/file_position.h"
+#include "snapshot/large_object.h"
 
 /* Longer than a server needs to notice that a machine is gone (core/pg: keepalives). */
 enum { CONNECT_MS = 10000, LOCK_WAIT_MS = 40000 };
@@ -189,10 +190,12 @@ static bool resume(Walk *walk, Error *e) {
     TableRecords records;
     const Config *cfg = walk->job->cfg;
     metrics_phase(walk->job->metrics, PHASE_FULL);
+    bool objects_copied;
     if (!walk_lock(walk, e) || !state_instance(walk->record, cfg, walk->job->instance, e) ||
+        !large_object_copied(walk->record, cfg, &objects_copied, e) ||
         !state_tables(walk->record, cfg, &records, e))
         return false;
-    bool unfinished = !records.all_loaded;
+    bool unfinished = !records.all_loaded || !objects_copied;
     Lsn loaded = records.highest_start;
     state_tables_free(&records);
     if (cfg->phases.incremental)

@@ -168,6 +168,23 @@ def used(database):
     return results
 
 
+LARGE_OBJECTS = """
+SELECT m.oid::int, md5(lo_get(m.oid)), length(lo_get(m.oid)), obj_description(m.oid, 'pg_largeobject')
+  FROM pg_largeobject_metadata m ORDER BY 1"""
+
+
+def make_large_objects(database):
+    """Nothing, a little, exactly one piece, several with a hole; and a table that names them."""
+    database.sql("""
+        CREATE TABLE picture (id int PRIMARY KEY, content oid);
+        INSERT INTO picture SELECT i, lo_from_bytea(0, convert_to(repeat('pixel', s), 'UTF8'))
+          FROM (VALUES (1, 0), (2, 3), (3, 52429), (4, 200000)) v (i, s);
+        SELECT lo_truncate64(lo_open(content, 131072), 262144) FROM picture WHERE id = 3;
+        SELECT lo_put(content, 2000000, 'behind a hole') FROM picture WHERE id = 4;
+        SELECT lo_create(3000000000); SELECT lo_put(3000000000, 0, '\\x00ff5c27');
+        COMMENT ON LARGE OBJECT 3000000000 IS 'it''s large'""")
+
+
 @pytest.mark.parametrize("versions", PAIRS, ids=name_of)
 def test_objects_of_every_kind_arrive_and_work(version_pair, versions):
     pair = version_pair(*versions)
@@ -187,3 +204,40 @@ def test_objects_of_every_kind_arrive_and_work(version_pair, versions):
     assert at_target == at_source
     assert pair.target.sql("SELECT 1 FROM pg_publication UNION ALL SELECT 1 FROM pg_subscription"
                            " WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())") == []
+
+
+def test_large_objects_are_copied_with_the_load(pair):
+    make_large_objects(pair.source)
+    job = pair.job()
+    checked = job.call("check")
+    assert checked.exit == 0 and "5 large objects are copied with the load, but what changes" in checked.out
+    process = job.start(fault="snapshot.mid_large_objects:kill@1")
+    assert process.wait(60) == -9 and process.reached("snapshot.mid_large_objects")
+    assert pair.target.sql(LARGE_OBJECTS) == [], "all of them or none"
+    job.start()
+    job.wait_for("running")
+    found = pair.target.sql(LARGE_OBJECTS)
+    assert found == pair.source.sql(LARGE_OBJECTS)
+    assert sorted(row[2] for row in found) == [0, 4, 15, 262144, 2000013]
+    pair.check_equal()
+    assert job.process.terminate() == 0
+    job.start()
+    job.wait_for("running")
+    assert pair.target.sql(LARGE_OBJECTS) == found, "and once"
+
+
+def test_large_objects_of_a_database_without_tables_and_without_a_stream(pair):
+    make_large_objects(pair.source)
+    pair.source.sql("DROP TABLE picture")
+    done = pair.job(phases=["full"]).run()
+    assert done.exit == 0, done.err
+    assert pair.target.sql(LARGE_OBJECTS) == pair.source.sql(LARGE_OBJECTS)
+
+
+def test_a_large_object_that_the_target_has_already_is_not_overwritten(pair):
+    make_large_objects(pair.source)
+    pair.target.sql("SELECT lo_from_bytea(3000000000, 'of somebody')")
+    done = pair.job(retry={"other": "1s"}).run()
+    assert done.exit == 5, done.err
+    assert "large object 3000000000" in done.err and "lo_unlink(3000000000)" in done.err
+    assert pair.target.one("SELECT convert_from(lo_get(3000000000), 'UTF8')") == "of somebody"
