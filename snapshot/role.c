@@ -56,9 +56,9 @@ static const char SQL_MISSING[] =
     " JOIN pg_catalog.pg_roles g ON g.oid = m.roleid JOIN pg_catalog.pg_roles u ON u.oid = m.member"         \
     " WHERE $1 IN (g.rolname, u.rolname) GROUP BY 1, 2 ORDER BY 1, 2"
 static const char SQL_MEMBERS[] = MEMBERS("CASE WHEN bool_or(m.admin_option) THEN ' WITH ADMIN OPTION' END");
-static const char SQL_MEMBERS_16[] =
-    MEMBERS("format(' WITH ADMIN %s, INHERIT %s, SET %s', bool_or(m.admin_option), bool_or(m.inherit_option),"
-            " bool_or(m.set_option))");
+static const char SQL_MEMBERS_16[] = MEMBERS("format(' WITH ADMIN %s, INHERIT %s, SET %s', "
+                                             "bool_or(m.admin_option)::text, bool_or(m.inherit_option)::text,"
+                                             " bool_or(m.set_option)::text)");
 static const char SQL_IS_SUPER[] = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user";
 enum { MEMBER_OF, MEMBER, MEMBER_OPTIONS, SERVER_16 = 160000 };
 

@@ -241,3 +241,82 @@ def test_a_large_object_that_the_target_has_already_is_not_overwritten(pair):
     assert done.exit == 5, done.err
     assert "large object 3000000000" in done.err and "lo_unlink(3000000000)" in done.err
     assert pair.target.one("SELECT convert_from(lo_get(3000000000), 'UTF8')") == "of somebody"
+
+
+OWNERSHIP = """
+CREATE ROLE {0}_owner; CREATE ROLE {0}_reader; CREATE ROLE "{0} odd; Owner: x" NOINHERIT CREATEDB CONNECTION LIMIT 3 VALID UNTIL '2030-01-01 00:00+00';
+CREATE ROLE {0}_login LOGIN PASSWORD 'secret' IN ROLE {0}_reader; CREATE ROLE {0}_group; CREATE ROLE {0}_elsewhere;
+GRANT {0}_group TO {0}_owner WITH ADMIN OPTION;
+ALTER SCHEMA kinds OWNER TO {0}_owner; ALTER SCHEMA public OWNER TO "{0} odd; Owner: x";
+ALTER TABLE kinds.thing OWNER TO {0}_owner; ALTER TABLE kinds.visit_old OWNER TO "{0} odd; Owner: x";
+ALTER FUNCTION kinds.twice(int) OWNER TO {0}_owner; ALTER TYPE kinds.mood OWNER TO {0}_owner;
+ALTER VIEW kinds.keyed OWNER TO {0}_owner; ALTER MATERIALIZED VIEW kinds.z_by_mood OWNER TO {0}_owner;
+ALTER STATISTICS kinds.thing_statistics OWNER TO {0}_owner; ALTER SEQUENCE kinds.odd OWNER TO {0}_owner;
+ALTER SERVER far OWNER TO postgres; CREATE USER MAPPING FOR {0}_reader SERVER far OPTIONS (secret 'y');
+GRANT USAGE ON SCHEMA kinds TO {0}_reader, PUBLIC; GRANT ALL ON SCHEMA public TO {0}_reader;
+GRANT SELECT, UPDATE ON kinds.thing TO {0}_reader WITH GRANT OPTION; GRANT UPDATE (who) ON kinds.visit TO {0}_reader;
+REVOKE EXECUTE ON FUNCTION kinds.twice(int) FROM PUBLIC; GRANT EXECUTE ON FUNCTION kinds.twice(int) TO {0}_reader;
+GRANT USAGE ON TYPE kinds.pair TO {0}_reader; GRANT USAGE ON SEQUENCE kinds.odd TO {0}_reader;
+GRANT USAGE ON FOREIGN SERVER far TO {0}_reader; GRANT SELECT ON kinds.happy TO PUBLIC;
+CREATE POLICY of_reader ON kinds.secret FOR SELECT TO {0}_reader USING (true);
+ALTER DEFAULT PRIVILEGES FOR ROLE {0}_owner IN SCHEMA kinds GRANT SELECT ON TABLES TO {0}_reader;
+ALTER DEFAULT PRIVILEGES FOR ROLE {0}_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+SELECT lo_create(4711); ALTER LARGE OBJECT 4711 OWNER TO {0}_owner; GRANT SELECT ON LARGE OBJECT 4711 TO {0}_reader, PUBLIC;
+"""
+ROLES = """
+SELECT r.rolname, r.rolsuper, r.rolinherit, r.rolcreatedb, r.rolcanlogin, r.rolconnlimit, r.rolvaliduntil,
+       (SELECT array_agg(g.rolname || ' ' || m.admin_option ORDER BY 1) FROM pg_auth_members m
+          JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid)
+  FROM pg_roles r WHERE r.rolname LIKE %s ORDER BY 1"""
+
+
+def own_roles(pair):
+    """A prefix of role names; servers outlive the test, so that the roles go at its end."""
+    prefix = f"{pair.name}r"
+
+    def drop(side):
+        for (name,) in side.sql("SELECT quote_ident(rolname) FROM pg_roles WHERE rolname LIKE %s", (prefix + "%",)):
+            side.sql(f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}")
+    pair.closing += [lambda: drop(pair.source), lambda: drop(pair.target)]
+    return prefix
+
+
+@pytest.mark.parametrize("versions", [(15, 15), (18, 18)], ids=name_of)
+def test_owners_grants_roles_and_event_triggers_on_request(version_pair, versions):
+    pair = version_pair(*versions)
+    prefix = own_roles(pair)
+    make_kinds(pair)
+    pair.source.sql(OWNERSHIP.format(prefix))
+    wanted = {"schema": {"event_triggers": True}, "load": {"owners": "keep", "privileges": True}}
+    refused = pair.job(**wanted).call("check")
+    assert refused.exit == 1
+    assert f'CREATE ROLE "{prefix}_reader";' in refused.out and "schema.roles: yes" in refused.out
+    wanted["schema"]["roles"] = True
+    pair.target.sql(f"CREATE ROLE {prefix}_group CREATEDB")  # is there: it is left as it is
+    job = pair.running_job(**wanted)
+    missing, extra = definition_differences(pair.source, pair.target, options=("--no-security-labels",))
+    assert set(missing) == {line for line in ONLY_SOURCE if line.startswith("ALTER TABLE")}
+    assert set(extra) == set(ONLY_TARGET)
+    at_source, at_target = (side.sql(ROLES, (prefix + "%",)) for side in (pair.source, pair.target))
+    assert f"{prefix}_elsewhere" not in [row[0] for row in at_target], "it has nothing to do with this database"
+    assert [row for row in at_target if row[0] != f"{prefix}_group"] == \
+        [row for row in at_source if row[0] not in (f"{prefix}_group", f"{prefix}_elsewhere")]
+    assert pair.target.one("SELECT rolcreatedb FROM pg_roles WHERE rolname = %s", (f"{prefix}_group",))
+    objects = "SELECT lomowner::regrole::text, lomacl::text FROM pg_largeobject_metadata"
+    assert pair.target.sql(objects) == pair.source.sql(objects)
+    pair.source.sql(changes_for(pair))
+    job.drain(pair.source)
+    pair.check_equal(only=fingerprints(pair.source).keys() - UNSTREAMED)
+
+
+def test_a_policy_for_a_role_that_the_target_lacks_is_told_before(pair):
+    prefix = own_roles(pair)
+    pair.source.sql(f"CREATE ROLE {prefix}_guest; CREATE TABLE t (id int PRIMARY KEY);"
+                    f" CREATE POLICY p ON t TO {prefix}_guest USING (true)")
+    job = pair.job()
+    assert f'CREATE ROLE "{prefix}_guest";' in job.call("check").out
+    assert job.run().exit == 2
+    assert pair.source.server.slots(job.slot) == set()
+    pair.target.sql(f"CREATE ROLE {prefix}_guest")
+    job.start()
+    job.wait_for("running")
