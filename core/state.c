@@ -10,6 +10,12 @@ static const char SQL_EXISTS[] = "SELECT count(*) FROM pg_catalog.pg_class c"
                                  " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
                                  " WHERE n.nspname = $1 AND c.relname = 'job' AND c.relkind = 'r'";
 
+/* All that this version knows: one of an earlier version may lack some. */
+static const char SQL_TABLES_THERE[] =
+    "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = $1 AND c.relkind = 'r' AND c.relname IN"
+    " ('job', 'progress', 'table_state', 'object_state', 'identity_state', 'prepared')";
+
 /* One transaction under a lock, because two jobs may come to a new destination at the same moment. */
 static const char SQL_MAKE[] =
     "BEGIN;"
@@ -27,6 +33,8 @@ static const char SQL_MAKE[] =
     " PRIMARY KEY (job, hash));"
     "CREATE TABLE IF NOT EXISTS @.identity_state (job text NOT NULL, schema_name text NOT NULL,"
     " table_name text NOT NULL, setting text NOT NULL, PRIMARY KEY (job, schema_name, table_name));"
+    "CREATE TABLE IF NOT EXISTS @.prepared (job text NOT NULL, xid bigint NOT NULL, lsn pg_lsn NOT NULL,"
+    " here bigint NOT NULL, PRIMARY KEY (job, xid));"
     "COMMIT";
 
 static const char SQL_READ[] =
@@ -43,6 +51,7 @@ static const char SQL_INTEND[] =
 static const char SQL_CLEAR_PROGRESS[] = "DELETE FROM @.progress WHERE job = $1";
 static const char SQL_CLEAR_TABLES[] = "DELETE FROM @.table_state WHERE job = $1";
 static const char SQL_CLEAR_OBJECTS[] = "DELETE FROM @.object_state WHERE job = $1";
+static const char SQL_CLEAR_PREPARED[] = "DELETE FROM @.prepared WHERE job = $1";
 static const char SQL_FIRST_PROGRESS[] = "INSERT INTO @.progress (job, prev_lsn, lsn) VALUES ($1, '0/0', $2)";
 static const char SQL_BORN[] = "UPDATE @.job SET birth = 'slot', bound = $2, phase = 'schema', changed = "
                                "pg_catalog.now() WHERE job = $1";
@@ -77,13 +86,13 @@ static const char SQL_IDENTITIES[] =
 static const char SQL_REMOVE[] = "DELETE FROM @.%s WHERE job = $1";
 static const char SQL_JOBS_LEFT[] = "SELECT count(*) FROM @.job";
 static const char SQL_DROP_TABLES[] =
-    "DROP TABLE @.progress, @.table_state, @.object_state, @.identity_state, @.job";
+    "DROP TABLE @.progress, @.table_state, @.object_state, @.identity_state, @.prepared, @.job";
 static const char SQL_SCHEMA_USED[] =
     "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = $1";
 static const char SQL_DROP_SCHEMA[] = "DROP SCHEMA @";
 
-enum { SQL_LIMIT = 64 * 1024 * 1024, NUMBER_SIZE = 24 };
+enum { SQL_LIMIT = 64 * 1024 * 1024, NUMBER_SIZE = 24, TABLES = 6 };
 
 char *state_sql(Pg *pg, const Config *cfg, const char *sql) {
     Writer out = writer_new(SQL_LIMIT);
@@ -148,10 +157,10 @@ bool state_exists(Pg *pg, const Config *cfg, bool *exists, Error *e) {
 }
 
 bool state_open(Pg *pg, const Config *cfg, Error *e) {
-    bool exists;
-    if (!state_exists(pg, cfg, &exists, e))
+    int64_t there;
+    if (!count_of(pg, cfg, SQL_TABLES_THERE, 1, (const char *const[]){cfg->target.state_schema}, &there, e))
         return false;
-    if (!exists) {
+    if (there < TABLES) {
         char *sql = state_sql(pg, cfg, SQL_MAKE);
         bool made = pg_run(pg, sql, e);
         free(sql);
@@ -234,6 +243,7 @@ static bool born_rows(Pg *pg, const Config *cfg, const char *point, const Select
     if (change(pg, cfg, SQL_CLEAR_PROGRESS, 1, job, e) < 0 ||
         change(pg, cfg, SQL_CLEAR_TABLES, 1, job, e) < 0 ||
         change(pg, cfg, SQL_CLEAR_OBJECTS, 1, job, e) < 0 ||
+        change(pg, cfg, SQL_CLEAR_PREPARED, 1, job, e) < 0 ||
         change(pg, cfg, SQL_FIRST_PROGRESS, 2, job_and_point, e) < 0 ||
         !change_job(pg, cfg, SQL_BORN, 2, job_and_point, e))
         return false;
@@ -391,7 +401,8 @@ bool state_identities(Pg *pg, const Config *cfg,
 /* ---- the end ---- */
 
 static bool remove_rows(Pg *pg, const Config *cfg, Error *e) {
-    static const char *const tables[] = {"progress", "table_state", "object_state", "identity_state", "job"};
+    static const char *const tables[] = {"progress",       "table_state", "object_state",
+                                         "identity_state", "prepared",    "job"};
     for (size_t table = 0; table < sizeof tables / sizeof *tables; table++) {
         char sql[80];
         snprintf(sql, sizeof sql, SQL_REMOVE, tables[table]);

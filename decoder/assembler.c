@@ -9,7 +9,7 @@
 #include <uthash.h>
 
 #include "core/memory.h"
-#include "decoder/assembler_change.h"
+#include "decoder/assembler_delivery.h"
 
 /* A streamed transaction whose end has not been read. */
 typedef struct Streamed {
@@ -17,22 +17,6 @@ typedef struct Streamed {
     Held *held;
     UT_hash_handle hh;
 } Streamed;
-
-/* A committed transaction on its way out. */
-typedef struct Delivery {
-    Held *held;           /* NULL: nothing on its way */
-    RelationScope *scope; /* streamed transactions only */
-    Transaction head;     /* xid, commit, end, committed_us; `begins` while nothing of it was handed out */
-    uint32_t seq;
-} Delivery;
-
-/* The batch being filled. */
-typedef struct Filling {
-    Arena *arena; /* NULL: empty */
-    Transaction *transactions;
-    uint32_t count, capacity;
-    uint32_t changes;
-} Filling;
 
 struct Assembler {
     AssemblerOptions options;
@@ -44,12 +28,9 @@ struct Assembler {
     Lsn current_final;
     bool current_prepares;
     Held *late; /* prepared before the server's beginning: its COMMIT PREPARED is the next frame */
-    bool late_streamed;
     Streamed *streams;
     Streamed *in_stream; /* between STREAM START and STREAM STOP */
-    Delivery delivery;
-    Filling filling;
-    Batch *ready;
+    Delivery *delivery;
     Lsn last_end, until;
     bool passed;
     uint64_t aborts_ignored;
@@ -66,6 +47,7 @@ Assembler *assembler_new(const AssemblerOptions *options, Ledger *ledger) {
     a->relations = relation_cache_new();
     a->budget = (HeldBudget){options->held_bytes, 0, options->spill, options->release, NULL};
     a->scratch = arena_new();
+    a->delivery = delivery_new(&a->options, a->relations);
     return a;
 }
 
@@ -84,11 +66,7 @@ void assembler_free(Assembler *a) {
     }
     held_free(a->current);
     held_free(a->late);
-    held_free(a->delivery.held);
-    relation_scope_free(a->delivery.scope);
-    arena_free(a->filling.arena);
-    if (a->ready != NULL)
-        batch_drop(a->ready);
+    delivery_free(a->delivery);
     arena_free(a->scratch);
     relation_cache_free(a->relations);
     free(a);
@@ -101,7 +79,7 @@ bool assembler_passed(const Assembler *a) {
     return a->passed;
 }
 bool assembler_full(const Assembler *a) {
-    return a->delivery.held != NULL || a->ready != NULL;
+    return delivery_full(a->delivery);
 }
 uint64_t assembler_aborts_ignored(const Assembler *a) {
     return a->aborts_ignored;
@@ -115,125 +93,8 @@ uint32_t assembler_held(const Assembler *a) {
     return HASH_COUNT(a->streams) + (a->current != NULL ? 1 : 0) + (a->late != NULL ? 1 : 0);
 }
 
-/* ---- handing out ---- */
-
-static void filling_open(Assembler *a) {
-    if (a->filling.arena != NULL)
-        return;
-    a->filling = (Filling){.arena = arena_new(), .capacity = 64};
-    a->filling.transactions = arena_alloc(a->filling.arena, a->filling.capacity * sizeof(Transaction));
-}
-
-static void filling_add(Assembler *a, Transaction tx) {
-    Filling *f = &a->filling;
-    if (f->count == f->capacity) {
-        Transaction *grown = arena_alloc(f->arena, 2 * f->capacity * sizeof(Transaction));
-        memcpy(grown, f->transactions, f->count * sizeof(Transaction));
-        f->transactions = grown;
-        f->capacity *= 2;
-    }
-    f->transactions[f->count++] = tx;
-    f->changes += tx.count + 1; /* an empty transaction is some work, too */
-}
-
-static bool filling_is_full(const Assembler *a) {
-    const Filling *f = &a->filling;
-    return f->arena != NULL &&
-           (f->changes >= a->options.batch_changes || arena_bytes(f->arena) >= a->options.batch_bytes);
-}
-
-static void filling_close(Assembler *a) {
-    assert(a->ready == NULL && a->filling.count > 0);
-    Batch *b = batch_new(a->filling.arena);
-    b->transactions = a->filling.transactions;
-    b->count = a->filling.count;
-    b->bytes = arena_bytes(b->arena);
-    a->ready = b;
-    a->filling = (Filling){0};
-}
-
-/* Nothing in it is for the sinks: its memory need not wait for the first change that is. */
-static void filling_drop(Assembler *a) {
-    arena_free(a->filling.arena);
-    a->filling = (Filling){0};
-}
-
-/* The frame becomes part of the batch: its memory is adopted, or copied when it is only a view into the
- * journal. */
-static Slice frame_keep(Arena *arena, const HeldFrame *frame) {
-    if (frame->memory != NULL) {
-        arena_adopt(arena, frame->memory, frame->memory_bytes, frame->release);
-        return frame->bytes;
-    }
-    return (Slice){arena_text(arena, frame->bytes), frame->bytes.len};
-}
-
-/* Decodes frames into one piece until the transaction ends or the batch is full. */
-static bool delivery_piece(Assembler *a, Transaction *piece, bool *ended, Error *e) {
-    Delivery *d = &a->delivery;
-    Arena *arena = a->filling.arena;
-    uint64_t left = held_count(d->held);
-    uint32_t most = left < a->options.batch_changes ? (uint32_t)left : a->options.batch_changes;
-    Change *changes = arena_alloc(arena, (size_t)(most == 0 ? 1 : most) * sizeof(Change));
-    AssemblerView view = {a->relations, d->scope, arena, &a->options};
-    DecodeOptions decode = {d->scope != NULL, a->options.abort_has_lsn};
-    HeldFrame frame;
-    *piece = d->head;
-    piece->changes = changes;
-    *ended = false;
-    do { /* at least one frame, however small a batch may be: else there would be no end */
-        if (!held_next(d->held, &frame, e)) {
-            *ended = e->kind == ERR_NONE;
-            return *ended;
-        }
-        Slice bytes = frame_keep(arena, &frame);
-        Message m;
-        if (!pgoutput_decode(bytes, decode, arena, &m, e))
-            return false;
-        bool made;
-        if (!assembler_change(&view, &m, frame.arrival, &d->seq, &changes[piece->count], &made, e))
-            return false;
-        piece->count += made ? 1 : 0;
-    } while (piece->count < a->options.batch_changes && arena_bytes(arena) < a->options.batch_bytes);
-    return true;
-}
-
-static bool delivery_pump(Assembler *a, Error *e) {
-    Delivery *d = &a->delivery;
-    Transaction piece;
-    bool ended;
-    filling_open(a);
-    if (!delivery_piece(a, &piece, &ended, e))
-        return false;
-    piece.ends = ended;
-    if (ended || piece.count > 0) {
-        filling_add(a, piece);
-        d->head.begins = false;
-    }
-    if (ended) {
-        if (d->scope != NULL)
-            relation_scope_promote(a->relations, d->scope);
-        relation_scope_free(d->scope);
-        held_free(d->held);
-        *d = (Delivery){0};
-    }
-    if (a->filling.count == 0)
-        filling_drop(a);
-    else if (!ended || filling_is_full(a))
-        filling_close(a);
-    return true;
-}
-
 bool assembler_take(Assembler *a, bool flush, Batch **out, Error *e) {
-    *out = NULL;
-    while (a->ready == NULL && a->delivery.held != NULL)
-        if (!delivery_pump(a, e))
-            return false;
-    if (a->ready == NULL && flush && a->filling.count > 0)
-        filling_close(a);
-    *out = a->ready;
-    a->ready = NULL;
-    return true;
+    return delivery_take(a->delivery, flush, out, e);
 }
 
 /* What the frame that ends a transaction says. */
@@ -269,16 +130,13 @@ static bool deliver(Assembler *a, Held *held, Ending ending, Error *e) {
     }
     if (a->ledger != NULL)
         ledger_commit(a->ledger, end);
-    a->delivery = (Delivery){
-        .held = held,
-        .scope = ending.streamed ? relation_scope_new() : NULL,
-        .head = {.xid = held_xid(held),
-                 .ending = ending.how,
-                 .commit = commit,
-                 .end = end,
-                 .committed_us = ending.time_us,
-                 .begins = true},
-    };
+    Transaction head = {.xid = held_xid(held),
+                        .ending = ending.how,
+                        .commit = commit,
+                        .end = end,
+                        .committed_us = ending.time_us,
+                        .begins = true};
+    delivery_begin(a->delivery, held, ending.streamed, &head);
     return true;
 }
 
@@ -321,17 +179,20 @@ static bool feed_commit(Assembler *a, const Message *m, Error *e) {
     return held != NULL && deliver(a, held, ending_of(m, TRANSACTION_COMMITS, false), e);
 }
 
-static bool deliver_prepared(Assembler *a, Held *held, const Message *m, bool streamed, Error *e) {
-    if (!lsn_before(m->commit.commit, a->options.late_before))
-        return deliver(a, held, ending_of(m, TRANSACTION_PREPARES, streamed), e);
-    a->late = held;
-    a->late_streamed = streamed;
-    return true;
+static bool is_late(const Assembler *a, const Message *m) {
+    return lsn_before(m->commit.commit, a->options.late_before);
 }
 
+/* Of a transaction that has only locked rows PostgreSQL 18 sends the PREPARE alone (and 16 and 17 nothing before its
+ * COMMIT PREPARED). */
 static bool feed_prepare(Assembler *a, const Message *m, Error *e) {
-    Held *held = current_end(a, m, true, e);
-    return held != NULL && deliver_prepared(a, held, m, false, e);
+    bool alone = a->current == NULL && a->in_stream == NULL && !is_late(a, m);
+    Held *held = alone ? held_new(&a->budget, m->xid) : current_end(a, m, true, e);
+    if (held != NULL && is_late(a, m))
+        a->late = held;
+    else if (held != NULL)
+        return deliver(a, held, ending_of(m, TRANSACTION_PREPARES, false), e);
+    return held != NULL;
 }
 
 static bool feed_commit_prepared(Assembler *a, const Message *m, Error *e) {
@@ -344,7 +205,7 @@ static bool feed_commit_prepared(Assembler *a, const Message *m, Error *e) {
         return fail(e, ERR_PROTOCOL, "COMMIT PREPARED of transaction %u instead of %u", m->xid,
                     held_xid(held));
     a->late = NULL;
-    return deliver(a, held, ending_of(m, TRANSACTION_COMMITS, a->late_streamed), e);
+    return deliver(a, held, ending_of(m, TRANSACTION_COMMITS, false), e);
 }
 
 /* Its record's own LSN is not sent: its identity is the last byte of the record. */
@@ -381,7 +242,7 @@ static bool feed_stream_stop(Assembler *a, const Message *m, Error *e) {
     return true;
 }
 
-/* STREAM COMMIT or STREAM PREPARE. */
+/* STREAM COMMIT or STREAM PREPARE. What is late is never streamed: all of it lies before the server's beginning. */
 static bool feed_stream_end(Assembler *a, const Message *m, Error *e) {
     bool prepares = m->kind == MESSAGE_STREAM_PREPARE;
     if (a->current != NULL || a->in_stream != NULL)
@@ -391,13 +252,12 @@ static bool feed_stream_end(Assembler *a, const Message *m, Error *e) {
     if (stream == NULL)
         return fail(e, ERR_PROTOCOL, "STREAM %s of transaction %u, of which nothing is known",
                     prepares ? "PREPARE" : "COMMIT", m->xid);
+    if (prepares && is_late(a, m))
+        return fail(e, ERR_PROTOCOL, "STREAM PREPARE of transaction %u lies before the stream's beginning",
+                    m->xid);
     Held *held = stream->held;
     stream_forget(a, stream);
-    if (!prepares)
-        return deliver(a, held, ending_of(m, TRANSACTION_COMMITS, true), e);
-    if (a->ledger != NULL)
-        ledger_begin(a->ledger);
-    return deliver_prepared(a, held, m, true, e);
+    return deliver(a, held, ending_of(m, prepares ? TRANSACTION_PREPARES : TRANSACTION_COMMITS, true), e);
 }
 
 static bool feed_stream_abort(Assembler *a, const Message *m, Error *e) {

@@ -328,7 +328,7 @@ bool check_prepared_transactions(Check *c, Finding *out, Error *e) {
 }
 
 bool check_two_phase(Check *c, Finding *out, Error *e) {
-    char places[24];
+    char needed[24], places[24];
     out->left_out = !c->cfg->source.two_phase;
     if (out->left_out)
         return true;
@@ -337,12 +337,20 @@ bool check_two_phase(Check *c, Finding *out, Error *e) {
                     "leave source.two_phase out: a prepared transaction then arrives when it is committed");
         return finding_fail(out, "pgoutput sends prepared transactions from PostgreSQL 15 on");
     }
-    if (!pg_value(c->target, PLACES_SQL, 0, NULL, places, sizeof places, e))
+    if (!pg_value(c->source, PLACES_SQL, 0, NULL, needed, sizeof needed, e) ||
+        !pg_value(c->target, PLACES_SQL, 0, NULL, places, sizeof places, e))
         return false;
-    if (strcmp(places, "0") != 0)
+    int more = atoi(needed) - atoi(places);
+    if (more <= 0 && strcmp(places, "0") != 0)
         return finding_pass(out, "max_prepared_transactions = %s at the target", places);
-    finding_fix(out, "ALTER SYSTEM SET max_prepared_transactions = 100; -- at the target, and restart it");
-    return finding_fail(out, "max_prepared_transactions = 0 at the target");
+    finding_fix(out, "ALTER SYSTEM SET max_prepared_transactions = %s; -- at the target, and restart it",
+                strcmp(needed, "0") == 0 ? "100" : needed);
+    if (strcmp(places, "0") == 0)
+        return finding_fail(out, "max_prepared_transactions = 0 at the target");
+    return finding_alert(out,
+                         "max_prepared_transactions = %s at the target, %s at the source: the job stops when"
+                         " more than %s are open at once",
+                         places, needed, places);
 }
 
 bool check_slot_name(Check *c, Finding *out, Error *e) {

@@ -72,8 +72,12 @@ static bool read_record(Sink *s, Position *out, Error *e) {
     return true;
 }
 
+/* Where the server is first asked for prepared transactions, the slot keeps that position for ever: what is prepared
+ * before it comes whole when it is committed. So it must be on the disk before it is asked for: a destination that fell
+ * back behind it would get such a transaction twice. */
 static bool apply_peek(Sink *s, Position *out, Error *e) {
-    return read_record(s, out, e);
+    return read_record(s, out, e) &&
+           (!s->options.cfg->source.two_phase || state_bound(s->pg, s->options.cfg, out->applied, e));
 }
 
 static bool apply_recover(Sink *s, Position *out, Error *e) {
@@ -87,7 +91,7 @@ static bool apply_recover(Sink *s, Position *out, Error *e) {
     if (!state_bound(s->pg, s->options.cfg, out->applied, e) || !pg_run(s->pg, SQL_NO_WAITS, e))
         return false;
     s->applied = s->durable = out->applied;
-    if (!prepared_recover(s, e))
+    if (s->options.cfg->source.two_phase && !prepared_recover(s, e))
         return false;
     out->loaded = s->tables.highest_start;
     s->pg->when = RETRY_APPLYING;

@@ -22,6 +22,7 @@ typedef enum NoteKind {
     NOTE_PLAN,     /* of: Transaction, about: Change; for Sink.planned */
     NOTE_ROW,      /* of: Transaction, about: Change; exactly one row */
     NOTE_TRUNCATE, /* of: Transaction, about: Change */
+    NOTE_PREPARED, /* of: Transaction; exactly one row */
     NOTE_PROGRESS,
     NOTE_COMMIT,
     NOTE_WHERE /* the destination's own WAL positions */
@@ -33,7 +34,7 @@ typedef struct Unflushed {
 } Unflushed;
 enum { UNFLUSHED_MAX = 1024 };
 
-/* A transaction that waits at the destination for its outcome. */
+/* A transaction that waits at the destination for its outcome; as in the table "prepared". */
 typedef struct Prepared {
     uint32_t xid; /* of the source */
     Lsn end;      /* of its PREPARE */
@@ -70,7 +71,6 @@ struct Sink {
     TableRecords tables;
     Prepared *prepared;
     uint32_t prepared_count;
-    bool moved; /* the progress has moved since recovery */
     Unflushed unflushed[UNFLUSHED_MAX];
     uint32_t unflushed_first, unflushed_count;
     Lsn target_inserted, target_flushed; /* the destination's own positions */

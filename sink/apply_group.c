@@ -98,6 +98,7 @@ void group_check(void *sink, const LiveNote *note, const PGresult *result, Error
         if (e->kind != ERR_NONE)
             apply_describe(note->of, note->about, e);
         break;
+    case NOTE_PREPARED: prepared_check(note->of, result, e); break;
     case NOTE_PROGRESS: check_progress(result, e); break;
     case NOTE_COMMIT: /* an aborted transaction answers COMMIT with ROLLBACK */
         if (!refused && strcmp(PQcmdStatus((PGresult *)(uintptr_t)result), "COMMIT") != 0)
@@ -224,7 +225,6 @@ static bool group_commit(Sink *s, Error *e) {
         !live_sync(s->live, e))
         return false;
     s->applied = s->group.end;
-    s->moved = true;
     if (!FAULT("apply.after_commit", e))
         return false;
     unflushed_add(s, s->applied);
@@ -277,6 +277,20 @@ static void plans_unprepare(Sink *s) {
             shape->prepared = false;
 }
 
+/* A transaction that is prepared, or the outcome of one: alone in its group, because each is a transaction of its own at
+ * the destination, and the progress moves in another one behind it. */
+static bool prepared_settled(Sink *s, const Transaction *tx, Error *e) {
+    bool ok = tx->ending == TRANSACTION_PREPARES ? group_begin(s, e) && prepared_make(s, tx, e)
+                                                 : prepared_finish(s, tx, e);
+    s->group.open = false;
+    return ok && group_begin(s, e) && prepared_record(s, tx, e) && group_commit(s, e);
+}
+
+/* Behind the last piece of a transaction that has a group to itself. */
+static bool alone_settled(Sink *s, const Transaction *tx, Error *e) {
+    return tx->ending == TRANSACTION_COMMITS ? group_commit(s, e) : prepared_settled(s, tx, e);
+}
+
 /* The group was refused: back to where it began, then each source transaction in one of its own. The one that
  * is refused again stops the job, with everything before it applied and nothing of it. */
 static bool group_again_singly(Sink *s, Error *e) {
@@ -297,7 +311,7 @@ static bool group_again_singly(Sink *s, Error *e) {
             ok = apply_piece(s, b, tx, e);
             if (ok) {
                 note_end(s, tx);
-                ok = group_commit(s, e);
+                ok = alone_settled(s, tx, e);
             }
         }
     }
@@ -341,15 +355,6 @@ static bool piece_settled(Sink *s, Error *e) {
     s->group.batch_count = 0;
     s->group.bytes = 0;
     return true;
-}
-
-/* A transaction that is prepared, or the outcome of one: alone in its group, because each is a transaction of its own at
- * the destination, and the progress moves in another one behind it. */
-static bool prepared_settled(Sink *s, const Transaction *tx, Error *e) {
-    bool ok = tx->ending == TRANSACTION_PREPARES ? group_begin(s, e) && prepared_make(s, tx, e)
-                                                 : prepared_finish(s, tx, !s->moved, e);
-    s->group.open = false;
-    return ok && group_commit(s, e);
 }
 
 /* One piece of the batch; what fails with more than one transaction in the group is tried again one by one.

@@ -13,6 +13,17 @@ static const char SQL_LIST[] =
     "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()"
     " AND pg_catalog.left(gid, pg_catalog.length($1)) = $1 ORDER BY prepared";
 
+/* `here`: the destination's number of the prepared transaction, counted over wraparounds. */
+static const char SQL_NOTE[] =
+    "INSERT INTO @.prepared (job, xid, lsn, here)"
+    " SELECT $1, $2, $3, now.xid - ((now.xid - p.transaction::text::bigint) & 4294967295)"
+    " FROM pg_catalog.pg_prepared_xacts p, (SELECT pg_catalog.txid_current()) now (xid)"
+    " WHERE p.gid = $4 AND p.database = pg_catalog.current_database()";
+static const char SQL_FORGET[] = "DELETE FROM @.prepared WHERE job = $1 AND xid = $2";
+static const char SQL_NOTED[] = "SELECT xid, lsn FROM @.prepared WHERE job = $1";
+static const char SQL_OUTCOME[] =
+    "SELECT pg_catalog.txid_status(here) FROM @.prepared WHERE job = $1 AND xid = $2";
+
 #define OURS         "walferry_%s_"
 #define NOT_THERE    "42704"
 #define SWITCHED_OFF "55000"
@@ -73,22 +84,29 @@ static void prepared_note(Sink *s, uint32_t xid, Lsn end) {
     s->prepared[s->prepared_count++] = (Prepared){xid, end};
 }
 
-static bool recover_one(void *sink, Pg *pg, const char *name, Error *e) {
-    Sink *s = sink;
+static bool roll_back_beyond(void *sink, Pg *pg, const char *name, Error *e) {
+    const Sink *s = sink;
     uint32_t xid;
     Lsn end;
     bool ours = prepared_parse(name, s->options.cfg->name, &xid, &end);
     assert(ours);
-    if (lsn_before(s->applied, end)) {
-        log_info("prepared transaction \"%s\" is not in the progress: rolled back, it is sent again", name);
-        return prepared_roll_back(pg, name, e);
-    }
-    prepared_note(s, xid, end);
-    return true;
+    if (!lsn_before(s->applied, end))
+        return true;
+    log_info("prepared transaction \"%s\" is not in the progress: rolled back, it is sent again", name);
+    return prepared_roll_back(pg, name, e);
 }
 
 bool prepared_recover(Sink *s, Error *e) {
-    return prepared_each(s->pg, s->options.cfg->name, recover_one, s, e);
+    const char *const job[] = {s->options.cfg->name};
+    if (!prepared_each(s->pg, job[0], roll_back_beyond, s, e))
+        return false;
+    char *sql = state_sql(s->pg, s->options.cfg, SQL_NOTED);
+    PGresult *noted = pg_query(s->pg, sql, 1, job, e);
+    free(sql);
+    for (int row = 0; noted != NULL && row < PQntuples(noted); row++)
+        prepared_note(s, (uint32_t)pg_cell_int(noted, row, 0), pg_cell_lsn(noted, row, 1));
+    PQclear(noted);
+    return noted != NULL;
 }
 
 void prepared_forget(Sink *s) {
@@ -128,27 +146,61 @@ static Prepared *prepared_find(Sink *s, uint32_t xid) {
     return NULL;
 }
 
-static bool is_gone(const Transaction *tx, Error *e) {
+/* Nothing of that name is there: the destination knows how its own transaction has ended. */
+static bool finished_alike(Sink *s, const Transaction *tx, bool commits, Error *e) {
+    char xid[16], outcome[16];
+    const char *const params[] = {s->options.cfg->name, xid};
+    snprintf(xid, sizeof xid, "%" PRIu32, tx->xid);
+    live_pause(s->live);
+    char *sql = state_sql(s->pg, s->options.cfg, SQL_OUTCOME);
+    bool ok = pg_value(s->pg, sql, 2, params, outcome, sizeof outcome, e);
+    free(sql);
+    live_resume(s->live);
+    if (!ok)
+        return false;
+    if (strcmp(outcome, commits ? "committed" : "aborted") == 0)
+        return true;
     fail(e, ERR_DATA,
          "transaction %" PRIu32
-         " of the source was prepared at the target and is gone there: somebody finished it",
-         tx->xid);
-    return fail_hint(
-        e, "where it was committed, start again, which goes on behind it; where it was rolled back, "
-           "the target misses its rows: clean up and begin with a new load");
+         " of the source is %s there; at the target, where it was prepared, somebody %s",
+         tx->xid, commits ? "committed" : "rolled back",
+         strcmp(outcome, "committed") == 0 ? "committed it"
+         : strcmp(outcome, "aborted") == 0 ? "rolled it back"
+                                           : "finished it, nobody knows how");
+    return fail_hint(e, "both sides differ in its rows: run walferry cleanup and begin with a new load");
 }
 
-bool prepared_finish(Sink *s, const Transaction *tx, bool first, Error *e) {
+bool prepared_finish(Sink *s, const Transaction *tx, Error *e) {
     char name[PREPARED_NAME_SIZE];
     bool commits = tx->ending == TRANSACTION_COMMITS_PREPARED;
     Prepared *known = prepared_find(s, tx->xid);
-    if (known == NULL) {
-        /* What is rolled back may have been prepared before the slot knew two-phase: then it was never sent. */
-        return first || !commits || is_gone(tx, e);
-    }
+    if (known == NULL)
+        return true;
     name_write(name, s->options.cfg->name, tx->xid, known->end);
     *known = s->prepared[--s->prepared_count];
     if (!command_between(s, commits ? "COMMIT PREPARED" : "ROLLBACK PREPARED", name, e))
-        return strcmp(e->sqlstate, NOT_THERE) == 0 && is_gone(tx, e);
+        return strcmp(e->sqlstate, NOT_THERE) == 0 && finished_alike(s, tx, commits, e);
     return FAULT("apply.after_finish", e);
+}
+
+bool prepared_record(Sink *s, const Transaction *tx, Error *e) {
+    char xid[16], end[LSN_TEXT_SIZE], name[PREPARED_NAME_SIZE];
+    const char *const params[] = {s->options.cfg->name, xid, lsn_text(tx->end, end), name};
+    bool prepares = tx->ending == TRANSACTION_PREPARES;
+    LiveNote note = {NOTE_PREPARED, tx, NULL};
+    snprintf(xid, sizeof xid, "%" PRIu32, tx->xid);
+    name_write(name, s->options.cfg->name, tx->xid, tx->end);
+    char *sql = state_sql(s->pg, s->options.cfg, prepares ? SQL_NOTE : SQL_FORGET);
+    bool ok = live_send_text(s->live, note, sql, prepares ? 4 : 2, params, e);
+    free(sql);
+    return ok;
+}
+
+void prepared_check(const Transaction *tx, const PGresult *result, Error *e) {
+    if (e->kind != ERR_NONE || tx->ending != TRANSACTION_PREPARES || pg_affected(result) == 1)
+        return;
+    fail(e, ERR_DATA, "transaction %" PRIu32 " of the source was prepared at the target and is gone there",
+         tx->xid);
+    fail_hint(e,
+              "prepared transactions whose names begin with \"walferry_\" are this job's: leave them alone");
 }

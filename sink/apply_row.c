@@ -31,8 +31,12 @@ static bool table_start(const Sink *s, const Relation *rel, Lsn *start, Error *e
 
 void apply_plan_arrived(Sink *s, const PGresult *result, Error *e) {
     Lsn start;
-    if (table_start(s, s->planned, &start, e))
-        s->plans[s->planned->number] = plan_build(s->plan_arena, s->pg, s->planned, result, start, e);
+    if (!table_start(s, s->planned, &start, e))
+        return;
+    Plan *plan = plan_build(s->plan_arena, s->pg, s->planned, result, start, e);
+    if (plan != NULL)
+        plan->beside_prepared = s->options.cfg->source.two_phase;
+    s->plans[s->planned->number] = plan;
 }
 
 /* Asks the destination about the relation the first time, within the pipeline. */
@@ -193,6 +197,12 @@ static bool apply_delete(Sink *s, Plan *plan, const Transaction *tx, const Chang
     return add_where(plan, change, &p, e) && send_shape(s, plan, SHAPE_DELETE, written, tx, change, &p, e);
 }
 
+/* The table's snapshot does not have it (trap A2). What is prepared only now was open at every snapshot, wherever its
+ * PREPARE lies: prepared transactions are asked for when all that was committed before the last snapshot is here. */
+static bool is_due(const Plan *plan, const Transaction *tx) {
+    return tx->ending == TRANSACTION_PREPARES || lsn_before(plan->start, tx->end);
+}
+
 /* All listed tables that are due, in one statement, never CASCADE (trap A5). */
 static bool apply_truncate(Sink *s, const Transaction *tx, const Change *change, Error *e) {
     Writer sql = writer_new(SQL_LIMIT);
@@ -202,7 +212,7 @@ static bool apply_truncate(Sink *s, const Transaction *tx, const Change *change,
     for (uint32_t table = 0; ok && table < change->truncate.count; table++) {
         Plan *plan = plan_of(s, change->truncate.rels[table], tx, change, e);
         ok = plan != NULL;
-        if (!ok || !lsn_before(plan->start, tx->end))
+        if (!ok || !is_due(plan, tx))
             continue;
         writer_format(&sql, "%s%s%s", due++ == 0 ? "" : ", ", plan->partitioned ? "" : "ONLY ", plan->table);
     }
@@ -223,7 +233,7 @@ bool apply_change(Sink *s, const Transaction *tx, const Change *change, Error *e
     Plan *plan = plan_of(s, change->rel, tx, change, e);
     if (plan == NULL)
         return false;
-    if (!lsn_before(plan->start, tx->end))
+    if (!is_due(plan, tx))
         return true;
     if (change->kind == CHANGE_INSERT)
         return apply_insert(s, plan, tx, change, e);

@@ -43,6 +43,7 @@ typedef struct Plan {
     bool only;         /* the destination's table has inheritance children */
     bool partitioned;
     bool has_always;
+    bool beside_prepared; /* prepared transactions of the job may hold rows there; set by the caller */
     PlanWhere where;
     PlanColumn *columns; /* rel->column_count */
     Lsn start;           /* transactions with end <= start are not for this table (trap A2) */

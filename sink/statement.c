@@ -32,14 +32,15 @@ static uint16_t parameter_of(const Plan *plan, int wanted, uint16_t number) {
     return number;
 }
 
+/* Every partition has a ctid of its own. */
+static const char *place_of(const Plan *plan) {
+    return plan->partitioned ? "tableoid, ctid" : "ctid";
+}
+
 /* Image equality (trap B9): json and xml have no "=", and "=" would take a row that is only equal in value.
  * Casts to record keep the parser from reading ROW *= ROW as a row comparison. */
-static uint16_t write_whole_row(Writer *out, const Plan *plan, int finder, uint16_t number) {
-    if (plan->partitioned) /* every partition has a ctid of its own */
-        writer_text(out, "(tableoid, ctid) = (SELECT tableoid, ctid");
-    else
-        writer_text(out, "ctid = (SELECT ctid");
-    writer_format(out, " FROM %s%s WHERE ", only(plan), plan->table);
+static uint16_t write_candidate(Writer *out, const Plan *plan, int finder, uint16_t number) {
+    writer_format(out, "SELECT %s FROM %s%s WHERE ", place_of(plan), only(plan), plan->table);
     if (finder >= 0) { /* equal images are equal values: an index may look for them */
         writer_format(out, "%s%s", plan->columns[finder].quoted, plan->columns[finder].equal);
         write_cast(out, &plan->columns[finder], parameter_of(plan, finder, number));
@@ -62,7 +63,21 @@ static uint16_t write_whole_row(Writer *out, const Plan *plan, int finder, uint1
         write_cast(out, &plan->columns[column], ++number);
         comma = ", ";
     }
-    writer_text(out, ")::record LIMIT 1)");
+    writer_text(out, ")::record LIMIT 1");
+    return number;
+}
+
+/* Of rows that are all alike a prepared transaction may hold the first, and its outcome would come behind what waits for
+ * it: one that nobody has locked will do as well. */
+static uint16_t write_whole_row(Writer *out, const Plan *plan, int finder, uint16_t number) {
+    writer_format(out, plan->partitioned ? "(%s) = (" : "%s = (", place_of(plan));
+    if (plan->beside_prepared) {
+        writer_format(out, "SELECT %s FROM (SELECT * FROM (", place_of(plan));
+        write_candidate(out, plan, finder, number);
+        writer_text(out, " FOR UPDATE SKIP LOCKED) AS unlocked UNION ALL (");
+    }
+    number = write_candidate(out, plan, finder, number);
+    writer_text(out, plan->beside_prepared ? ")) AS candidate LIMIT 1)" : ")");
     return number;
 }
 

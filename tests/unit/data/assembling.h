@@ -2,6 +2,7 @@
  * text. A transaction is
  *
  *   [xid commit-end seq:change seq:change …]      a piece without its first or last bracket is joined by itself
+ *   … prepares]  … commits prepared]  … rolls back prepared]      where it does not simply commit
  *   change:  I name(values)  U name(values)  U name(before)>(after)  D name(before)
  *            T name… cascade restart  M prefix=content  m prefix=content (not transactional)  beat n
  *   value:   - NULL, ~ unchanged, . absent, <hex> binary
@@ -121,8 +122,9 @@ static inline void text_transaction(Writer *out, const Transaction *tx, bool hea
         writer_u8(out, '[');
     for (uint32_t change = 0; change < tx->count; change++)
         text_change(out, &tx->changes[change]);
+    static const char *const endings[] = {"]", " prepares]", " commits prepared]", " rolls back prepared]"};
     if (tx->ends)
-        writer_u8(out, ']');
+        writer_text(out, endings[tx->ending]);
 }
 
 static inline void bench_note(Bench *b, Batch *batch) {

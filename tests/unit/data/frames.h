@@ -5,7 +5,7 @@
  *   R oid name column…  (a key column ends in "*")                  Y     O
  *   I oid value…        U oid [K value…|O value…] N value…          D oid K|O value…
  *   T oid… [cascade] [restart]    M lsn prefix content  (transactional; m: not)
- *   b P K r p  (two-phase, with fixed contents)
+ *   b P K p xid commit end        r xid prepare_end end        (two-phase)
  *
  * "5:I 1 a" is done by transaction 5, inside of a stream. Values: - NULL, ~ unchanged, #n an int8 in binary; anything
  * else is text. Positions are decimal; a commit's time is its position. */
@@ -182,15 +182,16 @@ static inline void frame_logical(Writer *w, FrameLine *l, bool transactional) {
     writer_text(w, content);
 }
 
-static inline void frame_prepared(Writer *w, char kind) {
+static inline void frame_prepared(Writer *w, FrameLine *l, char kind) {
+    uint64_t xid = frame_number(l), first = frame_number(l), end = frame_number(l);
     if (kind != 'b')
         writer_u8(w, 0);
-    writer_u64(w, 1);
-    writer_u64(w, 2);
+    writer_u64(w, first);
+    writer_u64(w, end);
     if (kind == 'r')
         writer_u64(w, 0);
-    writer_u64(w, 0);
-    writer_u32(w, 7);
+    writer_u64(w, first);
+    writer_u32(w, (uint32_t)xid);
     frame_name(w, "gid");
 }
 
@@ -212,7 +213,7 @@ static inline void frame_boundary(Writer *w, FrameLine *l, char kind) {
         frame_lsns(w, l);
     } else if (kind != 'E') {
         assert_non_null(strchr("bPKrp", kind));
-        frame_prepared(w, kind);
+        frame_prepared(w, l, kind);
     }
 }
 

@@ -522,7 +522,7 @@ static void trap_B11_the_ledger_hears_of_frames(void **unused) {
 
 static void two_phase_is_refused(void **unused) {
     (void)unused;
-    static const char *const kinds[] = {"b", "P", "K", "r", "p"};
+    static const char *const kinds[] = {"b 7 1 2", "P 7 1 2", "K 7 1 2", "r 7 1 2", "p 7 1 2"};
     for (size_t kind = 0; kind < 5; kind++) {
         Bench *b = bench_ready();
         bench_refused(b, kinds[kind], "prepared transaction, which was not asked for");
