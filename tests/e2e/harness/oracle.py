@@ -75,7 +75,7 @@ def definitions(database, ignoring=(), rewrite=lambda line: line, options=()):
     """What pg_dump says about the schema, without what differs by right: publications, walferry's own, and the servers'
     private pg_attver, which older pg_dumps show."""
     text = subprocess.run(
-        [dump_program(database.server), "--schema-only", "--no-publications", "--no-subscriptions",
+        [dump_program(database.server), "--schema-only", "--encoding=UTF8", "--no-publications", "--no-subscriptions",
          *(options or ("--no-owner", "--no-privileges")), "--exclude-schema=walferry", "--exclude-table=public.dts_*",
          "-h", database.server.directory, "-p", str(database.server.port), "-U", "postgres", database.name],
         env=clean_environment(), check=True, capture_output=True, text=True).stdout
