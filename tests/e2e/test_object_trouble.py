@@ -164,6 +164,15 @@ def test_an_extension_that_the_target_lacks_is_told_with_its_package(version_pai
     assert seen["state"] == "failed" and seen["seen"].endswith(": hstore") and "postgresql-18" in seen["fix"]
 
 
+def test_an_extension_that_takes_a_superuser_at_the_target(pair):
+    _, dsn = account(pair, pair.target)
+    pair.source.sql(TABLES + "; CREATE EXTENSION hstore; CREATE EXTENSION pageinspect; CREATE EXTENSION pg_visibility")
+    pair.target.sql("CREATE EXTENSION pg_visibility")  # is there, and hstore is trusted
+    seen = item(pair.job(target_dsn=dsn), "extensions")
+    assert seen["state"] == "alert" and seen["seen"].endswith(": pageinspect")
+    assert 'CREATE EXTENSION "pageinspect";' in seen["fix"]
+
+
 # ---- many tables ----
 
 def test_more_tables_than_locks(make_pair):
