@@ -340,6 +340,15 @@ void state_tables_free(TableRecords *records) {
     *records = (TableRecords){0};
 }
 
+bool state_table_name(const void *records, int row, const char **schema, const char **name) {
+    const TableRecords *all = records;
+    if (row >= all->count)
+        return false;
+    *schema = all->rows[row].schema;
+    *name = all->rows[row].name;
+    return true;
+}
+
 bool state_table_loaded(Pg *pg, const Config *cfg, const Table *table, Lsn start, int64_t rows, int64_t bytes,
                         Error *e) {
     char text[LSN_TEXT_SIZE], row_text[NUMBER_SIZE], byte_text[NUMBER_SIZE];
