@@ -60,9 +60,9 @@ typedef struct Change {
     const Relation *rel; /* the version in force; NULL in TRUNCATE, MESSAGE and BEAT */
     union {
         struct {
-            const Value
-                *before; /* NULL: none sent. rel->column_count values: a key tuple or, under FULL, the row */
-            const Value *after; /* NULL in a DELETE */
+            /* rel->column_count values each. NULL: none sent; what was there before is a key tuple or, under
+             * FULL, the row; what is there after it is NULL in a DELETE. */
+            const Value *before, *after;
         } row;
         struct {
             const Relation *const *rels;

@@ -27,8 +27,8 @@ void ledger_free(Ledger *l);
 
 /* By the reading thread, in the order of the frames: */
 void ledger_begin(Ledger *l); /* BEGIN, or the first piece of anything that will end with a commit */
-void ledger_commit(Ledger *l,
-                   Lsn end); /* COMMIT, STREAM COMMIT, COMMIT PREPARED; also of an empty transaction */
+/* COMMIT, STREAM COMMIT, the PREPARE family; also of an empty transaction. */
+void ledger_commit(Ledger *l, Lsn end);
 void ledger_idle(Ledger *l, Lsn wal_end); /* keepalive */
 
 /* By the sinks; `end` is never beyond what was read (asserted): */

@@ -29,9 +29,8 @@ typedef enum TableStage { TABLE_PENDING, TABLE_COPYING, TABLE_LOADED, TABLE_STRE
 const char *table_stage_name(TableStage stage); /* "pending", "copying", "loaded", "streaming" */
 
 typedef struct TableMetrics {
-    char *name,
-        *target;      /* schema.table as on the source, and at the destination; fixed after metrics_tables */
-    atomic_int stage; /* TableStage */
+    char *name, *target; /* schema.table on the source, and at the destination; fixed after metrics_tables */
+    atomic_int stage;    /* TableStage */
     atomic_llong rows, rows_estimated, bytes, bytes_estimated;
 } TableMetrics;
 

@@ -343,9 +343,8 @@ int64_t pg_affected(const PGresult *result) {
 
 const char *pg_cell(const PGresult *result, int row, int column) {
     const char *cell = PQgetvalue(result, row, column);
-    return cell == NULL
-               ? ""
-               : cell; /* NULL: outside of what was sent, by bytes that were damaged on the way (F66) */
+    /* NULL: outside of what was sent, by bytes that were damaged on the way (F66) */
+    return cell == NULL ? "" : cell;
 }
 
 bool pg_cell_null(const PGresult *result, int row, int column) {

@@ -21,9 +21,8 @@ bool retry_is_connection(const char *sqlstate);
 typedef struct Retry {
     int64_t connection_ms, other_ms; /* windows */
     int64_t since_ms;                /* monotonic time of the first failure since progress; -1: none */
-    int64_t
-        other_since_ms; /* of the first that was no connection failure, since the last that was; -1: none */
-    int attempts;       /* since progress */
+    int64_t other_since_ms;          /* of the first since the last connection failure; -1: none */
+    int attempts;                    /* since progress */
 } Retry;
 
 Retry retry_new(int64_t connection_ms, int64_t other_ms);

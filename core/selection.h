@@ -44,9 +44,8 @@ typedef struct Table {
     bool readable;
     char identity_setting; /* pg_class.relreplident */
     TableIdentity identity;
-    const char
-        *identity_candidate; /* an index that could be the identity, when identity is NONE; else NULL */
-    bool insert_only;        /* identity NONE under `identity: insert-only` */
+    const char *identity_candidate; /* identity NONE: an index that could be it, or NULL */
+    bool insert_only;               /* identity NONE under `identity: insert-only` */
     int64_t rows_estimated, bytes;
     uint16_t column_count;
     const TableColumn *columns;
@@ -64,7 +63,8 @@ const Table *selection_find(const Selection *s, const char *schema, const char *
 
 /* A name of somebody's list, in any order; false behind the last. */
 typedef bool SelectionNameAt(const void *list, int row, const char **schema, const char **name);
-/* A job that was born keeps its tables: leaves only what the list names. `leaves` (NULL: nobody) is told of the others. */
+/* A job that was born keeps its tables: leaves only what the list names. `leaves` (NULL: nobody) is told of the
+ * others. */
 void selection_keep(Selection *s, SelectionNameAt *name_at, const void *list, void (*leaves)(const Table *));
 
 #endif

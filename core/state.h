@@ -66,7 +66,8 @@ bool state_take(Pg *pg, const Config *cfg, int64_t wait_ms, bool end_holders, Er
  */
 bool state_share(Pg *pg, const Config *cfg, Error *e);
 
-/* Birth. The intent row, in a transaction of its own; takes over one that was broken off, refuses (ERR_RETRY) one that is done. */
+/* Birth. The intent row, in a transaction of its own; takes over one that was broken off, refuses (ERR_RETRY) one
+ * that is done. */
 bool state_intend(Pg *pg, const Config *cfg, uint64_t system_id, uint32_t timeline, const char *instance,
                   Error *e);
 /* applied := bound := point, and one pending row for each table; own transaction. */
@@ -82,8 +83,8 @@ bool state_bound(Pg *pg, const Config *cfg, Lsn bound, Error *e);
 
 bool state_tables(Pg *pg, const Config *cfg, TableRecords *out, Error *e);
 void state_tables_free(TableRecords *records);
-bool state_table_name(const void *records, int row, const char **schema,
-                      const char **name); /* a SelectionNameAt */
+/* A SelectionNameAt of TableRecords. */
+bool state_table_name(const void *records, int row, const char **schema, const char **name);
 /* In the caller's transaction, with the rows; exactly one pending row must change. */
 bool state_table_loaded(Pg *pg, const Config *cfg, const Table *table, Lsn start, int64_t rows, int64_t bytes,
                         Error *e);

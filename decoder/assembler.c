@@ -1,10 +1,7 @@
 #include "decoder/assembler.h"
 
 #include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <uthash.h>
 

@@ -40,7 +40,8 @@ typedef struct Assembler Assembler;
 Assembler *assembler_new(const AssemblerOptions *options, Ledger *ledger);
 void assembler_free(Assembler *a);
 
-/* Takes over `memory` (which contains `frame` and a byte behind it) in any case, also on failure. ERR_PROTOCOL: the session must end. */
+/* Takes over `memory` (which contains `frame` and a byte behind it) in any case, also on failure. ERR_PROTOCOL: the
+ * session must end. */
 bool assembler_feed(Assembler *a, Slice frame, void *memory, size_t memory_bytes, Error *e);
 /* The next batch that is closed: by size, or by `flush` (nothing more to read at the moment), or a piece of a large
  * transaction. *out NULL: none now. The one use of the batch goes to the caller. */

@@ -29,7 +29,8 @@ typedef struct HeldFrame {
 
 Held *held_new(HeldBudget *budget, uint32_t xid);
 void held_free(Held *h); /* NULL is fine */
-/* Adopts `memory`, which contains `bytes` and a byte behind them, in any case. subxid: who did it (the top xid outside of streams). */
+/* Adopts `memory`, which contains `bytes` and a byte behind them, in any case. subxid: who did it (the top xid
+ * outside of streams). */
 bool held_add(Held *h, uint32_t subxid, uint64_t arrival, Slice bytes, void *memory, size_t memory_bytes,
               Error *e);
 /* Cuts at the first frame of subxid; an unknown one (it did nothing, or is cut already) is no error. */

@@ -16,8 +16,7 @@ typedef struct ServerIdentity {
 
 typedef struct SlotBirth {
     Lsn point; /* consistent point: the snapshot shows every commit whose end is <= point, and no other */
-    char snapshot
-        [64]; /* for SET TRANSACTION SNAPSHOT; valid until the next command on the connection that made it */
+    char snapshot[64]; /* as SET TRANSACTION SNAPSHOT takes it; until the session's next command */
 } SlotBirth;
 
 typedef enum SlotKind {

@@ -12,8 +12,7 @@ typedef struct StreamOptions {
     Lsn start;                /* smallest applied position over the sinks; never 0/0 (trap A7a) */
     bool binary;
     bool whole;     /* no transaction is sent before its commit */
-    bool two_phase; /* prepared transactions at their PREPARE (servers 15 and newer); once asked for, the
-                                * slot stays so, and no session may leave it out */
+    bool two_phase; /* prepared transactions at their PREPARE (15 and newer): the slot stays so for ever */
     bool messages;  /* logical messages are wanted (servers 14 and newer) */
     int64_t sender_timeout_ms; /* the server's wal_sender_timeout, 0: none */
 } StreamOptions;

@@ -24,13 +24,11 @@ typedef struct Job {
     char *given_dsn;   /* the source's, perhaps with several hosts; the configuration's */
     Metrics *metrics;
     Until until;
-    int64_t first_wait_ms; /* how long the first connection to each server is tried (--wait) */
-    int64_t started_us;    /* monotonic */
-    char
-        instance[200]; /* "host, pid 123, since 2026-11-21 09:00:00 UTC": for messages and the job's record */
+    int64_t first_wait_ms;   /* how long the first connection to each server is tried (--wait) */
+    int64_t started_us;      /* monotonic */
+    char instance[200];      /* "host, pid 123, since 2026-11-21 09:00:00 UTC" */
     char last_instance[200]; /* who ran it before, as the job's record says; "" for a new job */
-    bool
-        connected_once; /* both servers were reached: from here on the retry windows count, not first_wait_ms */
+    bool connected_once;     /* both were reached: from here on the retry windows count, not first_wait_ms */
     bool plan_told;
     bool whole_transactions;   /* the next stream asks for none before its commit */
     int64_t sender_timeout_ms; /* wal_sender_timeout that the next stream asks for; 0: the server's own */

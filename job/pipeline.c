@@ -84,8 +84,6 @@ static bool watch_phase(Pipeline *p, Pg *record, Error *e) {
     return record == NULL || state_phase(record, p->job->cfg, phase, e);
 }
 
-/* The sink may wait for a statement as long as the target takes for it; whether the target is there at all is seen on
- * this connection, where every statement is answered at once (F92). */
 /* Bytes that were lost or changed on the way (F66) can leave both ends waiting for each other: the sink has had no byte
  * for long, and its session is waiting for one from it. */
 static bool target_is_in_step(Pipeline *p, Pg *record, Error *e) {
@@ -104,6 +102,8 @@ static bool target_is_in_step(Pipeline *p, Pg *record, Error *e) {
     return false;
 }
 
+/* The sink may wait for a statement as long as the target takes for it; whether the target is there at all is seen on
+ * this connection, where every statement is answered at once (F92). */
 static bool look_at_target(Pipeline *p, Pg *record, int64_t *looked_ms, Error *e) {
     if (record == NULL || clock_ms() - *looked_ms < LOOK_AT_TARGET_EVERY_MS)
         return true;

@@ -28,8 +28,9 @@ typedef struct Pipeline {
     const Selection *selection;
     Lsn until;         /* none: no end */
     bool until_is_now; /* `until` is to be found by a beat of our own */
-    bool two_phase; /* prepared transactions are asked for at their PREPARE; not before all tables are of one
-                        * moment: whether a row of theirs is due depends on when they commit */
+    /* Prepared transactions are asked for at their PREPARE; not before all tables are of one moment: whether a row of
+     * theirs is due depends on when they commit. */
+    bool two_phase;
 
     int sink_count;
     const SinkOps *ops[LEDGER_SINKS_MAX];

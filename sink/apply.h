@@ -49,9 +49,8 @@ typedef struct Group {
     Lsn end;               /* of the last whole transaction in it; none: empty */
     int64_t end_us;        /* its commit time */
     uint32_t transactions; /* whole ones in it */
-    uint32_t
-        counted;  /* those of them that changed something: beats and empty ones are no work of the users */
-    bool touched; /* the one in work has changed something */
+    uint32_t counted;      /* those that changed something: beats and empty ones are no work of the users */
+    bool touched;          /* the one in work has changed something */
     uint64_t changes;
     int64_t since_ms; /* when its first transaction came */
     int64_t beat;     /* newest beat in it; 0: none */

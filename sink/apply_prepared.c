@@ -8,6 +8,7 @@
 
 #include "core/fault.h"
 #include "core/log.h"
+#include "core/memory.h"
 
 static const char SQL_LIST[] =
     "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()"
@@ -79,8 +80,7 @@ bool prepared_each(Pg *pg, const char *job, bool (*visit)(void *context, Pg *pg,
 }
 
 static void prepared_note(Sink *s, uint32_t xid, Lsn end) {
-    s->prepared = realloc(s->prepared, (s->prepared_count + 1) * sizeof *s->prepared);
-    assert(s->prepared != NULL);
+    s->prepared = memory_grow(s->prepared, (s->prepared_count + 1) * sizeof *s->prepared);
     s->prepared[s->prepared_count++] = (Prepared){xid, end};
 }
 

@@ -173,9 +173,7 @@ static bool note(Sink *s, Error *e) {
 
 static bool file_recover(Sink *s, Position *out, Error *e) {
     FileEnd lines;
-    if (flock(s->file, LOCK_EX | LOCK_NB) != 0)
-        return fail(e, ERR_CONFIG, "another process writes \"%s\"", s->options.cfg->file.path);
-    if (!look(s, &lines, out, e))
+    if (!file_position_take(s->options.cfg, s->file, e) || !look(s, &lines, out, e))
         return false;
     if (ftruncate(s->file, lines.complete) != 0 || fsync(s->file) != 0)
         return broken(s, "cut", e);

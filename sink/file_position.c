@@ -86,14 +86,18 @@ bool file_position_write(const Config *cfg, const FilePosition *position, Error 
                 strerror(errno));
 }
 
+bool file_position_take(const Config *cfg, int file, Error *e) {
+    return flock(file, LOCK_EX | LOCK_NB) == 0 ||
+           fail(e, ERR_CONFIG, "another process writes \"%s\"", cfg->file.path);
+}
+
 int file_position_lock(const Config *cfg, Error *e) {
     int file = open(cfg->file.path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (file < 0)
         fail(e, ERR_CONFIG, "cannot open \"%s\": %s", cfg->file.path, strerror(errno));
-    else if (flock(file, LOCK_EX | LOCK_NB) != 0) {
+    else if (!file_position_take(cfg, file, e)) {
         close(file);
         file = -1;
-        fail(e, ERR_CONFIG, "another process writes \"%s\"", cfg->file.path);
     }
     return file;
 }

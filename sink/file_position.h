@@ -12,7 +12,9 @@ typedef struct FilePosition {
     Position position;
 } FilePosition;
 
-/* The file's lock, held until the descriptor is closed; -1 and ERR_CONFIG when another process has it. */
+/* The file's lock, held until the descriptor is closed; ERR_CONFIG when another process has it. */
+bool file_position_take(const Config *cfg, int file, Error *e);
+/* Opens the file and takes it; -1 and e on failure. */
 int file_position_lock(const Config *cfg, Error *e);
 bool file_position_read(const Config *cfg, FilePosition *out, Error *e);
 /* Durable when it returns. */

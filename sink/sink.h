@@ -39,7 +39,8 @@ typedef struct SinkOps {
     const char *name;
     /* Connects or opens; may block. Writes nothing. */
     Sink *(*open)(const SinkOptions *options, Error *e);
-    /* Where it seems to stand, read without the lock: only for choosing where the stream begins. */
+    /* Where it seems to stand, read without the lock: only for choosing where the stream begins. With two_phase that
+     * is on the destination's disk when it returns. */
     bool (*peek)(Sink *s, Position *out, Error *e);
     /* Takes the job's lock, exclusively first, and says where it stands. Called by the owner of the slot:
      * left-over holders are ended. From here on nobody else writes. */

@@ -10,9 +10,6 @@
 
 enum { SQL_MAX_BYTES = 4 << 20 }; /* 1600 columns with names of 63 bytes, quoted, several times over */
 
-/* Rows come in the order on disk, so that one can be told by its place. */
-static const char SQL_SOURCE_BEGIN[] =
-    "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL synchronize_seqscans = off";
 static const char SQL_TARGET_BEGIN[] =
     "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = error";
 static const char SQL_LOCK_TIMEOUT[] = "SET LOCAL lock_timeout = '10s'";
@@ -74,20 +71,6 @@ static void columns_write(Copying *c) {
 }
 
 /* ---- the source ---- */
-
-static bool snapshot_import(const Copying *c, Error *e) {
-    Writer sql = writer_new(SQL_MAX_BYTES);
-    writer_text(&sql, "SET TRANSACTION SNAPSHOT ");
-    pg_write_literal(&sql, c->source, c->job->snapshot);
-    bool ok = pg_run(c->source, SQL_SOURCE_BEGIN, e);
-    if (ok && !pg_run(c->source, writer_string(&sql), e)) {
-        /* Whatever the server says about it: the exporter is gone, and a new snapshot mends it. */
-        e->kind = ERR_RETRY;
-        ok = fail_context(e, "the snapshot \"%s\" is gone", c->job->snapshot);
-    }
-    writer_free(&sql);
-    return ok;
-}
 
 static bool table_lock(Copying *c, Error *e) {
     Writer sql = writer_new(SQL_MAX_BYTES);
@@ -181,7 +164,7 @@ static bool source_columns_check(Copying *c, Error *e) {
 
 /* COPY_DONE: the table is locked, its rows are those of the snapshot and its columns those we know. */
 static CopyResult source_begin(Copying *c, Error *e) {
-    if (!snapshot_import(c, e) || !table_lock(c, e))
+    if (!session_import(c->source, c->job->snapshot, e) || !table_lock(c, e))
         return COPY_FAILED;
     CopyResult result = rewrite_check(c, e);
     if (result == COPY_DONE && !source_columns_check(c, e))

@@ -13,7 +13,6 @@
 #define DUPLICATE "23505"
 enum { CONNECT_WAIT_MS = 10000, PIECE_BYTES = 256 * 1024, SQL_MAX_BYTES = 64 << 20 };
 
-static const char SQL_SOURCE_BEGIN[] = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 /* The first piece of each; a few at a time, because a piece is not small. */
 static const char SQL_NEXT[] =
     "SELECT m.oid, pg_catalog.lo_get(m.oid, 0, $2::int), pg_catalog.pg_get_userbyid(m.lomowner)"
@@ -160,21 +159,8 @@ static bool grants_copy(Carrying *c, Error *e) {
     return ok;
 }
 
-static bool snapshot_begin(Carrying *c, const char *snapshot, Error *e) {
-    Writer sql = writer_new(SQL_MAX_BYTES);
-    writer_text(&sql, "SET TRANSACTION SNAPSHOT ");
-    pg_write_literal(&sql, c->source, snapshot);
-    bool ok = pg_run(c->source, SQL_SOURCE_BEGIN, e);
-    if (ok && !pg_run(c->source, writer_string(&sql), e)) {
-        e->kind = ERR_RETRY; /* the exporter is gone, and a new snapshot mends it */
-        ok = false;
-    }
-    writer_free(&sql);
-    return ok;
-}
-
 static bool carry(Carrying *c, const char *snapshot, Error *e) {
-    if (!snapshot_begin(c, snapshot, e) || !pg_run(c->target, "BEGIN", e) || !objects_copy(c, e) ||
+    if (!session_import(c->source, snapshot, e) || !pg_run(c->target, "BEGIN", e) || !objects_copy(c, e) ||
         !comments_copy(c, e) || !grants_copy(c, e) || !FAULT("snapshot.mid_large_objects", e) ||
         !state_object_note(c->target, c->load->cfg, DONE, DONE, e) || !pg_run(c->target, "COMMIT", e))
         return false;

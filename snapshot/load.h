@@ -19,8 +19,8 @@ typedef struct Load {
     const atomic_bool *stop;
 } Load;
 
-/* Copies every table that `records` does not call loaded. Tables that were rewritten since the snapshot (A10) or are locked stay
- * pending and are counted in *left: the caller comes again with a new snapshot. */
+/* Copies every table that `records` does not call loaded. Tables that were rewritten since the snapshot (A10) or are
+ * locked stay pending and are counted in *left: the caller comes again with a new snapshot. */
 bool load_tables(const Load *load, const TableRecords *records, const char *snapshot, Lsn point, int *left,
                  Error *e);
 /* Runs the entries of the kinds whose bit (1 << DumpKind) is in `kinds`, each with its object_state row, indexes on

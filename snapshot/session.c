@@ -11,8 +11,26 @@
 enum {
     LOOK_EVERY_MS = 50,
     CANCEL_WAIT_MS = 5000, /* a server that does not cancel in this time is left */
-    LINE_SHOWN_MAX = 120
+    SQL_MAX_BYTES = 4096
 };
+
+/* Rows come in the order on disk, so that one can be told by its place. */
+static const char SQL_SOURCE_BEGIN[] =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL synchronize_seqscans = off";
+
+bool session_import(Pg *source, const char *snapshot, Error *e) {
+    Writer sql = writer_new(SQL_MAX_BYTES);
+    writer_text(&sql, "SET TRANSACTION SNAPSHOT ");
+    pg_write_literal(&sql, source, snapshot);
+    bool ok = pg_run(source, SQL_SOURCE_BEGIN, e);
+    if (ok && !pg_run(source, writer_string(&sql), e)) {
+        /* Whatever the server says about it: the exporter is gone, and a new snapshot mends it. */
+        e->kind = ERR_RETRY;
+        ok = fail_context(e, "the snapshot \"%s\" is gone", snapshot);
+    }
+    writer_free(&sql);
+    return ok;
+}
 
 void session_cut(Pg *pg) {
     if (PQsocket(pg->conn) >= 0)

@@ -1,6 +1,5 @@
 """A source that is promoted, set back or replaced: either nothing is lost and nothing comes twice, or exit 3 says what
 is safe."""
-import shutil
 import subprocess
 
 import pytest
@@ -8,8 +7,8 @@ import pytest
 from harness.place import postgres_bin
 from harness.poll import poll_until, poll_while
 from harness.server import lsn_number
-from harness.standby import (basebackup, database_at, dsn_of_both, make_standby, new_timeline, promote, wait_replayed,
-                             wait_synced)
+from harness.standby import (basebackup, database_at, disk_keep, disk_set_back, dsn_of_both, make_standby, new_timeline,
+                             promote, wait_replayed, wait_synced)
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'x' FROM generate_series(1, 50) i"
 FILL = ("CREATE TABLE IF NOT EXISTS filler (v text);"
@@ -200,8 +199,7 @@ def test_trap_A9_idle_positions_and_a_new_timeline(make_pair, forks):
     if forks == "before":
         assert job.process.terminate() == 0
         server.stop()
-        behind = server.directory / "behind"
-        subprocess.run(["cp", "-a", server.data, behind], check=True)
+        behind = disk_keep(server)
         server.start()
         job.start()
         job.wait_for("catching-up")
@@ -215,8 +213,7 @@ def test_trap_A9_idle_positions_and_a_new_timeline(make_pair, forks):
 
     def set_back():
         if behind:
-            shutil.rmtree(server.data)
-            behind.rename(server.data)
+            disk_set_back(server, behind)
     new_timeline(server, set_back)
     if behind:
         busy.sql(FILL)  # the new timeline's own positions, still below the old promise
@@ -242,18 +239,14 @@ def test_trap_A2_a_table_loaded_beyond_the_fork(make_pair):
     process = job.start(fault="snapshot.mid_table:kill")
     assert process.wait(60) == -9
     server.stop()
-    behind = server.directory / "behind"
-    subprocess.run(["cp", "-a", server.data, behind], check=True)
+    behind = disk_keep(server)
     server.start()
     pair.source.sql("INSERT INTO t VALUES (1000, 'only here'); INSERT INTO big VALUES (0, 'only here')")
     process = job.start(fault="apply.before_progress_read:kill")  # loaded, and nothing is streamed yet
     assert process.wait(60) == -9 and process.reached("apply.before_progress_read")
     assert pair.target.one("SELECT count(*) FROM t WHERE id = 1000") == 1
 
-    def set_back():
-        shutil.rmtree(server.data)
-        behind.rename(server.data)
-    new_timeline(server, set_back)
+    new_timeline(server, lambda: disk_set_back(server, behind))
     lost(job.run(), "the destination is ahead of this server by")
 
 
@@ -363,8 +356,7 @@ def test_disk_of_earlier_on_the_same_timeline(make_pair):
     job = pair.running_job()
     assert job.process.terminate() == 0
     server.stop()
-    earlier = server.directory / "earlier"
-    subprocess.run(["cp", "-a", server.data, earlier], check=True)
+    earlier = disk_keep(server)
     server.start()
     job.start()
     job.wait_for("running")
@@ -372,8 +364,7 @@ def test_disk_of_earlier_on_the_same_timeline(make_pair):
     job.drain(pair.source)
     assert job.process.terminate() == 0
     server.stop()
-    shutil.rmtree(server.data)
-    earlier.rename(server.data)
+    disk_set_back(server, earlier)
     server.start()
     lost(job.run(), "the destination is ahead of this server by")
 

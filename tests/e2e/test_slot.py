@@ -1,8 +1,6 @@
 """The slot in foreign hands, or gone: exit 3 with a sentence, and never a new slot by itself."""
 import os
-import shutil
 import signal
-import subprocess
 import threading
 
 import psycopg2
@@ -11,6 +9,7 @@ from psycopg2.extras import LogicalReplicationConnection
 
 from harness.place import postgres_bin
 from harness.poll import poll_until
+from harness.standby import disk_keep, disk_set_back
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'x' FROM generate_series(1, 50) i"
 
@@ -143,16 +142,14 @@ def test_trap_A9_new_timeline_that_forks_below_what_is_applied(make_pair):
     job = stopped_job(pair)
     server = pair.source.server
     server.stop()
-    behind = server.directory / "behind"
-    subprocess.run(["cp", "-a", server.data, behind], check=True)
+    behind = disk_keep(server)
     server.start()
     job.start()
     insert(pair, 1000)
     job.drain(pair.source)
     assert job.process.terminate() == 0
     server.stop()
-    shutil.rmtree(server.data)
-    behind.rename(server.data)
+    disk_set_back(server, behind)
     server.configure({"restore_command": "/bin/false"})
     (server.data / "recovery.signal").touch()
     server.start()

@@ -42,6 +42,18 @@ def basebackup(pair, name):
     return copy
 
 
+def disk_keep(server):
+    """A copy of the disk of a server that is stopped."""
+    copy = server.directory / "earlier"
+    subprocess.run(["cp", "-a", server.data, copy], check=True)
+    return copy
+
+
+def disk_set_back(server, copy):
+    shutil.rmtree(server.data)
+    copy.rename(server.data)
+
+
 def dsn_of_both(pair, standby, attributes="read-write"):
     primary = pair.source.server
     end = f"?target_session_attrs={attributes}" if attributes else ""
