@@ -74,21 +74,38 @@ static void option_cut(char *options, const char *name) {
         cut(item, len);
 }
 
-/* `statement` begins with the line break before it. */
+/* A statement of its own: what is left of it behind the cut, which may be nothing. */
+static size_t statement_clean(char *statement, char *end, const char *set) {
+    char *options = statement + (set - statement) + strlen(" SET ");
+    char behind = *end;
+    *end = '\0';
+    option_cut(options, ATTRIBUTE_VERSION);
+    size_t left = begins(options, "();\n") ? 0 : strlen(statement);
+    *end = behind;
+    return left;
+}
+
+/* `statement` begins with the line break before it. What stays moves forward once, since there may be thousands. */
 static void attribute_versions_cut(char *text, const char *statement) {
-    for (char *at = text; (at = (char *)(uintptr_t)dump_find(at, statement)) != NULL;) {
-        char *begin = at + 1;
-        const char *end = dump_find(begin, ";\n"), *set = dump_find(begin, " SET (");
-        at = begin;
-        if (end == NULL || set == NULL || set > end)
+    char *to = text, *from = text;
+    const char *at = text;
+    while ((at = dump_find(at, NULL, statement)) != NULL) {
+        char *begin = text + (at + 1 - text);
+        const char *last = dump_find(begin, NULL, ";\n");
+        if (last == NULL)
+            break;
+        char *end = text + (last - text) + strlen(";\n");
+        const char *set = dump_find(begin, end, " SET (");
+        at = end - 1; /* the next one may follow at once */
+        if (set == NULL)
             continue;
-        char *options = text + (set - text) + strlen(" SET ");
-        option_cut(options, ATTRIBUTE_VERSION);
-        if (begins(options, "();\n")) {
-            cut(begin, (size_t)(options - begin) + strlen("();\n"));
-            at--; /* the next statement may follow at once */
-        }
+        size_t before = (size_t)(begin - from), left = statement_clean(begin, end, set);
+        memmove(to, from, before);
+        memmove(to + before, begin, left);
+        to += before + left;
+        from = end;
     }
+    memmove(to, from, strlen(from) + 1);
 }
 
 bool dump_script_clean(char *text, Error *e) {

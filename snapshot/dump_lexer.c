@@ -61,9 +61,10 @@ const char *dump_next_mark(const char *start) {
     return NULL;
 }
 
-const char *dump_find(const char *start, const char *text) {
+const char *dump_find(const char *start, const char *end, const char *text) {
     size_t len = strlen(text);
-    for (const char *at = start; at != NULL && *at != '\0'; at = skip_one(start, at))
+    for (const char *at = start; at != NULL && *at != '\0' && (end == NULL || at < end);
+         at = skip_one(start, at))
         if (strncmp(at, text, len) == 0)
             return at;
     return NULL;

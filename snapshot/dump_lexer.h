@@ -13,7 +13,8 @@ bool dump_at_mark(const char *at); /* at an entry's header or at the end mark */
 /* The next header or end mark at or behind `at`, which must be outside of quotes; NULL when there is none,
  * also when the text ends inside quotes. */
 const char *dump_next_mark(const char *at);
-/* Where `text` stands outside of quotes and comments, at or behind `at`, which must be outside, too. */
-const char *dump_find(const char *at, const char *text);
+/* Where `text` stands outside of quotes and comments, at or behind `at`, which must be outside, too, and before `end`
+ * (NULL: anywhere). */
+const char *dump_find(const char *at, const char *end, const char *text);
 
 #endif

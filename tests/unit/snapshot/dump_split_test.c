@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "snapshot/dump_intern.h"
 #include "testing.h"
@@ -359,6 +360,30 @@ static void what_stands_on_a_key_is_a_definition(void **state) {
     dump_free(&d);
 }
 
+/* Each is looked at once: a search to the script's end for each of them took minutes. */
+static void twenty_thousand_entries_take_no_time(void **state) {
+    (void)state;
+    enum { MANY = 20000 };
+    Writer list = writer_new(1 << 24), script = writer_new(1 << 24);
+    for (int n = 0; n < MANY; n++) {
+        writer_format(&list, "%d; 2606 %d CONSTRAINT public t_%d t_%d_pkey owner\n", n, n, n, n);
+        writer_format(&script,
+                      "--\n-- Name: t_%d t_%d_pkey; Type: CONSTRAINT; Schema: public; Owner: -\n--\n\n"
+                      "ALTER TABLE ONLY public.t_%d\n    ADD CONSTRAINT t_%d_pkey PRIMARY KEY (id);\n\n\n",
+                      n, n, n, n);
+    }
+    writer_text(&script, ENDED);
+    Dump d;
+    clock_t begin = clock();
+    split_text(writer_string(&list), writer_string(&script), &d);
+    assert_true(clock() - begin < 2 * CLOCKS_PER_SEC);
+    assert_string_equal(d.entries[MANY - 1].sql,
+                        "ALTER TABLE ONLY public.t_19999\n    ADD CONSTRAINT t_19999_pkey PRIMARY KEY (id);");
+    dump_free(&d);
+    writer_free(&list);
+    writer_free(&script);
+}
+
 static void no_entries_are_fine(void **state) {
     (void)state;
     Dump d = {0};
@@ -396,6 +421,7 @@ int main(void) {
         cmocka_unit_test(an_owner_is_what_the_list_says_or_left_out),
         cmocka_unit_test(entries_are_found_in_the_list_wherever_the_script_has_them),
         cmocka_unit_test(what_stands_on_a_key_is_a_definition),
+        cmocka_unit_test(twenty_thousand_entries_take_no_time),
         cmocka_unit_test(no_entries_are_fine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
