@@ -363,6 +363,8 @@ static bool add_piece(Sink *s, Batch *b, const Transaction *tx, Error *e) {
     bool alone = !tx->ends || tx->ending != TRANSACTION_COMMITS;
     if (tx->begins && alone && s->group.transactions > 0 && !group_commit_or_again(s, e))
         return false;
+    if (!lsn_before(s->applied, tx->end))
+        return true; /* its batch was done again singly */
     if (s->group.batch_count == 0 || s->group.batches[s->group.batch_count - 1] != b)
         group_keep(s, b);
     if (s->group.transactions == 0 && tx->begins)

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Makes tests/fuzz/corpus/pgoutput out of the golden frames: each with the byte for its options before it, then only those
-# that reach something new. usage: tests/fuzz/seed.sh build/fuzz/tests/fuzz/pgoutput_fuzz
+# Makes tests/fuzz/corpus out of the golden frames. pgoutput: each with the byte for its options before it, then only those
+# that reach something new. assembler: each file's frames in a row, in every way that its options have.
+# usage: tests/fuzz/seed.sh build/fuzz/tests/fuzz
 set -euo pipefail
 
 fuzz=$1
@@ -23,4 +24,16 @@ seed 02410000002a0000002b0000000116b3742000000000000f4240 # a stream abort as pr
 
 rm -rf "$here/corpus/pgoutput"
 mkdir -p "$here/corpus/pgoutput"
-"$fuzz" -merge=1 "$here/corpus/pgoutput" "$all"
+"$fuzz/pgoutput_fuzz" -merge=1 "$here/corpus/pgoutput" "$all"
+
+rm -rf "$here/corpus/assembler" "$all"/*
+mkdir -p "$here/corpus/assembler"
+for file in "$here"/../unit/data/*.hex; do
+    frames=""
+    while read -r lsn _ hex; do
+        [ "$lsn" = "#" ] && continue
+        frames+=$(printf '%04x' $((${#hex} / 2)))$hex
+    done <"$file"
+    for options in 0000 0200 0600 0a00 02ff; do seed "$options$frames"; done
+done
+"$fuzz/assembler_fuzz" -merge=1 "$here/corpus/assembler" "$all"

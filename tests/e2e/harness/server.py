@@ -27,6 +27,8 @@ SETTINGS = {
     "log_checkpoints": "off",
     "timezone": "UTC",
 }
+# A statement that waits for ever would keep a test from hearing of its own deadline.
+STATEMENT_S = 110
 HBA = """local all all trust
 host all locked 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
@@ -166,7 +168,8 @@ class Server:
 
     def connect(self, database="postgres", user="postgres", autocommit=True):
         connection = psycopg2.connect(host=str(self.directory), port=self.port, dbname=database, user=user,
-                                      connect_timeout=5, application_name="walferry-test", client_encoding="UTF8")
+                                      connect_timeout=5, application_name="walferry-test", client_encoding="UTF8",
+                                      options=f"-c statement_timeout={STATEMENT_S}s")
         connection.autocommit = autocommit
         return connection
 

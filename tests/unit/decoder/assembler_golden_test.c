@@ -48,9 +48,21 @@ static const char STREAMED[] =
     " 3:U plain(102,.,.,.,.,.,.,.)>(104,survives,-,-,-,-,-,-) 4:D plain(100,.,.,.,.,.,.,.)"
     " 6:T parent child 7:I changing(4,d,new column)]";
 
-static void expected_write(Writer *out, const char *streamed) {
-    for (size_t tx = 0; tx < sizeof EXPECTED / sizeof EXPECTED[0]; tx++)
-        writer_text(out, EXPECTED[tx] == NULL ? streamed : EXPECTED[tx]);
+/* In place of the two that are prepared and committed; with those that are prepared and rolled back. */
+static const char *const PREPARED[] = {
+    "[ 0:I plain(300,prepared,-,-,-,-,-,-) prepares][ commits prepared]"
+    "[ 0:I plain(301,prepared,-,-,-,-,-,-) prepares][ rolls back prepared]",
+    "[ 0:I plain(302,prepared,-,-,-,-,-,-) prepares][ commits prepared]"
+    "[ 0:I plain(303,prepared,-,-,-,-,-,-) prepares][ rolls back prepared]"};
+enum { MORE_WITH_TWO_PHASE = 6 };
+
+static void expected_write(Writer *out, const char *streamed, bool two_phase) {
+    size_t prepared = 0;
+    for (size_t tx = 0; tx < sizeof EXPECTED / sizeof EXPECTED[0]; tx++) {
+        const char *text = EXPECTED[tx] == NULL ? streamed : EXPECTED[tx];
+        bool was_prepared = two_phase && strstr(text, ",prepared,") != NULL;
+        writer_text(out, was_prepared ? PREPARED[prepared++] : text);
+    }
 }
 
 static void feed_golden(Bench *b, const Golden *golden) {
@@ -63,18 +75,19 @@ static void feed_golden(Bench *b, const Golden *golden) {
 }
 
 /* In memory and whole; in pieces of one change; on disk. */
-static void run(const char *file, const char *streamed) {
+static void run(const char *file, const char *streamed, bool two_phase) {
     static const struct {
         size_t held_bytes;
         uint32_t batch_changes;
     } forms[] = {{1 << 20, 1000}, {1 << 20, 1}, {0, 1000}, {300, 2}};
     Golden *golden = golden_load(file);
     Writer expected = writer_new(1 << 20);
-    expected_write(&expected, streamed);
+    expected_write(&expected, streamed, two_phase);
     for (size_t form = 0; form < sizeof forms / sizeof forms[0]; form++) {
         Bench b;
         bench_init(&b);
         b.heads = false;
+        b.options.two_phase = two_phase;
         b.options.held_bytes = forms[form].held_bytes;
         b.options.batch_changes = forms[form].batch_changes;
         bench_begin(&b, NULL);
@@ -88,24 +101,35 @@ static void run(const char *file, const char *streamed) {
 
 static void every_transaction_of_protocol_1(void **unused) {
     (void)unused;
-    run("pgoutput_1_text.hex", WHOLE);
+    run("pgoutput_1_text.hex", WHOLE, false);
 }
 
 static void every_transaction_of_a_stream(void **unused) {
     (void)unused;
-    run("pgoutput_2_stream.hex", STREAMED);
+    run("pgoutput_2_stream.hex", STREAMED, false);
+}
+
+static TransactionEnd ending_of(char kind) {
+    switch (kind) {
+    case 'P':
+    case 'p': return TRANSACTION_PREPARES;
+    case 'K': return TRANSACTION_COMMITS_PREPARED;
+    case 'r': return TRANSACTION_ROLLS_BACK_PREPARED;
+    default: return TRANSACTION_COMMITS;
+    }
 }
 
 /* The ends, against the positions that the server reports beside its frames. */
 static void ends_are_what_the_server_says(void **unused) {
     (void)unused;
     static const char *const files[] = {"pgoutput_1_text.hex", "pgoutput_2_stream.hex",
-                                        "pgoutput_3_binary.hex"};
-    for (size_t file = 0; file < 3; file++) {
+                                        "pgoutput_3_binary.hex", "pgoutput_3_two_phase.hex"};
+    for (size_t file = 0; file < 4; file++) {
         Golden *golden = golden_load(files[file]);
         Bench b;
         bench_init(&b);
         b.keep = true;
+        b.options.two_phase = file == 3;
         bench_begin(&b, NULL);
         feed_golden(&b, golden);
         assert_int_equal(b.batches, 1);
@@ -113,17 +137,18 @@ static void ends_are_what_the_server_says(void **unused) {
         for (size_t frame = 0; frame < golden->count; frame++) {
             const GoldenFrame *g = &golden->frames[frame];
             char kind = g->bytes.at[0];
-            if (kind == 'C' || kind == 'c' || (kind == 'M' && !g->in_stream && g->bytes.at[1] == 0)) {
+            if (strchr("CcPpKr", kind) != NULL || (kind == 'M' && !g->in_stream && g->bytes.at[1] == 0)) {
                 assert_true(tx < b.kept[0]->count);
                 const Transaction *out = &b.kept[0]->transactions[tx++];
                 assert_int_equal(out->end.at, g->lsn.at);
                 assert_int_equal(out->xid, kind == 'M' ? 0 : g->xid);
+                assert_int_equal(out->ending, ending_of(kind));
                 /* Two of the capture share a position: the message's end and the next commit's record. */
                 assert_true(tx < 2 || lsn_before(out[-1].commit, out->commit));
             }
         }
         assert_int_equal(tx, b.kept[0]->count);
-        assert_int_equal(tx, sizeof EXPECTED / sizeof EXPECTED[0]);
+        assert_int_equal(tx, sizeof EXPECTED / sizeof EXPECTED[0] + (file == 3 ? MORE_WITH_TWO_PHASE : 0));
         bench_end(&b);
         golden_free(golden);
     }
@@ -143,6 +168,11 @@ static void binary_values_stay_binary(void **unused) {
     assert_non_null(strstr(text, "[ 0:U toasted(00000001,.,.)>(00000002,00000001,~)]"));
     bench_end(&b);
     golden_free(golden);
+}
+
+static void every_prepared_transaction_of_a_two_phase_slot(void **unused) {
+    (void)unused;
+    run("pgoutput_3_two_phase.hex", STREAMED, true);
 }
 
 static void a_two_phase_slot_is_refused_at_its_first_prepare(void **unused) {
@@ -167,6 +197,7 @@ int main(void) {
         cmocka_unit_test(every_transaction_of_a_stream),
         cmocka_unit_test(ends_are_what_the_server_says),
         cmocka_unit_test(binary_values_stay_binary),
+        cmocka_unit_test(every_prepared_transaction_of_a_two_phase_slot),
         cmocka_unit_test(a_two_phase_slot_is_refused_at_its_first_prepare),
     };
     return cmocka_run_group_tests_name("assembler_golden", tests, NULL, NULL);

@@ -120,6 +120,11 @@ static inline void maker_commit(Maker *m, uint32_t xid, uint64_t end) {
     maker_piece(m, xid, end, true, true);
 }
 
+/* The last piece is prepared, or decides over the prepared one of its xid. */
+static inline void maker_ending(Maker *m, TransactionEnd ending) {
+    m->transactions[m->transaction_count - 1].ending = ending;
+}
+
 /* Its one use is the caller's. */
 static inline Batch *maker_batch(Maker *m) {
     Batch *b = batch_new(m->arena);

@@ -95,6 +95,8 @@ static inline bool server_start(Server *s) {
                                      "wal_writer_delay=10s",
                                      "-c",
                                      "autovacuum=off",
+                                     "-c",
+                                     "max_prepared_transactions=4",
                                      NULL};
     if (server_init(s))
         s->pid = server_spawn(s, "postgres", arguments);
