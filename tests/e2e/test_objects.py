@@ -49,7 +49,7 @@ UPDATE kinds.visit SET who = NULL WHERE id = 4;
 DELETE FROM kinds.visit WHERE id = 6 AND day > '2025-07-01';
 INSERT INTO kinds.visit (day, id) VALUES ('2026-05-06', 1), ('2026-05-06', 2), ('2026-05-06', 77), ('2040-01-01', 1);
 TRUNCATE kinds.by_expression_1; INSERT INTO kinds.by_expression VALUES (7, 'new');
-UPDATE kinds.by_expression SET id = 2;
+UPDATE kinds.by_expression_1 SET id = 2;
 UPDATE kinds.note SET above = NULL, thing = NULL WHERE id = 3; DELETE FROM kinds.note WHERE id > 90;
 TRUNCATE kinds.triggered; INSERT INTO kinds.triggered VALUES (1, 'one'), (4, 'four'); UPDATE kinds.triggered SET v = 'quiet' WHERE id = 1;
 UPDATE kinds.triggered SET v = 'loud';
