@@ -18,7 +18,9 @@ static const char TARGET_ROLES_SQL[] =
     "SELECT r.rolname, pg_has_role(r.oid, 'USAGE') FROM pg_roles r ORDER BY r.rolname COLLATE \"C\"";
 static const char RIGHTS_SQL[] =
     "SELECT rolsuper, rolcreaterole, rolbypassrls FROM pg_roles WHERE rolname = current_user";
-static const char EVENT_TRIGGERS_SQL[] = "SELECT evtname FROM pg_event_trigger ORDER BY 1";
+static const char EVENT_TRIGGERS_SQL[] =
+    "SELECT t.evtname FROM pg_event_trigger t WHERE NOT EXISTS (SELECT FROM pg_depend d"
+    " WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = t.oid AND d.deptype = 'e') ORDER BY 1";
 static const char FORCED_SQL[] =
     "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.relkind = 'r' AND c.relrowsecurity AND c.relforcerowsecurity ORDER BY 1, 2";
