@@ -63,6 +63,7 @@ static const Item ITEMS[] = {
     {"target-rights", ON_TARGET, check_target_rights},
     {"existing-tables", ON_SOURCE | ON_TARGET | WHEN_NEW, check_existing_tables},
     {"extensions", ON_SOURCE | ON_TARGET | FOR_SCHEMA | WHEN_NEW, check_extensions},
+    {"extension-rows", ON_SOURCE | ON_TARGET | FOR_LOAD, check_extension_rows},
     {"roles", ON_SOURCE | ON_TARGET | FOR_SCHEMA | WHEN_NEW, check_roles},
     {"event-triggers", ON_SOURCE | ON_TARGET | FOR_SCHEMA | WHEN_NEW, check_event_triggers},
     {"lock-places", ON_SOURCE | ON_TARGET | FOR_SCHEMA | WHEN_NEW, check_lock_places},

@@ -123,6 +123,6 @@ CheckLook check_publication_rights, check_replica_identity, check_select_rights,
 CheckLook check_target_connection, check_target_version, check_same_database, check_encryption,
     check_database_encoding, check_target_rights, check_existing_tables, check_extensions, check_replica_role;
 CheckLook check_lock_places, check_roles, check_event_triggers, check_always_triggers,
-    check_target_row_security;
+    check_target_row_security, check_extension_rows;
 
 #endif

@@ -18,13 +18,22 @@ static const char TARGET_ROLES_SQL[] =
     "SELECT r.rolname, pg_has_role(r.oid, 'USAGE') FROM pg_roles r ORDER BY r.rolname COLLATE \"C\"";
 static const char RIGHTS_SQL[] =
     "SELECT rolsuper, rolcreaterole, rolbypassrls FROM pg_roles WHERE rolname = current_user";
-static const char EVENT_TRIGGERS_SQL[] = "SELECT evtname FROM pg_event_trigger ORDER BY 1";
+static const char EVENT_TRIGGERS_SQL[] =
+    "SELECT t.evtname FROM pg_event_trigger t WHERE NOT EXISTS (SELECT FROM pg_depend d"
+    " WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = t.oid AND d.deptype = 'e') ORDER BY 1";
 static const char FORCED_SQL[] =
     "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.relkind = 'r' AND c.relrowsecurity AND c.relforcerowsecurity ORDER BY 1, 2";
 static const char ACTIVE_SQL[] =
     "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.relkind = 'r' AND row_security_active(c.oid) ORDER BY 1, 2";
+
+/* Tables of extensions whose rows are the users' own; the condition is the extension's, and leaves its own rows out. */
+static const char EXTENSION_TABLES_SQL[] =
+    "SELECT n.nspname, c.relname, x.extname, k.condition FROM pg_extension x"
+    " CROSS JOIN LATERAL ROWS FROM (unnest(x.extconfig), unnest(x.extcondition)) AS k (relation, condition)"
+    " JOIN pg_class c ON c.oid = k.relation AND c.relkind = 'r' JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') ORDER BY 1, 2";
 
 enum { NAME_MAX_BYTES = 1 << 10 };
 
@@ -182,6 +191,43 @@ bool check_event_triggers(Check *c, Finding *out, Error *e) {
     names_free(&names);
     PQclear(rows);
     return true;
+}
+
+/* ---- rows that come with no table ---- */
+
+static bool has_own_rows(Check *c, const PGresult *rows, int row, bool *out, Error *e) {
+    char answer[8];
+    Writer sql = writer_new(1 << 16);
+    writer_text(&sql, "SELECT EXISTS (SELECT FROM ");
+    pg_write_table(&sql, c->source, pg_cell(rows, row, 0), pg_cell(rows, row, 1));
+    writer_format(&sql, " %s)", pg_cell(rows, row, 3));
+    bool ok = pg_value(c->source, writer_string(&sql), 0, NULL, answer, sizeof answer, e);
+    *out = ok && answer[0] == 't';
+    writer_free(&sql);
+    return ok;
+}
+
+bool check_extension_rows(Check *c, Finding *out, Error *e) {
+    PGresult *rows = pg_query(c->source, EXTENSION_TABLES_SQL, 0, NULL, e);
+    bool ok = rows != NULL;
+    out->left_out = ok && PQntuples(rows) == 0;
+    Names names = names_new();
+    for (int row = 0; ok && row < PQntuples(rows); row++) {
+        bool own = false;
+        ok = has_own_rows(c, rows, row, &own, e);
+        if (own)
+            names_add(&names, pg_cell(rows, row, 1));
+    }
+    if (ok && names.count > 0) {
+        finding_fix(out, "carry them over by hand (COPY … TO, COPY … FROM) when the users move");
+        finding_alert(out, "rows of %d tables that belong to extensions are neither copied nor streamed: %s",
+                      names.count, names_text(&names));
+    } else if (ok) {
+        finding_pass(out, "extensions hold no rows of the users");
+    }
+    names_free(&names);
+    PQclear(rows);
+    return ok;
 }
 
 /* ---- what would act on applied rows ---- */

@@ -170,6 +170,7 @@ INSERT INTO kinds.visit (day, id, who) SELECT '2025-06-01'::date + i * 2, i % 7,
 CREATE TABLE kinds.by_expression (id int, v text) PARTITION BY RANGE (kinds.twice(id));
 CREATE TABLE kinds.by_expression_1 PARTITION OF kinds.by_expression FOR VALUES FROM (0) TO (100);
 ALTER TABLE kinds.by_expression_1 ADD PRIMARY KEY (id);
+CREATE FOREIGN TABLE kinds.by_expression_far PARTITION OF kinds.by_expression FOR VALUES FROM (100) TO (200) SERVER far;
 INSERT INTO kinds.by_expression VALUES (1, 'x');
 CREATE TABLE kinds.note (id int PRIMARY KEY, day date, visit int, above int REFERENCES kinds.note ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED,
     thing bigint CONSTRAINT of_thing REFERENCES kinds.thing (code) ON UPDATE CASCADE ON DELETE CASCADE, FOREIGN KEY (day, visit) REFERENCES kinds.visit MATCH FULL);

@@ -173,6 +173,18 @@ def test_an_extension_that_takes_a_superuser_at_the_target(pair):
     assert 'CREATE EXTENSION "pageinspect";' in seen["fix"]
 
 
+def test_rows_that_belong_to_an_extension_are_told(pair):
+    pair.source.sql(TABLES + "; CREATE EXTENSION hstore; CREATE TABLE settings (id int PRIMARY KEY);"
+                             " INSERT INTO settings VALUES (1); ALTER EXTENSION hstore ADD TABLE settings;"
+                             " UPDATE pg_extension SET extconfig = ARRAY['settings'::regclass], extcondition ="
+                             " ARRAY['WHERE id > 1'] WHERE extname = 'hstore'")
+    job = pair.job()
+    assert item(job, "extension-rows")["state"] == "passed"
+    pair.source.sql("INSERT INTO settings VALUES (2)")
+    seen = item(job, "extension-rows")
+    assert seen["state"] == "alert" and seen["seen"].endswith(": settings")
+
+
 # ---- many tables ----
 
 def test_more_tables_than_locks(make_pair):

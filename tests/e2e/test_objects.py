@@ -6,6 +6,7 @@ import psycopg2
 import pytest
 
 from harness.oracle import check_sequences, definition_differences, fingerprints
+from harness.poll import poll_until
 
 KINDS = (Path(__file__).parent / "kinds.sql").read_text()
 PAIRS = [(15, 15), (15, 18), (16, 18), (18, 18)]
@@ -49,7 +50,7 @@ UPDATE kinds.visit SET who = NULL WHERE id = 4;
 DELETE FROM kinds.visit WHERE id = 6 AND day > '2025-07-01';
 INSERT INTO kinds.visit (day, id) VALUES ('2026-05-06', 1), ('2026-05-06', 2), ('2026-05-06', 77), ('2040-01-01', 1);
 TRUNCATE kinds.by_expression_1; INSERT INTO kinds.by_expression VALUES (7, 'new');
-UPDATE kinds.by_expression SET id = 2;
+UPDATE kinds.by_expression_1 SET id = 2;
 UPDATE kinds.note SET above = NULL, thing = NULL WHERE id = 3; DELETE FROM kinds.note WHERE id > 90;
 TRUNCATE kinds.triggered; INSERT INTO kinds.triggered VALUES (1, 'one'), (4, 'four'); UPDATE kinds.triggered SET v = 'quiet' WHERE id = 1;
 UPDATE kinds.triggered SET v = 'loud';
@@ -320,3 +321,35 @@ def test_a_policy_for_a_role_that_the_target_lacks_is_told_before(pair):
     pair.target.sql(f"CREATE ROLE {prefix}_guest")
     job.start()
     job.wait_for("running")
+
+
+def test_without_a_stream_triggers_have_their_states_at_once(pair):
+    make_kinds(pair)
+    done = pair.job(phases=["schema", "full"], schema={"event_triggers": True}).run()
+    assert done.exit == 0, done.err
+    assert definition_differences(pair.source, pair.target) == ([], [])
+    pair.check_equal()
+
+
+def test_killed_again_and_again_while_objects_are_made(pair):
+    """F67: what is made is made once, whatever stands on what."""
+    make_kinds(pair)
+    job = pair.job()
+    for made in (1, 15, 40, 80):
+        process = job.start()
+        poll_until(lambda: objects_made(pair) >= made or not process.alive(), f"{made} objects are made", every=0.005)
+        assert process.alive(), process.err
+        process.kill9()
+    job.start()
+    job.wait_for("running")
+    missing, extra = definition_differences(pair.source, pair.target)
+    assert set(missing) == set(ONLY_SOURCE) and set(extra) == set(ONLY_TARGET)
+    pair.source.sql(changes_for(pair))
+    job.drain(pair.source)
+    pair.check_equal(only=fingerprints(pair.source).keys() - UNSTREAMED)
+
+
+def objects_made(pair):
+    if pair.target.one("SELECT to_regclass('walferry.object_state')") is None:
+        return 0
+    return pair.target.one("SELECT count(*) FROM walferry.object_state")
