@@ -130,6 +130,9 @@ def test_prepared_before_the_snapshot_of_a_resumed_load(edge_pair):
     assert job.start(fault="snapshot.mid_table:kill@2").wait(60) == -9
     loaded = dict(pair.target.sql("SELECT table_name, loaded FROM walferry.table_state"))
     assert sorted(loaded.values()) == [False, False, True]
+    prepare(source, "soon", "UPDATE sums SET amount = amount + 7 WHERE id = 7", "INSERT INTO plain VALUES (7, 'soon')",
+            rows(1001, 20))
+    source.sql("COMMIT PREPARED 'soon'")
     first, second = source.connect(autocommit=False), source.connect(autocommit=False)
     first.cursor().execute("SELECT pg_current_xact_id()")
     job.start()
@@ -141,7 +144,7 @@ def test_prepared_before_the_snapshot_of_a_resumed_load(edge_pair):
     poll_until(lambda: backend_waits_for(source, second_xid), "the slot waits for the second one", 30)
     prepare(source, "kept", "INSERT INTO plain VALUES (1, 'kept')", "UPDATE sums SET amount = 1 WHERE id = 1",
             rows(1, 20))
-    prepare(source, "away", "INSERT INTO plain VALUES (2, 'away')", "TRUNCATE big")
+    prepare(source, "away", "INSERT INTO plain VALUES (2, 'away')", "DELETE FROM sums WHERE id = 2")
     second.commit()
     job.wait_for("running")
     starts = pair.target.sql("SELECT DISTINCT start_lsn FROM walferry.table_state")
@@ -211,6 +214,44 @@ def test_two_phase_begins_where_the_target_cannot_fall_back(edge_pair):
     pair.source.sql("COMMIT PREPARED 'kept'")
     pair.wait_equal()
     assert prepared(pair) == set() and job.process.terminate() == 0
+
+
+def test_prepared_before_a_position_that_was_promised(edge_pair):
+    """Without a heartbeat the slot moves over idle WAL, and over what is prepared in it: that comes whole at its commit."""
+    pair = edge_pair()
+    job = pair.running_job(source={"heartbeat": 0})
+    prepare(pair.source, "kept", "INSERT INTO plain VALUES (1, 'kept')")
+    behind = pair.source.lsn()
+    pair.source.sql("SELECT pg_logical_emit_message(false, 'idle', repeat('x', 1000000)) FROM generate_series(1, 20)")
+    poll_until(lambda: pair.source.slot(job.slot)[0] > behind, "the slot is promised to be beyond it", 40)
+    assert job.process.terminate() == 0
+    job.rewrite({"source": {"two_phase": True}})
+    process = job.start(fault="apply.after_commit:kill@1")
+    job.wait_for("running")
+    pair.source.sql("COMMIT PREPARED 'kept'")
+    assert process.wait(30) == -9
+    job.start()
+    job.wait_for("running")
+    pair.source.sql("UPDATE sums SET amount = 5 WHERE id = 5")
+    pair.wait_equal()
+    assert prepared(pair) == set() and job.process.terminate() == 0
+
+
+def test_somebody_who_finishes_it_at_once_is_told(edge_pair):
+    pair = edge_pair()
+    job = pair.running_job(**YES)
+    job.process.terminate()
+    process = job.start(fault="apply.after_prepare:sleep:3000@1")
+    prepare(pair.source, "it", "INSERT INTO plain VALUES (1, 'it')")
+    process.wait_reached("apply.after_prepare")
+    finish_by_hand(pair, "ROLLBACK")
+    assert process.wait(30) == 5
+    assert "was prepared at the target and is gone there" in process.err and "leave them alone" in process.err
+    job.start()
+    job.wait_for("running")
+    pair.source.sql("COMMIT PREPARED 'it'")
+    pair.wait_equal()
+    assert prepared(pair) == set()
 
 
 def test_a_large_prepared_transaction_goes_out_in_pieces_and_is_killed_in_one(edge_pair):
