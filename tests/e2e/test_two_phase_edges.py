@@ -2,6 +2,7 @@
 import pytest
 
 from harness.poll import poll_until
+from harness.standby import dsn_of_both, make_standby, promote, wait_synced
 from test_two_phase import TABLES, YES, backend_waits_for, prepare, prepared, rows
 
 QUIET = {"source": {"two_phase": True, "heartbeat": 0}}
@@ -364,3 +365,37 @@ def test_check_and_the_slot_of_each_version(edge_pair):
         job.drain(pair.source)
         pair.source.sql("COMMIT PREPARED 'kept'")
         pair.wait_equal()
+
+
+def test_failover_on_18_between_prepare_and_outcome(edge_pair):
+    """F35: 18 brings the slot's two-phase point to the standby, so what is prepared goes on there."""
+    pair = edge_pair(18)
+    standby = make_standby(pair)
+    primary = pair.source.server
+    primary.configure({"synchronous_standby_names": "standby", "synchronized_standby_slots": "standby"})
+    primary.reload()
+    job = pair.job(source_dsn=dsn_of_both(pair, standby), **YES)
+    job.start()
+    job.wait_for("running")
+    prepare(pair.source, "kept", "INSERT INTO plain VALUES (1, 'kept')", rows(1, 2000))
+    prepare(pair.source, "away", "INSERT INTO plain VALUES (2, 'away')", "DELETE FROM sums WHERE id = 2")
+    pair.source.sql("UPDATE sums SET amount = 5 WHERE id = 5")
+    wait_synced(pair, standby, job.slot)
+    prepare(pair.source, "late", "INSERT INTO plain VALUES (3, 'late')")
+    job.drain(pair.source)
+    assert len(prepared(pair)) == 3
+    primary.kill9()
+    promote(pair, standby)
+    for setting in "synchronous_standby_names", "synchronized_standby_slots":
+        standby.sql(f"ALTER SYSTEM RESET {setting}")
+    standby.reload()
+    pair.source.sql("COMMIT PREPARED 'kept'")
+    pair.source.sql("ROLLBACK PREPARED 'away'")
+    prepare(pair.source, "new", "INSERT INTO plain VALUES (4, 'new')")
+    pair.source.sql("COMMIT PREPARED 'late'")
+    job.drain(pair.source)
+    assert len(prepared(pair)) == 1 and "gone from timeline 1 to 2" in job.process.err
+    pair.source.sql("COMMIT PREPARED 'new'")
+    job.drain(pair.source)
+    pair.check_equal()
+    assert prepared(pair) == set() and job.process.terminate() == 0
