@@ -17,6 +17,8 @@ enum { JOB_NAME_MAX = 40 };
 
 typedef enum IdentityPolicy { IDENTITY_FAIL, IDENTITY_FULL, IDENTITY_INSERT_ONLY } IdentityPolicy;
 
+typedef enum OwnerPolicy { OWNERS_DESTINATION_USER, OWNERS_KEEP } OwnerPolicy;
+
 typedef struct Config {
     char *name; /* [a-z0-9_], 1 to 40 characters; made from both database names when absent */
     struct {
@@ -36,9 +38,13 @@ typedef struct Config {
     IdentityPolicy identity;
     struct {
         char *pg_dump; /* "auto" or a path */
+        bool roles;    /* the roles that the database uses are made where they are missing */
+        bool event_triggers;
     } schema;
     struct {
         int workers; /* resolved: auto is the number of cores, at most 8 */
+        OwnerPolicy owners;
+        bool privileges;
     } load;
     struct {
         int64_t connection_ms, other_ms;

@@ -75,6 +75,7 @@ void metrics_free(Metrics *m) {
         free(m->tables[table].target);
     }
     free(m->tables);
+    free(m->tables_by_name);
     pthread_mutex_destroy(&m->lock);
     free(m);
 }
@@ -85,17 +86,26 @@ static char *copy(const char *text) {
     return mine;
 }
 
+static int names_compare(const void *a, const void *b) {
+    const TableMetrics *const *left = a, *const *right = b;
+    return strcmp((*left)->name, (*right)->name);
+}
+
 void metrics_tables(Metrics *m, const char *const *names, const char *const *targets, int count) {
     assert(count >= 0);
     TableMetrics *tables = calloc(count > 0 ? (size_t)count : 1, sizeof *tables);
-    assert(tables != NULL);
+    TableMetrics **by_name = calloc(count > 0 ? (size_t)count : 1, sizeof *by_name);
+    assert(tables != NULL && by_name != NULL);
     for (int table = 0; table < count; table++) {
         tables[table].name = copy(names[table]);
         tables[table].target = copy(targets[table]);
+        by_name[table] = &tables[table];
     }
+    qsort(by_name, (size_t)count, sizeof *by_name, names_compare);
     pthread_mutex_lock(&m->lock);
     assert(m->tables == NULL); /* readers keep pointers into the array */
     m->tables = tables;
+    m->tables_by_name = by_name;
     m->table_count = count;
     pthread_mutex_unlock(&m->lock);
 }
@@ -136,9 +146,14 @@ void metrics_beat(Metrics *m, const BeatStamps *stamps) {
     atomic_store(&m->beat_applied_us, stamps->applied_us);
 }
 
+static int name_compare(const void *name, const void *table) {
+    const TableMetrics *const *there = table;
+    return strcmp(name, (*there)->name);
+}
+
 TableMetrics *metrics_table(Metrics *m, const char *name) {
-    for (int table = 0; table < m->table_count; table++)
-        if (strcmp(m->tables[table].name, name) == 0)
-            return &m->tables[table];
-    return NULL;
+    TableMetrics **found = m->table_count == 0 ? NULL
+                                               : bsearch(name, m->tables_by_name, (size_t)m->table_count,
+                                                         sizeof *found, name_compare);
+    return found == NULL ? NULL : *found;
 }

@@ -60,6 +60,7 @@ typedef struct Metrics {
     char wal_status[16];
     char activity[200];   /* what is being waited for or built, for the view */
     TableMetrics *tables; /* fixed array once set */
+    TableMetrics **tables_by_name;
     int table_count;
 } Metrics;
 

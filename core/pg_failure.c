@@ -130,6 +130,18 @@ static bool row_limit_failed(const Pg *pg, const Report *report, Error *e) {
            "\"walferry cleanup\", empty the target, and begin anew");
 }
 
+/* F76: of an SQL_ASCII source any bytes may come, and to a target that is not UTF8 not every character may go. */
+static void encoding_hint(const char *side, Error *e) {
+    if (strcmp(e->sqlstate, "22021") != 0 && strcmp(e->sqlstate, "22P05") != 0)
+        return;
+    if (strcmp(side, "target") == 0)
+        fail_hint(e, "the encoding of the target database does not know it: make one with ENCODING 'UTF8'");
+    else
+        fail_hint(
+            e, "mend the text at the source; what is in the stream already cannot be passed over: \"walferry "
+               "cleanup\", empty the target, and begin anew");
+}
+
 bool pg_login_failed(const Pg *pg, Error *e) {
     Report report = report_read(PQerrorMessage(pg->conn));
     bool coded = report.sqlstate[0] != '\0';
@@ -163,6 +175,7 @@ bool pg_failed(Pg *pg, const PGresult *result, Error *e) {
     fail(e, passes ? ERR_RETRY : retry_kind(report.sqlstate, pg->when), "%s: %s", pg->side, report.text);
     memcpy(e->sqlstate, report.sqlstate, sizeof e->sqlstate);
     e->connection = broken || retry_is_connection(report.sqlstate);
+    encoding_hint(pg->side, e);
     if (hint != NULL)
         fail_hint(e, "%s", hint);
     else if (strcmp(e->sqlstate, "42501") == 0)

@@ -9,8 +9,10 @@ typedef struct Rule {
 } Rule;
 
 static const Rule RULES[] = {
-    {"26000", ERR_RETRY, ERR_RETRY},   /* a prepared statement is gone: the new session prepares again */
-    {"42P05", ERR_RETRY, ERR_RETRY},   /* or is there already: never the row's fault */
+    {"26000", ERR_RETRY, ERR_RETRY}, /* a prepared statement is gone: the new session prepares again */
+    {"42P05", ERR_RETRY, ERR_RETRY}, /* or is there already: never the row's fault */
+    {"22021", ERR_DATA, ERR_DATA},   /* a text that is not in its encoding, or has no form in the other one */
+    {"22P05", ERR_DATA, ERR_DATA},
     {"42501", ERR_CONFIG, ERR_CONFIG}, /* a missing right refuses every row, not this one */
     {"53400", ERR_CONFIG, ERR_RETRY},  /* no free replication slot: a setting */
     {"08", ERR_RETRY, ERR_RETRY},      /* connection */
@@ -23,7 +25,8 @@ static const Rule RULES[] = {
     {"27", ERR_CONFIG, ERR_DATA},      /* triggered data change */
     {"28", ERR_CONFIG, ERR_CONFIG},    /* login */
     {"2F", ERR_CONFIG, ERR_DATA},      /* the destination's own routines and triggers */
-    {"38", ERR_CONFIG, ERR_DATA},      {"39", ERR_CONFIG, ERR_DATA},
+    {"38", ERR_CONFIG, ERR_DATA},
+    {"39", ERR_CONFIG, ERR_DATA},
     {"3D", ERR_CONFIG, ERR_CONFIG}, /* no such database */
     {"3F", ERR_CONFIG, ERR_DATA},   /* no such schema */
     {"40", ERR_RETRY, ERR_RETRY},   /* serialization, deadlock */

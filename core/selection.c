@@ -276,3 +276,23 @@ const Table *selection_find(const Selection *s, const char *schema, const char *
     }
     return NULL;
 }
+
+void selection_keep(Selection *s, SelectionNameAt *name_at, const void *list, void (*leaves)(const Table *)) {
+    bool *named = calloc((size_t)s->count + 1, sizeof *named);
+    assert(named != NULL);
+    const char *schema, *name;
+    for (int row = 0; name_at(list, row, &schema, &name); row++) {
+        const Table *table = selection_find(s, schema, name);
+        if (table != NULL)
+            named[table - s->tables] = true;
+    }
+    int kept = 0;
+    for (int at = 0; at < s->count; at++) {
+        if (named[at])
+            s->tables[kept++] = s->tables[at];
+        else if (leaves != NULL)
+            leaves(&s->tables[at]);
+    }
+    s->count = kept;
+    free(named);
+}

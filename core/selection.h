@@ -62,4 +62,9 @@ Selection *selection_load(Pg *source, const Config *cfg, Error *e);
 void selection_free(Selection *s);
 const Table *selection_find(const Selection *s, const char *schema, const char *name);
 
+/* A name of somebody's list, in any order; false behind the last. */
+typedef bool SelectionNameAt(const void *list, int row, const char **schema, const char **name);
+/* A job that was born keeps its tables: leaves only what the list names. `leaves` (NULL: nobody) is told of the others. */
+void selection_keep(Selection *s, SelectionNameAt *name_at, const void *list, void (*leaves)(const Table *));
+
 #endif

@@ -10,6 +10,12 @@ static const char SQL_EXISTS[] = "SELECT count(*) FROM pg_catalog.pg_class c"
                                  " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
                                  " WHERE n.nspname = $1 AND c.relname = 'job' AND c.relkind = 'r'";
 
+/* All that this version knows: one of an earlier version may lack some. */
+static const char SQL_TABLES_THERE[] =
+    "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = $1 AND c.relkind = 'r' AND c.relname IN"
+    " ('job', 'progress', 'table_state', 'object_state', 'identity_state', 'prepared')";
+
 /* One transaction under a lock, because two jobs may come to a new destination at the same moment. */
 static const char SQL_MAKE[] =
     "BEGIN;"
@@ -86,7 +92,7 @@ static const char SQL_SCHEMA_USED[] =
     " WHERE n.nspname = $1";
 static const char SQL_DROP_SCHEMA[] = "DROP SCHEMA @";
 
-enum { SQL_LIMIT = 64 * 1024 * 1024, NUMBER_SIZE = 24 };
+enum { SQL_LIMIT = 64 * 1024 * 1024, NUMBER_SIZE = 24, TABLES = 6 };
 
 char *state_sql(Pg *pg, const Config *cfg, const char *sql) {
     Writer out = writer_new(SQL_LIMIT);
@@ -151,10 +157,10 @@ bool state_exists(Pg *pg, const Config *cfg, bool *exists, Error *e) {
 }
 
 bool state_open(Pg *pg, const Config *cfg, Error *e) {
-    bool exists;
-    if (!state_exists(pg, cfg, &exists, e))
+    int64_t there;
+    if (!count_of(pg, cfg, SQL_TABLES_THERE, 1, (const char *const[]){cfg->target.state_schema}, &there, e))
         return false;
-    if (!exists) {
+    if (there < TABLES) {
         char *sql = state_sql(pg, cfg, SQL_MAKE);
         bool made = pg_run(pg, sql, e);
         free(sql);
@@ -332,6 +338,15 @@ void state_tables_free(TableRecords *records) {
     }
     free(records->rows);
     *records = (TableRecords){0};
+}
+
+bool state_table_name(const void *records, int row, const char **schema, const char **name) {
+    const TableRecords *all = records;
+    if (row >= all->count)
+        return false;
+    *schema = all->rows[row].schema;
+    *name = all->rows[row].name;
+    return true;
 }
 
 bool state_table_loaded(Pg *pg, const Config *cfg, const Table *table, Lsn start, int64_t rows, int64_t bytes,

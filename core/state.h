@@ -82,6 +82,8 @@ bool state_bound(Pg *pg, const Config *cfg, Lsn bound, Error *e);
 
 bool state_tables(Pg *pg, const Config *cfg, TableRecords *out, Error *e);
 void state_tables_free(TableRecords *records);
+bool state_table_name(const void *records, int row, const char **schema,
+                      const char **name); /* a SelectionNameAt */
 /* In the caller's transaction, with the rows; exactly one pending row must change. */
 bool state_table_loaded(Pg *pg, const Config *cfg, const Table *table, Lsn start, int64_t rows, int64_t bytes,
                         Error *e);

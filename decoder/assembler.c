@@ -9,7 +9,7 @@
 #include <uthash.h>
 
 #include "core/memory.h"
-#include "decoder/assembler_change.h"
+#include "decoder/assembler_delivery.h"
 
 /* A streamed transaction whose end has not been read. */
 typedef struct Streamed {
@@ -17,22 +17,6 @@ typedef struct Streamed {
     Held *held;
     UT_hash_handle hh;
 } Streamed;
-
-/* A committed transaction on its way out. */
-typedef struct Delivery {
-    Held *held;           /* NULL: nothing on its way */
-    RelationScope *scope; /* streamed transactions only */
-    Transaction head;     /* xid, commit, end, committed_us; `begins` while nothing of it was handed out */
-    uint32_t seq;
-} Delivery;
-
-/* The batch being filled. */
-typedef struct Filling {
-    Arena *arena; /* NULL: empty */
-    Transaction *transactions;
-    uint32_t count, capacity;
-    uint32_t changes;
-} Filling;
 
 struct Assembler {
     AssemblerOptions options;
@@ -46,9 +30,7 @@ struct Assembler {
     Held *late; /* prepared before the server's beginning: its COMMIT PREPARED is the next frame */
     Streamed *streams;
     Streamed *in_stream; /* between STREAM START and STREAM STOP */
-    Delivery delivery;
-    Filling filling;
-    Batch *ready;
+    Delivery *delivery;
     Lsn last_end, until;
     bool passed;
     uint64_t aborts_ignored;
@@ -65,6 +47,7 @@ Assembler *assembler_new(const AssemblerOptions *options, Ledger *ledger) {
     a->relations = relation_cache_new();
     a->budget = (HeldBudget){options->held_bytes, 0, options->spill, options->release, NULL};
     a->scratch = arena_new();
+    a->delivery = delivery_new(&a->options, a->relations);
     return a;
 }
 
@@ -83,11 +66,7 @@ void assembler_free(Assembler *a) {
     }
     held_free(a->current);
     held_free(a->late);
-    held_free(a->delivery.held);
-    relation_scope_free(a->delivery.scope);
-    arena_free(a->filling.arena);
-    if (a->ready != NULL)
-        batch_drop(a->ready);
+    delivery_free(a->delivery);
     arena_free(a->scratch);
     relation_cache_free(a->relations);
     free(a);
@@ -100,7 +79,7 @@ bool assembler_passed(const Assembler *a) {
     return a->passed;
 }
 bool assembler_full(const Assembler *a) {
-    return a->delivery.held != NULL || a->ready != NULL;
+    return delivery_full(a->delivery);
 }
 uint64_t assembler_aborts_ignored(const Assembler *a) {
     return a->aborts_ignored;
@@ -114,125 +93,8 @@ uint32_t assembler_held(const Assembler *a) {
     return HASH_COUNT(a->streams) + (a->current != NULL ? 1 : 0) + (a->late != NULL ? 1 : 0);
 }
 
-/* ---- handing out ---- */
-
-static void filling_open(Assembler *a) {
-    if (a->filling.arena != NULL)
-        return;
-    a->filling = (Filling){.arena = arena_new(), .capacity = 64};
-    a->filling.transactions = arena_alloc(a->filling.arena, a->filling.capacity * sizeof(Transaction));
-}
-
-static void filling_add(Assembler *a, Transaction tx) {
-    Filling *f = &a->filling;
-    if (f->count == f->capacity) {
-        Transaction *grown = arena_alloc(f->arena, 2 * f->capacity * sizeof(Transaction));
-        memcpy(grown, f->transactions, f->count * sizeof(Transaction));
-        f->transactions = grown;
-        f->capacity *= 2;
-    }
-    f->transactions[f->count++] = tx;
-    f->changes += tx.count + 1; /* an empty transaction is some work, too */
-}
-
-static bool filling_is_full(const Assembler *a) {
-    const Filling *f = &a->filling;
-    return f->arena != NULL &&
-           (f->changes >= a->options.batch_changes || arena_bytes(f->arena) >= a->options.batch_bytes);
-}
-
-static void filling_close(Assembler *a) {
-    assert(a->ready == NULL && a->filling.count > 0);
-    Batch *b = batch_new(a->filling.arena);
-    b->transactions = a->filling.transactions;
-    b->count = a->filling.count;
-    b->bytes = arena_bytes(b->arena);
-    a->ready = b;
-    a->filling = (Filling){0};
-}
-
-/* Nothing in it is for the sinks: its memory need not wait for the first change that is. */
-static void filling_drop(Assembler *a) {
-    arena_free(a->filling.arena);
-    a->filling = (Filling){0};
-}
-
-/* The frame becomes part of the batch: its memory is adopted, or copied when it is only a view into the
- * journal. */
-static Slice frame_keep(Arena *arena, const HeldFrame *frame) {
-    if (frame->memory != NULL) {
-        arena_adopt(arena, frame->memory, frame->memory_bytes, frame->release);
-        return frame->bytes;
-    }
-    return (Slice){arena_text(arena, frame->bytes), frame->bytes.len};
-}
-
-/* Decodes frames into one piece until the transaction ends or the batch is full. */
-static bool delivery_piece(Assembler *a, Transaction *piece, bool *ended, Error *e) {
-    Delivery *d = &a->delivery;
-    Arena *arena = a->filling.arena;
-    uint64_t left = held_count(d->held);
-    uint32_t most = left < a->options.batch_changes ? (uint32_t)left : a->options.batch_changes;
-    Change *changes = arena_alloc(arena, (size_t)(most == 0 ? 1 : most) * sizeof(Change));
-    AssemblerView view = {a->relations, d->scope, arena, &a->options};
-    DecodeOptions decode = {d->scope != NULL, a->options.abort_has_lsn};
-    HeldFrame frame;
-    *piece = d->head;
-    piece->changes = changes;
-    *ended = false;
-    do { /* at least one frame, however small a batch may be: else there would be no end */
-        if (!held_next(d->held, &frame, e)) {
-            *ended = e->kind == ERR_NONE;
-            return *ended;
-        }
-        Slice bytes = frame_keep(arena, &frame);
-        Message m;
-        if (!pgoutput_decode(bytes, decode, arena, &m, e))
-            return false;
-        bool made;
-        if (!assembler_change(&view, &m, frame.arrival, &d->seq, &changes[piece->count], &made, e))
-            return false;
-        piece->count += made ? 1 : 0;
-    } while (piece->count < a->options.batch_changes && arena_bytes(arena) < a->options.batch_bytes);
-    return true;
-}
-
-static bool delivery_pump(Assembler *a, Error *e) {
-    Delivery *d = &a->delivery;
-    Transaction piece;
-    bool ended;
-    filling_open(a);
-    if (!delivery_piece(a, &piece, &ended, e))
-        return false;
-    piece.ends = ended;
-    if (ended || piece.count > 0) {
-        filling_add(a, piece);
-        d->head.begins = false;
-    }
-    if (ended) {
-        if (d->scope != NULL)
-            relation_scope_promote(a->relations, d->scope);
-        relation_scope_free(d->scope);
-        held_free(d->held);
-        *d = (Delivery){0};
-    }
-    if (a->filling.count == 0)
-        filling_drop(a);
-    else if (!ended || filling_is_full(a))
-        filling_close(a);
-    return true;
-}
-
 bool assembler_take(Assembler *a, bool flush, Batch **out, Error *e) {
-    *out = NULL;
-    while (a->ready == NULL && a->delivery.held != NULL)
-        if (!delivery_pump(a, e))
-            return false;
-    if (a->ready == NULL && flush && a->filling.count > 0)
-        filling_close(a);
-    *out = a->ready;
-    a->ready = NULL;
-    return true;
+    return delivery_take(a->delivery, flush, out, e);
 }
 
 /* What the frame that ends a transaction says. */
@@ -268,16 +130,13 @@ static bool deliver(Assembler *a, Held *held, Ending ending, Error *e) {
     }
     if (a->ledger != NULL)
         ledger_commit(a->ledger, end);
-    a->delivery = (Delivery){
-        .held = held,
-        .scope = ending.streamed ? relation_scope_new() : NULL,
-        .head = {.xid = held_xid(held),
-                 .ending = ending.how,
-                 .commit = commit,
-                 .end = end,
-                 .committed_us = ending.time_us,
-                 .begins = true},
-    };
+    Transaction head = {.xid = held_xid(held),
+                        .ending = ending.how,
+                        .commit = commit,
+                        .end = end,
+                        .committed_us = ending.time_us,
+                        .begins = true};
+    delivery_begin(a->delivery, held, ending.streamed, &head);
     return true;
 }
 

@@ -225,22 +225,22 @@ bool birth_of_file_job(Walk *walk, Error *e) {
     return ok;
 }
 
+static bool published_name(const void *list, int row, const char **schema, const char **name) {
+    const PGresult *rows = list;
+    if (row >= PQntuples(rows))
+        return false;
+    *schema = pg_cell(rows, row, 0);
+    *name = pg_cell(rows, row, 1);
+    return true;
+}
+
 bool birth_keep_published(Walk *walk, Error *e) {
     const Config *cfg = walk->job->cfg;
-    Selection *selection = walk->selection;
     const char *const names[] = {cfg->source.publication, cfg->insert_publication};
     PGresult *published = pg_query(walk->source, SQL_PUBLISHED, 2, names, e);
-    int kept = 0;
     if (published == NULL)
         return false;
-    for (int number = 0; number < selection->count; number++)
-        for (int row = 0; row < PQntuples(published); row++)
-            if (strcmp(pg_cell(published, row, 0), selection->tables[number].schema) == 0 &&
-                strcmp(pg_cell(published, row, 1), selection->tables[number].name) == 0) {
-                selection->tables[kept++] = selection->tables[number];
-                break;
-            }
-    selection->count = kept;
+    selection_keep(walk->selection, published_name, published, NULL);
     PQclear(published);
     return true;
 }

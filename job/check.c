@@ -63,6 +63,11 @@ static const Item ITEMS[] = {
     {"target-rights", ON_TARGET, check_target_rights},
     {"existing-tables", ON_SOURCE | ON_TARGET | WHEN_NEW, check_existing_tables},
     {"extensions", ON_SOURCE | ON_TARGET | FOR_SCHEMA | WHEN_NEW, check_extensions},
+    {"roles", ON_SOURCE | ON_TARGET | FOR_SCHEMA | WHEN_NEW, check_roles},
+    {"event-triggers", ON_SOURCE | ON_TARGET | FOR_SCHEMA | WHEN_NEW, check_event_triggers},
+    {"lock-places", ON_SOURCE | ON_TARGET | FOR_SCHEMA | WHEN_NEW, check_lock_places},
+    {"target-row-security", ON_SOURCE | ON_TARGET, check_target_row_security},
+    {"always-triggers", ON_SOURCE | ON_TARGET | FOR_STREAM, check_always_triggers},
     {"replica-role", ON_TARGET | FOR_STREAM, check_replica_role},
     {"pg-dump", ON_SOURCE | FOR_SCHEMA | FOR_LOAD, check_pg_dump},
 };

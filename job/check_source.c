@@ -50,6 +50,11 @@ static const char PREPARED_SQL[] =
     "SELECT p.gid, p.database, floor(extract(epoch FROM clock_timestamp() - p.prepared))::bigint * 1000"
     " FROM pg_prepared_xacts p ORDER BY p.prepared";
 
+static const char CLOSED_LARGE_OBJECTS_SQL[] =
+    "SELECT count(*) FROM pg_largeobject_metadata m WHERE NOT pg_has_role(m.lomowner, 'USAGE')"
+    "   AND NOT EXISTS (SELECT FROM aclexplode(m.lomacl) a WHERE a.privilege_type = 'SELECT'"
+    "                   AND (a.grantee = 0 OR pg_has_role(nullif(a.grantee, 0), 'USAGE')))";
+
 static const char PLACES_SQL[] = "SELECT pg_catalog.current_setting('max_prepared_transactions')";
 
 /* NULL on a server that does not know it. */
@@ -229,15 +234,31 @@ bool check_synchronous_standby(Check *c, Finding *out, Error *e) {
 }
 
 bool check_large_objects(Check *c, Finding *out, Error *e) {
-    (void)e;
+    char closed[24];
     int64_t count = fact_int(c, SOURCE_LARGE_OBJECTS);
+    const char *more = count == CHECK_COUNT_MAX ? " or more" : "";
     if (count == 0)
         return finding_pass(out, "no large objects");
-    finding_fix(out,
-                "keep such values in bytea columns, or carry them over by hand (lo_export, lo_import) before "
-                "the users move");
-    return finding_alert(out, "%lld%s large objects, which are neither copied nor streamed", (long long)count,
-                         count == CHECK_COUNT_MAX ? " or more" : "");
+    if (!c->cfg->phases.full) {
+        finding_fix(out, "carry them over by hand (lo_export, lo_import) before the users move");
+        return finding_alert(out, "%lld%s large objects, which are neither copied nor streamed",
+                             (long long)count, more);
+    }
+    if (!pg_value(c->source, CLOSED_LARGE_OBJECTS_SQL, 0, NULL, closed, sizeof closed, e))
+        return false;
+    if (strcmp(closed, "0") != 0) {
+        finding_fix(out, "GRANT SELECT ON LARGE OBJECT … to user \"%s\", or their owners' roles",
+                    fact(c, SOURCE_USER));
+        return finding_fail(out, "%s of %lld%s large objects cannot be read", closed, (long long)count, more);
+    }
+    if (!c->cfg->phases.incremental)
+        return finding_pass(out, "%lld%s large objects are copied with the load", (long long)count, more);
+    finding_fix(out, "change none until the users move, or keep such values in bytea columns");
+    return finding_alert(
+        out,
+        "%lld%s large objects are copied with the load, but what changes in them afterwards is not "
+        "in the stream",
+        (long long)count, more);
 }
 
 static void long_transaction_add(Names *names, const PGresult *rows, int row, Finding *out) {

@@ -33,6 +33,14 @@ static const char USED_RELATIONS_SQL[] = RELATIONS("c.relkind = 'r' AND pg_relat
 static const char EXTENSIONS_SQL[] = "SELECT extname FROM pg_extension ORDER BY 1";
 static const char AVAILABLE_SQL[] =
     "SELECT name FROM pg_available_extensions UNION SELECT extname FROM pg_extension";
+/* Those that are still to be made, and that take a superuser. */
+#define SUPER_SQL(trusted)                                                                                   \
+    "SELECT a.name FROM pg_available_extensions a JOIN pg_available_extension_versions v"                    \
+    "  ON v.name = a.name AND v.version = a.default_version AND v.superuser" trusted                         \
+    " WHERE a.installed_version IS NULL"                                                                     \
+    "   AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper)"
+static const char SUPER_13_SQL[] = SUPER_SQL(" AND NOT v.trusted");
+static const char SUPER_12_SQL[] = SUPER_SQL("");
 
 static const char MAY_REPLICA_SQL[] = "BEGIN; SET LOCAL session_replication_role = replica";
 static const char FOREIGN_KEYS_SQL[] =
@@ -48,30 +56,6 @@ static const char *fact(const Check *c, enum TargetFact which) {
 
 /* ---- the connection, and what the job's record there says ---- */
 
-static int record_compare(const void *table, const void *record) {
-    const Table *t = table;
-    const TableRecord *r = record;
-    int by_schema = strcmp(t->schema, r->schema);
-    return by_schema != 0 ? by_schema : strcmp(t->name, r->name);
-}
-
-static int records_compare(const void *a, const void *b) {
-    const TableRecord *left = a, *right = b;
-    int by_schema = strcmp(left->schema, right->schema);
-    return by_schema != 0 ? by_schema : strcmp(left->name, right->name);
-}
-
-/* A job that was born keeps its tables. */
-static void selection_keep(Selection *selection, TableRecords *records) {
-    int kept = 0;
-    qsort(records->rows, (size_t)records->count, sizeof *records->rows, records_compare);
-    for (int n = 0; n < selection->count; n++)
-        if (bsearch(&selection->tables[n], records->rows, (size_t)records->count, sizeof *records->rows,
-                    record_compare) != NULL)
-            selection->tables[kept++] = selection->tables[n];
-    selection->count = kept;
-}
-
 static bool record_read(Check *c, Pg *target, Error *e) {
     TableRecords records;
     if (!state_exists(target, c->cfg, &c->state_schema, e))
@@ -85,7 +69,7 @@ static bool record_read(Check *c, Pg *target, Error *e) {
     if (!state_tables(target, c->cfg, &records, e))
         return false;
     if (c->selection != NULL)
-        selection_keep(c->selection, &records);
+        selection_keep(c->selection, state_table_name, &records, NULL);
     state_tables_free(&records);
     c->resumed = true;
     c->loaded = c->record.phase > PHASE_FULL;
@@ -412,11 +396,9 @@ static bool column_has(const PGresult *rows, const char *text) {
     return false;
 }
 
-bool check_extensions(Check *c, Finding *out, Error *e) {
-    PGresult *used = pg_query(c->source, EXTENSIONS_SQL, 0, NULL, e);
-    PGresult *available = used == NULL ? NULL : pg_query(c->target, AVAILABLE_SQL, 0, NULL, e);
+static void missing_extensions_look(Check *c, const PGresult *used, const PGresult *available, Finding *out) {
     Names names = names_new();
-    for (int row = 0; available != NULL && row < PQntuples(used); row++)
+    for (int row = 0; row < PQntuples(used); row++)
         if (!column_has(available, pg_cell(used, row, 0)))
             names_add(&names, pg_cell(used, row, 0));
     if (names.count > 0) {
@@ -428,13 +410,44 @@ bool check_extensions(Check *c, Finding *out, Error *e) {
             major, major, major);
         finding_fail(out, "%d extensions of the source are not available on the target: %s", names.count,
                      names_text(&names));
-    } else if (available != NULL) {
-        finding_pass(out, "%d extensions, all available on the target", PQntuples(used));
     }
     names_free(&names);
+}
+
+/* A managed service may allow more than the server says. */
+static void super_extensions_look(Check *c, const PGresult *used, const PGresult *super, Finding *out) {
+    Names names = names_new();
+    for (int row = 0; row < PQntuples(used); row++) {
+        if (!column_has(super, pg_cell(used, row, 0)))
+            continue;
+        Writer name = writer_new(1 << 10);
+        pg_write_name(&name, c->target, pg_cell(used, row, 0));
+        if (!names_full(&names))
+            finding_fix(out, "CREATE EXTENSION %s; -- at the target, by a superuser", writer_string(&name));
+        writer_free(&name);
+        names_add(&names, pg_cell(used, row, 0));
+    }
+    if (names.count > 0)
+        finding_alert(out, "%d extensions take a superuser at the target: %s", names.count,
+                      names_text(&names));
+    names_free(&names);
+}
+
+bool check_extensions(Check *c, Finding *out, Error *e) {
+    const char *super_sql = c->target->version >= 130000 ? SUPER_13_SQL : SUPER_12_SQL;
+    PGresult *used = pg_query(c->source, EXTENSIONS_SQL, 0, NULL, e);
+    PGresult *available = used == NULL ? NULL : pg_query(c->target, AVAILABLE_SQL, 0, NULL, e);
+    PGresult *super = available == NULL ? NULL : pg_query(c->target, super_sql, 0, NULL, e);
+    bool ok = super != NULL;
+    if (ok) {
+        missing_extensions_look(c, used, available, out);
+        super_extensions_look(c, used, super, out);
+    }
+    if (ok && out->state == CHECK_PASSED)
+        finding_pass(out, "%d extensions, all available on the target", PQntuples(used));
     PQclear(used);
-    bool ok = available != NULL;
     PQclear(available);
+    PQclear(super);
     return ok;
 }
 
@@ -455,7 +468,7 @@ static bool consequences_tell(Check *c, Finding *out, Error *e) {
         finding_fix(out, "connect as a superuser: before version 15 nobody else may set it");
     return finding_alert(
         out,
-        "user \"%s\" may not set session_replication_role: foreign keys and triggers are made at the "
+        "user \"%s\" may not set session_replication_role: foreign keys, triggers and rules are made at the "
         "cutover, not after the load; to validate %lld foreign keys then reads %s, about %s",
         fact(c, TARGET_USER), (long long)count, UNIT_BYTES(bytes),
         UNIT_CLOCK(bytes / VALIDATED_BYTES_PER_MS));

@@ -8,6 +8,7 @@
 #include "job/plan.h"
 #include "job/position.h"
 #include "sink/file_position.h"
+#include "snapshot/large_object.h"
 
 /* Longer than a server needs to notice that a machine is gone (core/pg: keepalives). */
 enum { CONNECT_MS = 10000, LOCK_WAIT_MS = 40000 };
@@ -28,14 +29,6 @@ static Pg *side_open(const Walk *walk, const char *dsn, const char *side, Error 
 
 /* ---- what the job consists of ---- */
 
-static bool is_recorded(const TableRecords *records, const Table *table) {
-    for (int row = 0; row < records->count; row++)
-        if (strcmp(records->rows[row].name, table->name) == 0 &&
-            strcmp(records->rows[row].schema, table->schema) == 0)
-            return true;
-    return false;
-}
-
 /* A table that was dropped or renamed before its turn: nothing can load it any more. */
 static const TableRecord *pending_without_table(const TableRecords *records, const Selection *selection) {
     for (int row = 0; row < records->count; row++)
@@ -45,23 +38,17 @@ static const TableRecord *pending_without_table(const TableRecords *records, con
     return NULL;
 }
 
-/* A job that is born keeps its tables: one that the source has got since was never loaded, and must not be
- * published. */
-static bool selection_keep_recorded(Walk *walk, Error *e) {
+static void new_table_tell(const Table *table) {
+    log_warn("table \"%s\" is new on the source and not part of this job", table->full_name);
+}
+
+/* One that the source has got since was never loaded, and must not be published. */
+static bool recorded_keep(Walk *walk, Error *e) {
     TableRecords records;
     if (!state_tables(walk->record, walk->job->cfg, &records, e))
         return false;
-    Selection *selection = walk->selection;
-    int kept = 0;
-    for (int number = 0; number < selection->count; number++) {
-        if (is_recorded(&records, &selection->tables[number]))
-            selection->tables[kept++] = selection->tables[number];
-        else
-            log_warn("table \"%s\" is new on the source and not part of this job",
-                     selection->tables[number].full_name);
-    }
-    selection->count = kept;
-    const TableRecord *gone = pending_without_table(&records, selection);
+    selection_keep(walk->selection, state_table_name, &records, new_table_tell);
+    const TableRecord *gone = pending_without_table(&records, walk->selection);
     if (gone != NULL) {
         fail(e, ERR_DATA, "table \"%s.%s\" is gone from the source, and was not loaded yet", gone->schema,
              gone->name);
@@ -135,7 +122,7 @@ static bool walk_open(Walk *walk, Error *e) {
         !state_read(walk->record, cfg, &walk->job_record, e))
         return false;
     memcpy(job->last_instance, walk->job_record.instance, sizeof job->last_instance);
-    if (walk->job_record.exists && walk->job_record.birth == BIRTH_DONE && !selection_keep_recorded(walk, e))
+    if (walk->job_record.exists && walk->job_record.birth == BIRTH_DONE && !recorded_keep(walk, e))
         return false;
     return true;
 }
@@ -203,10 +190,12 @@ static bool resume(Walk *walk, Error *e) {
     TableRecords records;
     const Config *cfg = walk->job->cfg;
     metrics_phase(walk->job->metrics, PHASE_FULL);
+    bool objects_copied;
     if (!walk_lock(walk, e) || !state_instance(walk->record, cfg, walk->job->instance, e) ||
+        !large_object_copied(walk->record, cfg, &objects_copied, e) ||
         !state_tables(walk->record, cfg, &records, e))
         return false;
-    bool unfinished = !records.all_loaded;
+    bool unfinished = !records.all_loaded || !objects_copied;
     Lsn loaded = records.highest_start;
     state_tables_free(&records);
     if (cfg->phases.incremental)

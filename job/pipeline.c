@@ -1,24 +1,13 @@
 #include "job/pipeline.h"
 
-#include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
-#include "core/fault.h"
 #include "core/limit.h"
 #include "core/log.h"
 #include "core/state.h"
-#include "decoder/publication.h"
-#include "decoder/slot.h"
-#include "job/position.h"
 
-static const char SQL_SENDER_TIMEOUT[] =
-    "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'";
-
-#define SQL_BE_PATIENT "SET wal_sender_timeout = '%lldms'"
 static const char SQL_SIGN_OF_LIFE[] = "SELECT 1";
 static const char SQL_WAITS_FOR_US[] =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1::int"
@@ -29,9 +18,6 @@ enum {
     WATCH_MS = 50,
     OUT_OF_STEP_MS = 10000,
     LOOK_AT_TARGET_EVERY_MS = 5000,
-    SLOT_WAIT_EXTRA_MS = 5000,
-    SLOT_TRY_EVERY_MS = 250,
-    BATCH_CHANGES = 4096,
     CAUGHT_UP_MS = 2000,
     FALLEN_BEHIND_MS = 30000,
     PATIENT_TIMES = 10, /* see learn_patience */
@@ -49,211 +35,6 @@ void pipeline_fail(Pipeline *p, const Error *e) {
 bool pipeline_ending(const Pipeline *p) {
     return atomic_load(&p->failed) || atomic_load(&p->job->stop);
 }
-
-static Pg *source_open(const Pipeline *p, bool replication, const char *options, Error *e) {
-    const Config *cfg = p->job->cfg;
-    PgAddress source = {.dsn = cfg->source.dsn,
-                        .side = "source",
-                        .job = cfg->name,
-                        .replication = replication,
-                        .options = options};
-    return pg_open(&source, CONNECT_MS, e);
-}
-
-/* ---- opening: the slot, then the locks, then the positions (trap A6) ---- */
-
-/* *lowest: the position of the sink that is behind the others. */
-static bool sinks_open(Pipeline *p, Position *lowest, Error *e) {
-    SinkOptions options = {
-        .cfg = p->job->cfg, .selection = p->selection, .metrics = p->job->metrics, .wait = &p->target_wait};
-    p->sink_count = sink_list(p->job->cfg, p->ops);
-    for (int sink = 0; sink < p->sink_count; sink++) {
-        Position position;
-        p->sinks[sink] = p->ops[sink]->open(&options, e);
-        if (p->sinks[sink] == NULL || !p->ops[sink]->peek(p->sinks[sink], &position, e))
-            return false;
-        if (sink == 0 || lsn_before(position.applied, lowest->applied))
-            *lowest = position;
-        p->applied[sink] = position.applied;
-        options.begin = position;
-    }
-    assert(!lsn_is_none(lowest->applied)); /* trap A7a: a stream never begins at 0/0 */
-    return true;
-}
-
-static int64_t sender_timeout_ms(Pg *source) {
-    char text[24];
-    Error ignored;
-    return pg_value(source, SQL_SENDER_TIMEOUT, 0, NULL, text, sizeof text, &ignored)
-               ? strtoll(text, NULL, 10)
-               : 0;
-}
-
-static Stream *stream_try(Pipeline *p, const StreamOptions *options, ServerIdentity *server, Error *e) {
-    char patience[80];
-    snprintf(patience, sizeof patience, SQL_BE_PATIENT, (long long)options->sender_timeout_ms);
-    Pg *walsender = source_open(p, true, p->job->sender_timeout_ms > 0 ? patience : NULL, e);
-    if (walsender == NULL)
-        return NULL;
-    if (!slot_identify(walsender, server, e)) {
-        pg_close(walsender);
-        return NULL;
-    }
-    return stream_open(walsender, options, e);
-}
-
-/* The slot decides who runs the job. Another holder is given the time in which a dead one is noticed. */
-static bool slot_take(Pipeline *p, const StreamOptions *options, ServerIdentity *server, Error *e) {
-    int64_t deadline_ms = clock_ms() + options->sender_timeout_ms + SLOT_WAIT_EXTRA_MS;
-    bool told = false;
-    for (;;) {
-        p->stream = stream_try(p, options, server, e);
-        if (p->stream != NULL)
-            return true;
-        if (strcmp(e->sqlstate, "55006") != 0)
-            return position_lost(p->applied[0], e);
-        if (atomic_load(&p->job->stop))
-            return fail(e, ERR_STOPPED, "stopping");
-        if (clock_ms() >= deadline_ms)
-            break;
-        if (!told)
-            log_info("%s: waiting until it is given up", e->text);
-        told = true;
-        metrics_activity(p->job->metrics, "waiting for the slot: %s", e->text);
-        clock_sleep_ms(SLOT_TRY_EVERY_MS);
-    }
-    e->kind = ERR_CONFIG;
-    fail_context(e, "another instance runs this job (%s)", p->job->last_instance);
-    return fail_hint(e, "stop that one first: walferry stop");
-}
-
-static bool keeper_open(Pipeline *p, const Position *known, Error *e) {
-    const Config *cfg = p->job->cfg;
-    Position now; /* judged again, and recorded, once slot and lock are ours (sinks_recover) */
-    p->keeper = source_open(p, false, NULL, e);
-    if (p->keeper == NULL)
-        return false;
-    pg_give_up_when(p->keeper, &p->failed);
-    return position_check(p->keeper, cfg, p->selection, known, false, &now, e) &&
-           heartbeat_find(p->keeper, cfg, &p->heartbeat, e);
-}
-
-/* `--until now`: everything committed before a beat of our own. */
-static bool until_find(Pipeline *p, Error *e) {
-    if (!p->until_is_now)
-        return true;
-    HeartbeatForm form = p->heartbeat == HEARTBEAT_OFF ? HEARTBEAT_MESSAGE : p->heartbeat;
-    if (!heartbeat_beat(p->keeper, p->job->cfg, form, clock_wall_us() / 1000, &p->until, e))
-        return false;
-    p->until_is_now = false;
-    log_info("running until " LSN_FMT, LSN_ARGS(p->until));
-    return true;
-}
-
-/* The record moves to the source's timeline before anything of it is taken in (job/position.h). */
-static bool sink_follow(Pipeline *p, int sink, const ServerIdentity *server, const SlotView *slot,
-                        const Position *known, Error *e) {
-    Position now;
-    if (!position_follow(server, known, &now, e) || !position_check_slot(p->job->cfg, slot, &now, e))
-        return false;
-    if (now.timeline == known->timeline)
-        return true;
-    position_log(known, &now);
-    return FAULT("timeline.before_record", e) && p->ops[sink]->follow(p->sinks[sink], &now, e) &&
-           FAULT("timeline.after_record", e);
-}
-
-static void tell_where(Pipeline *p, const ServerIdentity *server) {
-    Metrics *m = p->job->metrics;
-    atomic_store(&m->applied_lsn, p->applied[0].at);
-    pthread_mutex_lock(&m->lock);
-    m->system_id = server->system_id;
-    m->timeline = server->timeline;
-    pthread_mutex_unlock(&m->lock);
-}
-
-/* What was peeked at without the lock may have been of a commit that a crash of the destination took back: checked
- * sink by sink, because a sink without a record begins where the one before it was seen to stand. */
-static bool sinks_recover(Pipeline *p, const ServerIdentity *server, const SlotView *slot, Error *e) {
-    Lsn lowest = LSN_NONE;
-    for (int sink = 0; sink < p->sink_count; sink++) {
-        Position position;
-        if (!p->ops[sink]->recover(p->sinks[sink], &position, e) ||
-            !sink_follow(p, sink, server, slot, &position, e))
-            return false;
-        if (lsn_before(position.applied, p->applied[sink]))
-            return fail(e, ERR_RETRY, "the target went back from " LSN_FMT " to " LSN_FMT,
-                        LSN_ARGS(p->applied[sink]), LSN_ARGS(position.applied));
-        p->applied[sink] = position.applied;
-        lowest = sink == 0 ? position.applied : lsn_min(lowest, position.applied);
-    }
-    tell_where(p, server);
-    p->ledger = ledger_new(p->sink_count, p->applied, lsn_max(lowest, slot->confirmed));
-    p->received = lowest;
-    return true;
-}
-
-static void assembler_make(Pipeline *p) {
-    const Config *cfg = p->job->cfg;
-    p->spill = (JournalSpace){.dir = cfg->spill.dir, .max_bytes = (uint64_t)cfg->spill.max_bytes};
-    size_t share = (size_t)cfg->memory_bytes / 4;
-    AssemblerOptions options = {
-        .abort_has_lsn = stream_aborts_have_lsn(p->stream),
-        .two_phase = p->two_phase,
-        .late_before = p->begin,
-        .held_bytes = share,
-        .batch_bytes = share / 8 < (1u << 20) ? share / 8 : (1u << 20),
-        .batch_changes = BATCH_CHANGES,
-        .spill = &p->spill,
-        .job = cfg->name,
-        .beat_schema = cfg->source.heartbeat_schema,
-        .beat_table = cfg->source.heartbeat_table,
-        .release = PQfreemem,
-    };
-    p->assembler = assembler_new(&options, p->ledger);
-    assembler_until(p->assembler, p->until);
-    for (int sink = 0; sink < p->sink_count; sink++)
-        p->queues[sink] = queue_new(share / (size_t)p->sink_count);
-}
-
-/* Only where somebody reads them: within a stream the server does not say which savepoint wrote a message, so one of a
- * rolled-back savepoint cannot be told from the others, and would count in the numbering of changes. */
-static bool wants_messages(const Pipeline *p) {
-    return p->keeper->version >= 140000 &&
-           (p->heartbeat == HEARTBEAT_MESSAGE || p->job->cfg->file.path != NULL);
-}
-
-static bool session_open(Pipeline *p, Error *e) {
-    const Config *cfg = p->job->cfg;
-    Position known;
-    SlotView slot;
-    ServerIdentity server;
-    if (!sinks_open(p, &known, e) || !keeper_open(p, &known, e))
-        return false;
-    Lsn start = known.applied;
-    int64_t patience_ms = p->job->sender_timeout_ms;
-    p->sender_timeout_ms = sender_timeout_ms(p->keeper);
-    Writer publications = writer_new(1024);
-    publication_names(p->keeper, cfg, p->selection, &publications);
-    StreamOptions options = {.slot = cfg->slot,
-                             .publications = writer_string(&publications),
-                             .start = start,
-                             .whole = p->job->whole_transactions,
-                             .two_phase = p->two_phase,
-                             .messages = wants_messages(p),
-                             .sender_timeout_ms = patience_ms > 0 ? patience_ms : p->sender_timeout_ms};
-    bool ok = slot_take(p, &options, &server, e) && slot_look(p->keeper, cfg->slot, &slot, e) &&
-              sinks_recover(p, &server, &slot, e) && until_find(p, e);
-    writer_free(&publications);
-    if (!ok)
-        return false;
-    p->begin = lsn_max(start, slot.confirmed);
-    assembler_make(p);
-    log_info("streaming from " LSN_FMT " (slot \"%s\")", LSN_ARGS(start), cfg->slot);
-    return true;
-}
-
-/* ---- running ---- */
 
 /* How old the newest applied beat is; without a heartbeat, 0 when nothing is outstanding. -1: unknown. */
 static int64_t behind_ms(Pipeline *p) {
@@ -449,7 +230,7 @@ bool pipeline_run(Pipeline *p, bool *progressed, Error *e) {
     atomic_store(&p->target_wait.silent, false);
     atomic_store(&p->target_wait.since_ms, 0);
     atomic_store(&p->reached, false);
-    bool ok = session_open(p, e);
+    bool ok = pipeline_open(p, e);
     unsigned long long applied_before = atomic_load(&m->applied_lsn);
     ok = ok && session_run(p, e);
     *progressed = atomic_load(&m->applied_lsn) > applied_before;

@@ -2,7 +2,8 @@
  * reached, or something fails. A session never mends itself: whatever fails, the next session begins at recovery, so
  * that the way after an error is the way after kill -9.
  *
- *   pipeline.c         the session: opening in the order that makes it exclusive (trap A6), threads, ending
+ *   pipeline_open.c    opening, in the order that makes it exclusive: the slot, the locks, the positions (trap A6)
+ *   pipeline.c         the session: threads, what is watched meanwhile, ending
  *   pipeline_source.c  source thread: frames in, batches out, status back (also while a queue is full, L15)
  *   pipeline_sink.c    one thread a sink: write, settle, promise
  *   target_wait.c      who holds the lock that the sink waits for (F81)
@@ -61,6 +62,8 @@ typedef struct Pipeline {
 
 /* Blocks until the session has ended. True: stopped or reached. *progressed: something was applied in it. */
 bool pipeline_run(Pipeline *p, bool *progressed, Error *e);
+
+bool pipeline_open(Pipeline *p, Error *e); /* also after a failure everything is left to pipeline_run */
 
 /* For its threads: */
 void pipeline_fail(Pipeline *p, const Error *e); /* the first one counts */

@@ -1,6 +1,7 @@
 #include "snapshot/copy.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +10,9 @@
 
 enum { SQL_MAX_BYTES = 4 << 20 }; /* 1600 columns with names of 63 bytes, quoted, several times over */
 
-static const char SQL_SOURCE_BEGIN[] = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+/* Rows come in the order on disk, so that one can be told by its place. */
+static const char SQL_SOURCE_BEGIN[] =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL synchronize_seqscans = off";
 static const char SQL_TARGET_BEGIN[] =
     "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = error";
 static const char SQL_LOCK_TIMEOUT[] = "SET LOCAL lock_timeout = '10s'";
@@ -234,6 +237,17 @@ static bool copies_start(Copying *c, Error *e) {
     return ok;
 }
 
+/* Which row the source cannot send: each comes in a CopyData of its own, the binary form's header with the first. */
+static void row_tell(Copying *c, const Relay *relay, Error *e) {
+    if (relay->refused == 0)
+        return;
+    fail_context(e, "row %" PRId64, relay->refused);
+    fail_hint(e,
+              "mend it at the source: SET synchronize_seqscans = off; SELECT ctid, * FROM ONLY %s"
+              " OFFSET %" PRId64 " LIMIT 1",
+              writer_string(&c->name), relay->refused - 1);
+}
+
 static bool rows_copy(Copying *c, Error *e) {
     const CopyJob *job = c->job;
     Relay relay = {.source = c->source,
@@ -244,6 +258,7 @@ static bool rows_copy(Copying *c, Error *e) {
     bool ok = copies_start(c, e) && relay_run(&relay, e) && pg_run(c->source, "COMMIT", e) &&
               state_table_loaded(c->target, job->cfg, c->table, job->point, relay.rows, relay.bytes, e) &&
               pg_run(c->target, "COMMIT", e);
+    row_tell(c, &relay, e);
     if (!ok)
         relay_untell(&relay);
     return ok;

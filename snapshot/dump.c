@@ -16,11 +16,23 @@
 #define OWN_TABLES    "--exclude-table=*.dts_*"
 enum { ARGUMENT_MAX = 4096 };
 
+static const char SQL_UNREADABLE[] =
+    "SELECT n.nspname || '.' || c.relname, format('%I.%I', n.nspname, c.relname)"
+    " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'"
+    " AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'walferry')"
+    " AND c.relname NOT LIKE 'dts\\_%'"
+    " AND NOT (pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND"
+    "          pg_catalog.has_table_privilege(c.oid, 'SELECT'))"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass"
+    "                 AND d.objid = c.oid AND d.deptype = 'e') ORDER BY 1";
+
 /* One dump being taken. Its files have no name and live in memory, so that a killed process leaves nothing.
  */
 typedef struct Taking {
     const DumpTool *tool;
     const Config *cfg;
+    const DumpParts *parts;
     const char *snapshot;
     const atomic_bool *stop;
     char *dsn, *password;
@@ -112,25 +124,29 @@ static bool archive_take(const Taking *t, Error *e) {
     writer_format(&dsn, "--dbname=%s", t->dsn);
     if (t->snapshot != NULL)
         writer_format(&snapshot, "--snapshot=%s", t->snapshot);
-    const char *const arguments[] = {t->tool->pg_dump,
-                                     "--format=custom",
-                                     "--compress=0",
-                                     "--schema-only",
-                                     "--encoding=UTF8",
-                                     "--no-owner",
-                                     "--no-privileges",
-                                     "--no-publications",
-                                     "--no-subscriptions",
-                                     "--no-security-labels",
-                                     "--no-password",
-                                     LOCK_WAIT,
-                                     OWN_SCHEMA,
-                                     OWN_TABLES,
-                                     writer_string(&schema),
-                                     writer_string(&beat),
-                                     writer_string(&dsn),
-                                     t->snapshot != NULL ? writer_string(&snapshot) : NULL,
-                                     NULL};
+    const char *arguments[] = {t->tool->pg_dump,
+                               "--format=custom",
+                               "--compress=0",
+                               "--schema-only",
+                               "--encoding=UTF8",
+                               "--no-publications",
+                               "--no-subscriptions",
+                               "--no-security-labels",
+                               "--no-password",
+                               LOCK_WAIT,
+                               OWN_SCHEMA,
+                               OWN_TABLES,
+                               writer_string(&schema),
+                               writer_string(&beat),
+                               writer_string(&dsn),
+                               NULL,
+                               NULL,
+                               NULL};
+    size_t count = sizeof arguments / sizeof *arguments - 3;
+    if (t->snapshot != NULL)
+        arguments[count++] = writer_string(&snapshot);
+    if (!t->parts->privileges)
+        arguments[count++] = "--no-privileges";
     DumpChild child = {.arguments = arguments,
                        .environment = t->environment,
                        .input = -1,
@@ -148,9 +164,13 @@ static bool archive_take(const Taking *t, Error *e) {
 /* pg_restore over the archive: its list of the section (list = -1), or the script of what `list` names. */
 static bool restore_run(const Taking *t, const char *section, int list, Writer *text, Error *e) {
     const char *const listing[] = {t->tool->pg_restore, "--list", section, NULL};
-    const char *const script[] = {t->tool->pg_restore, "--no-owner", "--no-privileges",
-                                  "--no-tablespaces",  section,      "--use-list=" LIST_FILE,
-                                  "--file=-",          NULL};
+    const char *const script[] = {t->tool->pg_restore,
+                                  "--no-tablespaces",
+                                  section,
+                                  "--use-list=" LIST_FILE,
+                                  "--file=-",
+                                  t->parts->owners ? NULL : "--no-owner",
+                                  NULL};
     DumpChild child = {.arguments = list < 0 ? listing : script,
                        .environment = t->environment,
                        .input = t->archive,
@@ -178,7 +198,7 @@ static bool section_take(const Taking *t, const char *section, Writer *list, Wri
     Writer all = writer_new(DUMP_TEXT_MAX);
     bool ok = restore_run(t, section, -1, &all, e);
     if (ok)
-        dump_list_filter(writer_string(&all), list);
+        dump_list_filter(writer_string(&all), t->parts, list);
     writer_free(&all);
     if (!ok)
         return false;
@@ -212,9 +232,9 @@ static bool post_data_take(const Taking *t, Dump *out, Error *e) {
     return ok;
 }
 
-bool dump_take(const DumpTool *tool, const Config *cfg, const char *snapshot, const atomic_bool *stop,
-               Dump *out, Error *e) {
-    Taking t = {.tool = tool, .cfg = cfg, .snapshot = snapshot, .stop = stop, .archive = -1};
+bool dump_take(const DumpTool *tool, const Config *cfg, const DumpParts *parts, const char *snapshot,
+               const atomic_bool *stop, Dump *out, Error *e) {
+    Taking t = {.tool = tool, .cfg = cfg, .parts = parts, .snapshot = snapshot, .stop = stop, .archive = -1};
     memset(out, 0, sizeof *out);
     bool ok =
         taking_begin(&t, e) && archive_take(&t, e) && pre_data_take(&t, out, e) && post_data_take(&t, out, e);
@@ -222,4 +242,8 @@ bool dump_take(const DumpTool *tool, const Config *cfg, const char *snapshot, co
     if (!ok)
         dump_free(out);
     return ok;
+}
+
+PGresult *dump_unreadable(Pg *source, Error *e) {
+    return pg_query(source, SQL_UNREADABLE, 0, NULL, e);
 }

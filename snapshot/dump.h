@@ -18,11 +18,19 @@ typedef struct DumpTool {
     int version; /* major */
 } DumpTool;
 
+/* What is taken beside the definitions themselves. */
+typedef struct DumpParts {
+    bool owners, privileges, event_triggers;
+    bool public_schema; /* comment, grants and owner of the schema `public`, which is the destination's own */
+} DumpParts;
+
 typedef enum DumpKind {
     DUMP_INDEX, /* indexes, primary keys, unique and exclusion constraints, statistics, index attachments */
+    DUMP_DEFINITION, /* views and functions that stand on a primary key; indexes that follow may be on them */
     DUMP_FOREIGN_KEY,
-    DUMP_TRIGGER,
-    DUMP_OTHER /* rules, policies, check constraints not valid, comments … */
+    DUMP_TRIGGER, /* and rules */
+    DUMP_OTHER,   /* policies, check constraints not valid, comments … */
+    DUMP_LAST     /* event triggers: they would act on the others */
 } DumpKind;
 
 typedef struct DumpEntry {
@@ -44,9 +52,12 @@ typedef struct Dump {
  * that names the Debian package when there is none. The versions: server_version_num. */
 bool dump_choose(const Config *cfg, int source_version, int target_version, DumpTool *out, Error *e);
 /* snapshot may be NULL. *stop ends the child and fails with ERR_STOPPED. */
-bool dump_take(const DumpTool *tool, const Config *cfg, const char *snapshot, const atomic_bool *stop,
-               Dump *out, Error *e);
+bool dump_take(const DumpTool *tool, const Config *cfg, const DumpParts *parts, const char *snapshot,
+               const atomic_bool *stop, Dump *out, Error *e);
 void dump_free(Dump *d);
+/* The tables that pg_dump would lock without the right to: its words for that cannot be told from those for a lock not
+ * had in time. Rows of the name for people and the quoted one. */
+PGresult *dump_unreadable(Pg *source, Error *e);
 
 /* Cuts pg_restore's post-data text at its entry headers, checked against the list; exposed for its tests. */
 bool dump_split(const char *list, const char *text, Dump *out, Error *e);

@@ -36,8 +36,20 @@ bool dump_choose_among(const char *path, const char *versions_dir, DumpWish wish
  * head and "\unrestrict TOKEN" at its end; also "SET transaction_timeout" in the head, which servers before 17 do not
  * know and which our sessions set themselves, and the column option pg_attver, which is no option. */
 bool dump_script_clean(char *text, Error *e);
-/* The lines of a `pg_restore --list` that are restored: all but event triggers, publications, subscriptions,
- * comments on extensions, and the schema `public` itself. */
-void dump_list_filter(const char *list, Writer *out);
+
+/* A line of the list is "3343; 2606 16529 CONSTRAINT public excl excl_r_excl owner": after the three numbers
+ * the type, schema, name and owner, any of which may contain blanks. Others are comments. */
+typedef struct DumpLine {
+    const char *text; /* the whole line */
+    size_t len;       /* without its newline */
+    unsigned long oid;
+    const char *rest; /* behind the numbers */
+} DumpLine;
+
+/* The list's entries; of malloc, pointing into the list. */
+DumpLine *dump_list_read(const char *list, int *count);
+/* The lines of a `pg_restore --list` that are restored: never publications, subscriptions and comments on extensions;
+ * event triggers and what is about the schema `public` as `parts` says. */
+void dump_list_filter(const char *list, const DumpParts *parts, Writer *out);
 
 #endif

@@ -88,6 +88,8 @@ ErrorKind dump_run_kind(const char *last_lines) {
         "could not receive data from server",
         "could not send data to server",
     };
+    if (strstr(last_lines, "max_locks_per_transaction") != NULL)
+        return ERR_CONFIG;
     for (size_t text = 0; text < sizeof passing / sizeof passing[0]; text++)
         if (strstr(last_lines, passing[text]) != NULL)
             return ERR_RETRY;

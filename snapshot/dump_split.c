@@ -1,5 +1,4 @@
 #include <assert.h>
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -7,8 +6,8 @@
 #include "snapshot/dump_intern.h"
 #include "snapshot/dump_lexer.h"
 
+#define ACCESS_METHOD "SET default_table_access_method = "
 enum { PREAMBLE_MAX_BYTES = 65536 };
-static const unsigned PUBLIC_SCHEMA_OID = 2200;
 
 static bool begins(const char *text, const char *with) {
     return strncmp(text, with, strlen(with)) == 0;
@@ -23,81 +22,16 @@ static char *text_copy(Slice s) {
     return copy;
 }
 
-/* ---- the list ---- */
-
-/* A line of the list is "3343; 2606 16529 CONSTRAINT public excl excl_r_excl owner": after the three numbers
- * the type, schema, name and owner, any of which may contain blanks. Others are comments, or damaged. */
-typedef struct ListLine {
-    const char *text; /* the whole line */
-    size_t len;       /* without its newline */
-    unsigned long oid;
-    const char *rest; /* behind the numbers; NULL: no entry */
-} ListLine;
-
-static const char *skip_number(const char *at, const char *behind) {
-    const char *end = at;
-    while (isdigit((unsigned char)*end))
-        end++;
-    return end > at && begins(end, behind) ? end + strlen(behind) : NULL;
-}
-
-/* Reads the line at *at and moves behind it; false at the end. */
-static bool list_next(const char **at, ListLine *out) {
-    if (**at == '\0')
-        return false;
-    *out = (ListLine){.text = *at, .len = strcspn(*at, "\n")};
-    const char *table = skip_number(*at, "; ");
-    const char *oid = table == NULL ? NULL : skip_number(table, " ");
-    if (oid != NULL) {
-        out->rest = skip_number(oid, " ");
-        out->oid = strtoul(oid, NULL, 10);
-    }
-    *at += out->len + ((*at)[out->len] == '\n');
-    return true;
-}
-
-/* A schema of the name "public" and not one whose name only begins so: its owner is the last word of the
- * line. */
-static bool is_public_schema(const ListLine *line) {
-    static const char prefix[] = "SCHEMA - public ";
-    if (!begins(line->rest, prefix))
-        return false;
-    const char *owner = line->rest + strlen(prefix);
-    return line->oid == PUBLIC_SCHEMA_OID ||
-           memchr(owner, ' ', (size_t)(line->text + line->len - owner)) == NULL;
-}
-
-static bool is_left_out(const ListLine *line) {
-    static const char *const types[] = {"EVENT TRIGGER ", "PUBLICATION ", "SUBSCRIPTION "};
-    static const char *const about[] = {"COMMENT - ", "SECURITY LABEL - ", "ACL - "};
-    static const char *const things[] = {"EXTENSION ", "EVENT TRIGGER ", "PUBLICATION ", "SUBSCRIPTION ",
-                                         "SCHEMA public "};
-    for (size_t type = 0; type < sizeof types / sizeof types[0]; type++)
-        if (begins(line->rest, types[type]))
-            return true;
-    for (size_t prefix = 0; prefix < sizeof about / sizeof about[0]; prefix++)
-        for (size_t thing = 0; thing < sizeof things / sizeof things[0]; thing++)
-            if (begins(line->rest, about[prefix]) &&
-                begins(line->rest + strlen(about[prefix]), things[thing]))
-                return true;
-    return is_public_schema(line);
-}
-
-void dump_list_filter(const char *list, Writer *out) {
-    ListLine line;
-    while (list_next(&list, &line)) {
-        if (line.rest == NULL || is_left_out(&line))
-            continue;
-        writer_bytes(out, (Slice){line.text, line.len});
-        writer_text(out, "\n");
-    }
-}
-
 /* ---- the script ---- */
 
-/* Do the list's line and these three parts of a header name the same entry? */
-static bool parts_agree(const ListLine *line, Slice type, Slice schema, Slice name) {
-    const Slice parts[] = {type, schema, name};
+/* The parts of a header, "NAME; Type: TYPE; Schema: SCHEMA; Owner: OWNER". */
+typedef struct Header {
+    Slice name, type, schema, owner;
+} Header;
+
+/* The list has them in another order and with blanks between them; pg_restore writes "-" for an owner that it leaves out. */
+static bool parts_agree(const DumpLine *line, const Header *h) {
+    const Slice parts[] = {h->type, h->schema, h->name};
     const char *at = line->rest, *end = line->text + line->len;
     for (int part = 0; part < 3; part++) {
         size_t len = parts[part].len;
@@ -105,7 +39,8 @@ static bool parts_agree(const ListLine *line, Slice type, Slice schema, Slice na
             return false;
         at += len + 1;
     }
-    return at < end;
+    size_t left = (size_t)(end - at);
+    return slice_is(h->owner, "-") || (left == h->owner.len && strncmp(at, h->owner.at, left) == 0);
 }
 
 static const char *find_in(Slice text, const char *what) {
@@ -116,58 +51,66 @@ static Slice slice_from(Slice whole, const char *at) {
     return (Slice){at, whole.len - (size_t)(at - whole.at)};
 }
 
-static bool schema_agrees(const ListLine *line, Slice name, Slice tail, DumpEntry *out) {
-    static const char mark[] = "; Schema: ";
-    for (const char *at = find_in(tail, mark); at != NULL; at = find_in(slice_from(tail, at + 1), mark)) {
-        Slice type = {tail.at, (size_t)(at - tail.at)};
-        Slice schema = slice_from(tail, at + strlen(mark));
-        if (!parts_agree(line, type, schema, name))
-            continue;
-        out->type = text_copy(type);
-        out->schema = text_copy(schema);
-        out->name = text_copy(name);
-        return true;
-    }
-    return false;
-}
+/* The marks that end a header's name, type and schema. */
+static const char *const MARKS[] = {"; Type: ", "; Schema: ", "; Owner: "};
 
-/* Takes "NAME; Type: TYPE; Schema: SCHEMA; Owner: -" apart. A name may contain the marks itself: that way of
- * cutting is taken which gives what the list says. */
-static bool header_agrees(const ListLine *line, Slice header, DumpEntry *out) {
-    static const char mark[] = "; Type: ", owner[] = "; Owner: -";
-    if (header.len < strlen(owner) ||
-        memcmp(header.at + header.len - strlen(owner), owner, strlen(owner)) != 0)
-        return false;
-    header.len -= strlen(owner);
-    for (const char *at = find_in(header, mark); at != NULL; at = find_in(slice_from(header, at + 1), mark)) {
-        Slice name = {header.at, (size_t)(at - header.at)};
-        if (schema_agrees(line, name, slice_from(header, at + strlen(mark)), out))
+/* Takes a header apart from its part `part` on. A name may contain the marks itself: that way of cutting is taken
+ * which gives what the list says. */
+static bool header_agrees(const DumpLine *line, Slice text, int part, Header *h) {
+    if (part == 3) {
+        h->owner = text;
+        return parts_agree(line, h);
+    }
+    Slice *parts[] = {&h->name, &h->type, &h->schema};
+    const char *mark = MARKS[part];
+    for (const char *at = find_in(text, mark); at != NULL; at = find_in(slice_from(text, at + 1), mark)) {
+        *parts[part] = (Slice){text.at, (size_t)(at - text.at)};
+        if (header_agrees(line, slice_from(text, at + strlen(mark)), part + 1, h))
             return true;
     }
     return false;
 }
 
-static DumpKind kind_of_type(const char *type) {
+static bool ends(const char *text, const char *with) {
+    size_t len = strlen(text), with_len = strlen(with);
+    return len >= with_len && strcmp(text + len - with_len, with) == 0;
+}
+
+static DumpKind kind_of_type(const DumpEntry *entry) {
     static const struct {
         const char *type;
         DumpKind kind;
     } kinds[] = {
-        {"INDEX", DUMP_INDEX},      {"INDEX ATTACH", DUMP_INDEX},        {"CONSTRAINT", DUMP_INDEX},
-        {"STATISTICS", DUMP_INDEX}, {"FK CONSTRAINT", DUMP_FOREIGN_KEY}, {"TRIGGER", DUMP_TRIGGER},
+        {"INDEX", DUMP_INDEX},
+        {"INDEX ATTACH", DUMP_INDEX},
+        {"CONSTRAINT", DUMP_INDEX},
+        {"STATISTICS", DUMP_INDEX},
+        {"MATERIALIZED VIEW", DUMP_DEFINITION},
+        {"VIEW", DUMP_DEFINITION},
+        {"FUNCTION", DUMP_DEFINITION},
+        {"PROCEDURE", DUMP_DEFINITION},
+        {"FK CONSTRAINT", DUMP_FOREIGN_KEY},
+        {"TRIGGER", DUMP_TRIGGER},
+        {"EVENT TRIGGER", DUMP_LAST},
     };
+    /* The rule of a view is the view itself: one that stands on a primary key. */
+    if (strcmp(entry->type, "RULE") == 0)
+        return ends(entry->name, " _RETURN") ? DUMP_OTHER : DUMP_TRIGGER;
     for (size_t at = 0; at < sizeof kinds / sizeof kinds[0]; at++)
-        if (strcmp(type, kinds[at].type) == 0)
+        if (strcmp(entry->type, kinds[at].type) == 0)
             return kinds[at].kind;
     return DUMP_OTHER;
 }
 
-/* A comment can only run after what it is about, so comments on foreign keys and triggers share their kind.
- * pg_dump writes the comment on a constraint right behind the constraint. */
+/* A comment can only run after what it is about, so comments on what may be left out share its kind. pg_dump writes
+ * the comment on a constraint right behind the constraint. */
 static DumpKind kind_of(const DumpEntry *entry, const DumpEntry *before) {
     if (strcmp(entry->type, "COMMENT") != 0)
-        return kind_of_type(entry->type);
-    if (begins(entry->name, "TRIGGER "))
+        return kind_of_type(entry);
+    if (begins(entry->name, "TRIGGER ") || begins(entry->name, "RULE "))
         return DUMP_TRIGGER;
+    if (begins(entry->name, "EVENT TRIGGER "))
+        return DUMP_LAST;
     if (begins(entry->name, "CONSTRAINT ") && before != NULL && strcmp(before->type, "FK CONSTRAINT") == 0)
         return DUMP_FOREIGN_KEY;
     return DUMP_OTHER;
@@ -192,29 +135,69 @@ static Slice trimmed(const char *from, const char *to) {
     return (Slice){from, (size_t)(to - from)};
 }
 
-static bool disagrees(const ListLine *line, Error *e) {
+static bool disagrees(const char *line, size_t len, Error *e) {
     fail(e, ERR_CONFIG, "the script of pg_restore does not agree with its list at \"%.*s\"",
-         (int)(line->len < 300 ? line->len : 300), line->text);
+         (int)(len < 300 ? len : 300), line);
     return fail_hint(e, "name another pg_dump with schema.pg_dump");
 }
 
-/* Reads the entry at *at, which must be the one of this line, and moves to the next mark. */
-static bool entry_read(const char **at, const ListLine *line, Dump *out, Error *e) {
-    DumpEntry *entry = &out->entries[out->entry_count];
-    const char *header = *at + strlen(DUMP_HEADER);
-    size_t header_len = strcspn(header, "\n");
-    if (!begins(*at, DUMP_HEADER) || !begins(header + header_len, "\n--\n") ||
-        !header_agrees(line, (Slice){header, header_len}, entry))
-        return disagrees(line, e);
-    const char *body = header + header_len + strlen("\n--\n");
-    const char *next = dump_next_mark(body);
-    out->entry_count++;
+/* A script being cut. */
+typedef struct Cutting {
+    const char *at;        /* the next mark */
+    const DumpLine *lines; /* of the list, as many as there are entries */
+    int next;              /* the line that is most likely the next entry's */
+    Slice method;          /* the statement that chooses the tables' access method, as of here */
+    Dump *out;
+} Cutting;
+
+/* The line of this header. pg_restore writes entries in the list's order, but grants and event triggers last. */
+static int line_find(const Cutting *c, Slice text, Header *h) {
+    int count = c->out->entry_count;
+    for (int tried = 0; tried < count; tried++) {
+        int line = (c->next + tried) % count;
+        if (c->out->entries[line].sql == NULL && header_agrees(&c->lines[line], text, 0, h))
+            return line;
+    }
+    return -1;
+}
+
+/* pg_restore writes it behind the entry before the one that it is for; but entries run in sessions of their own. */
+static char *entry_sql(Cutting *c, Slice body, const char *type) {
+    Writer sql = writer_new(body.len + c->method.len + 2);
+    if (strcmp(type, "MATERIALIZED VIEW") == 0) {
+        writer_bytes(&sql, c->method);
+        writer_text(&sql, c->method.len > 0 ? "\n" : "");
+    }
+    const char *last = body.len == 0 ? NULL : memrchr(body.at, '\n', body.len);
+    last = last == NULL ? body.at : last + 1;
+    if (body.len > 0 && begins(last, ACCESS_METHOD)) {
+        c->method = slice_from(body, last);
+        body = trimmed(body.at, last);
+    }
+    writer_bytes(&sql, body);
+    char *text = text_copy(writer_slice(&sql));
+    writer_free(&sql);
+    return text;
+}
+
+/* Reads the entry at the mark and moves to the next one. */
+static bool entry_read(Cutting *c, Error *e) {
+    const char *header = c->at + strlen(DUMP_HEADER);
+    size_t len = strcspn(header, "\n");
+    Header parts;
+    int line = begins(header + len, "\n--\n") ? line_find(c, (Slice){header, len}, &parts) : -1;
+    const char *body = header + len + strlen("\n--\n");
+    const char *next = line < 0 ? NULL : dump_next_mark(body);
     if (next == NULL)
-        return disagrees(line, e);
-    entry->sql = text_copy(trimmed(body, next));
-    entry->kind = kind_of(entry, out->entry_count > 1 ? entry - 1 : NULL);
+        return disagrees(header, len, e);
+    DumpEntry *entry = &c->out->entries[line];
+    entry->type = text_copy(parts.type);
+    entry->schema = text_copy(parts.schema);
+    entry->name = text_copy(parts.name);
+    entry->sql = entry_sql(c, trimmed(body, next), entry->type);
     entry_hash(entry);
-    *at = next;
+    c->next = line + 1;
+    c->at = next;
     return true;
 }
 
@@ -234,26 +217,20 @@ static char *preamble_read(const char *head, const char *end) {
     return preamble;
 }
 
-static bool script_split(const char *list, const char *text, Dump *out, Error *e) {
-    const char *at = dump_next_mark(text);
-    if (at == NULL)
+static bool script_split(const DumpLine *lines, const char *text, Dump *out, Error *e) {
+    Cutting c = {.at = dump_next_mark(text), .lines = lines, .out = out};
+    if (c.at == NULL)
         return fail(e, ERR_CONFIG, "the script of pg_restore has no end");
-    out->preamble = preamble_read(text, at);
-    ListLine line;
-    while (list_next(&list, &line))
-        if (line.rest != NULL && !entry_read(&at, &line, out, e))
+    out->preamble = preamble_read(text, c.at);
+    while (begins(c.at, DUMP_HEADER))
+        if (!entry_read(&c, e))
             return false;
-    if (!begins(at, DUMP_END))
-        return fail(e, ERR_CONFIG, "the script of pg_restore has more entries than its list");
+    for (int at = 0; at < out->entry_count; at++) {
+        if (out->entries[at].sql == NULL)
+            return disagrees(lines[at].text, lines[at].len, e);
+        out->entries[at].kind = kind_of(&out->entries[at], at > 0 ? &out->entries[at - 1] : NULL);
+    }
     return true;
-}
-
-static size_t list_count(const char *list) {
-    size_t count = 0;
-    ListLine line;
-    while (list_next(&list, &line))
-        count += line.rest != NULL;
-    return count;
 }
 
 static void entries_free(Dump *d) {
@@ -272,10 +249,14 @@ static void entries_free(Dump *d) {
 
 bool dump_split(const char *list, const char *text, Dump *out, Error *e) {
     char *script = text_copy(slice_text(text));
+    int count;
+    DumpLine *lines = dump_list_read(list, &count);
     entries_free(out);
-    out->entries = calloc(list_count(list) + 1, sizeof *out->entries);
+    out->entries = calloc((size_t)count + 1, sizeof *out->entries);
+    out->entry_count = count;
     assert(out->entries != NULL);
-    bool ok = dump_script_clean(script, e) && script_split(list, script, out, e);
+    bool ok = dump_script_clean(script, e) && script_split(lines, script, out, e);
+    free(lines);
     free(script);
     if (!ok)
         entries_free(out);

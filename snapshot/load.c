@@ -18,6 +18,14 @@ static const char TARGET_OPTIONS[] = "SET synchronous_commit = off";
 /* Existing triggers and foreign keys of the destination must not act on rows that have had their effects
  * already. Not every account may; then they do, and `check` has said so. */
 static const char SQL_REPLICA_ROLE[] = "SET session_replication_role = replica";
+static const char SQL_POPULATED[] =
+    "SELECT coalesce(pg_catalog.array_agg(n.nspname::text), '{}'),"
+    " coalesce(pg_catalog.array_agg(c.relname::text), '{}')"
+    " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.relkind = 'm' AND c.relispopulated"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend x WHERE x.classid = 'pg_catalog.pg_class'::regclass"
+    "                 AND x.objid = c.oid AND x.deptype = 'e')";
+/* Those of $1 (schemas) and $2 (names). */
 static const char SQL_MATERIALIZED_VIEWS[] =
     "WITH RECURSIVE used AS ("
     " SELECT DISTINCT r.ev_class AS by_view, d.refobjid AS view"
@@ -30,10 +38,11 @@ static const char SQL_MATERIALIZED_VIEWS[] =
     " UNION SELECT u.by_view, p.level + 1 FROM placed p JOIN used u ON u.view = p.view WHERE p.level < 1000"
     ") SELECT n.nspname, c.relname FROM placed p JOIN pg_catalog.pg_class c ON c.oid = p.view"
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE c.relkind = 'm' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'"
-    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend x WHERE x.classid = 'pg_catalog.pg_class'::regclass"
-    "                 AND x.objid = c.oid AND x.deptype = 'e')"
+    " WHERE c.relkind = 'm' AND (n.nspname::text, c.relname::text) IN"
+    " (SELECT s, t FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS x (s, t))"
     " GROUP BY n.nspname, c.relname ORDER BY max(p.level), n.nspname, c.relname";
+/* As at the source, a view's owner sees what row security shows it. */
+static const char SQL_REFRESH[] = "SET LOCAL row_security = on; REFRESH MATERIALIZED VIEW ";
 
 Pg *load_target_open(const Load *load, Error *e) {
     const PgAddress address = {
@@ -176,7 +185,7 @@ bool load_analyze(const Load *load, Error *e) {
 
 static bool view_refresh(const Load *load, Pg *target, const char *schema, const char *name, Error *e) {
     Writer sql = writer_new(SQL_MAX_BYTES);
-    writer_text(&sql, "REFRESH MATERIALIZED VIEW ");
+    writer_text(&sql, SQL_REFRESH);
     pg_write_table(&sql, target, schema, name);
     metrics_activity(load->metrics, "refreshing materialized view %s.%s", schema, name);
     bool ok = session_run(target, writer_string(&sql), load->stop, e);
@@ -184,11 +193,16 @@ static bool view_refresh(const Load *load, Pg *target, const char *schema, const
     return ok ? true : fail_context(e, "materialized view \"%s.%s\"", schema, name);
 }
 
-bool load_refresh(const Load *load, Pg *target, Error *e) {
-    PGresult *views = pg_query(target, SQL_MATERIALIZED_VIEWS, 0, NULL, e);
+bool load_refresh(const Load *load, Pg *source, Pg *target, Error *e) {
+    PGresult *populated = pg_query(source, SQL_POPULATED, 0, NULL, e);
+    if (populated == NULL)
+        return false;
+    const char *const names[] = {pg_cell(populated, 0, 0), pg_cell(populated, 0, 1)};
+    PGresult *views = pg_query(target, SQL_MATERIALIZED_VIEWS, 2, names, e);
     bool ok = views != NULL;
     for (int row = 0; ok && row < PQntuples(views); row++)
         ok = view_refresh(load, target, pg_cell(views, row, 0), pg_cell(views, row, 1), e);
     PQclear(views);
+    PQclear(populated);
     return ok;
 }

@@ -28,7 +28,7 @@ bool load_tables(const Load *load, const TableRecords *records, const char *snap
 bool load_entries(const Load *load, const Dump *dump, unsigned kinds, Error *e);
 /* ANALYZE of every loaded table, on several connections. */
 bool load_analyze(const Load *load, Error *e);
-/* Refreshes materialized views in dependency order. */
-bool load_refresh(const Load *load, Pg *target, Error *e);
+/* Refreshes the materialized views that hold rows at the source, in dependency order. */
+bool load_refresh(const Load *load, Pg *source, Pg *target, Error *e);
 
 #endif

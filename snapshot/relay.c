@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <poll.h>
+#include <string.h>
 
 #include "core/fault.h"
 
@@ -109,12 +110,20 @@ static PGresult *target_result(Relay *r, const char *why, Error *e) {
     return result;
 }
 
+/* "COPY orders, line 12, column note: …": whatever the language, it ends before the row's own text. */
+static void target_failed(Relay *r, const PGresult *result, Error *e) {
+    pg_failed(r->target, result, e);
+    const char *context = PQresultErrorField(result, PG_DIAG_CONTEXT);
+    if (e->kind == ERR_DATA && context != NULL && strncmp(context, "COPY ", 5) == 0)
+        fail_context(e, "%.*s", (int)strcspn(context, ":\n"), context);
+}
+
 /* A destination that speaks during COPY has refused it. Should it have said something else, then our own end
  * makes it a failure that passes (57014). */
 static bool target_refused(Relay *r, Error *e) {
     PGresult *result = target_result(r, "the destination interrupted the copy", e);
     if (result != NULL)
-        pg_failed(r->target, result, e);
+        target_failed(r, result, e);
     PQclear(result);
     return false;
 }
@@ -132,6 +141,8 @@ static bool source_end(Relay *r, Error *e) {
         r->rows = pg_affected(result);
     else
         pg_failed(r->source, result, e);
+    if (!ok && e->kind == ERR_DATA)
+        r->refused = r->rows + 1;
     PQclear(result);
     if (ok)
         drain(r->source);
@@ -164,7 +175,7 @@ static bool target_end(Relay *r, Error *e) {
     bool ok = PQresultStatus(result) == PGRES_COMMAND_OK;
     int64_t stored = ok ? pg_affected(result) : 0;
     if (!ok)
-        pg_failed(r->target, result, e);
+        target_failed(r, result, e);
     PQclear(result);
     if (!ok)
         return false;

@@ -19,6 +19,7 @@ typedef struct Relay {
     int64_t rows, bytes; /* relayed so far; rows by COPY's own count when it is over */
     int64_t told_rows, told_bytes;
     size_t unsent_bytes;
+    int64_t refused;   /* which CopyData, from 1, the source had to end before; 0: none */
     bool target_spoke; /* during its COPY: it has something to complain about */
 } Relay;
 

@@ -1,5 +1,6 @@
 """Fixtures: two shared servers with fresh databases for each test, private servers for tests that break them."""
 import itertools
+import os
 import signal
 import sys
 from pathlib import Path
@@ -44,6 +45,7 @@ def pytest_runtest_makereport(item, call):
     for maker in ("make_pair", "version_pair"):
         pairs += funcargs[maker].made if maker in funcargs else []
     for pair in pairs:
+        pair.keep = True
         report.sections += pair.evidence()
 
 
@@ -79,6 +81,7 @@ class Pair:
         self.number = next(_numbers)
         self.name = f"e{self.number}"
         self.own = own
+        self.keep = bool(os.environ.get("WALFERRY_KEEP"))
         self.place = place
         self.directory = place.folder(f"j{self.number}")
         self.log_offsets = {server: server.log_position() for server in (source_server, target_server)}
@@ -148,7 +151,7 @@ class Pair:
                 broken.append(str(error))
         if self.own:
             for server in self.log_offsets:
-                server.kill9()
+                server.discard(self.keep)
         else:
             self.source.drop()
             self.target.drop()
@@ -160,8 +163,8 @@ def servers(place):
     source = Server(place, "source", "source", {"autovacuum": "off"}).start()
     target = Server(place, "target", "target", {"autovacuum": "off"}).start()
     yield source, target
-    source.kill9()
-    target.kill9()
+    source.discard(place.keep)
+    target.discard(place.keep)
 
 
 @pytest.fixture
@@ -203,7 +206,7 @@ def version_servers(place):
         return started[kind, version]
     yield server
     for each in started.values():
-        each.kill9()
+        each.discard(place.keep)
 
 
 @pytest.fixture
@@ -224,4 +227,4 @@ def other_server(place):
     """A third server, of yet another system identifier."""
     server = Server(place, f"other{next(_numbers)}", "other", {"autovacuum": "off"}).start()
     yield server
-    server.kill9()
+    server.discard(place.keep)

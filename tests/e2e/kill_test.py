@@ -318,8 +318,8 @@ class KillTest:
         self.place.keep = self.place.keep or bool(self.failures)
         if self.job:
             self.job.close()
-        self.source_server.kill9()
-        self.target_server.kill9()
+        self.source_server.discard(self.place.keep)
+        self.target_server.discard(self.place.keep)
         self.place.close()
 
 

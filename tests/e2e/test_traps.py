@@ -119,6 +119,8 @@ CREATE TABLE noted (id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY, child_id in
 CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN INSERT INTO public.noted (child_id) VALUES (new.id); RETURN new; END $$;
 CREATE TRIGGER noting AFTER INSERT ON child FOR EACH ROW EXECUTE FUNCTION note();
+CREATE RULE noting AS ON DELETE TO parent DO ALSO INSERT INTO noted (child_id) VALUES (old.id);
+CREATE VIEW kept AS SELECT p.*, (SELECT count(*) FROM noted) AS n FROM parent p GROUP BY p.id;
 INSERT INTO parent SELECT generate_series(1, 20); INSERT INTO child SELECT i, i FROM generate_series(1, 20) i"""
 
 
@@ -141,7 +143,9 @@ def test_trap_C7_without_the_replica_role_foreign_keys_and_triggers_are_left_out
     pair.wait_equal()
     assert pair.target.one("SELECT count(*) FROM pg_constraint WHERE contype = 'f'") == 0
     assert pair.target.one("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal") == 0
-    assert "foreign keys and triggers are left out" in job.process.err
+    assert pair.target.sql("SELECT rulename FROM pg_rules WHERE schemaname = 'public'") == []
+    assert pair.target.one("SELECT count(*) FROM kept") == 16, "the rule that a view is comes in any case"
+    assert "foreign keys, triggers and rules are left out" in job.process.err
     assert job.status()["totals"]["retries"] == 0
 
 
@@ -152,4 +156,5 @@ def test_trap_C7_with_the_replica_role_they_are_there_and_keep_still(pair):
     pair.wait_equal()
     assert pair.target.one("SELECT count(*) FROM pg_constraint WHERE contype = 'f'") == 1
     assert pair.target.one("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal") == 1
+    assert pair.target.sql("SELECT rulename FROM pg_rules WHERE schemaname = 'public'") == [("noting",)]
     assert job.process.alive()

@@ -1,4 +1,5 @@
 """Oracles over two databases: every table, every definition. (The bank's own oracle is in bank.py.)"""
+import re
 import subprocess
 
 import psycopg2
@@ -9,7 +10,7 @@ from .poll import poll_until
 TABLES = """
 SELECT n.nspname, c.relname, c.oid
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'm') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'walferry')
+ WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'walferry')
    AND c.relname !~ '^dts_'
  ORDER BY 1, 2"""
 COLUMNS = """
@@ -70,24 +71,33 @@ def dump_program(server):
     return postgres_bin(18 if server.version else None) / "pg_dump"
 
 
-def definitions(database, ignoring=(), rewrite=lambda line: line):
+def definitions(database, ignoring=(), rewrite=lambda line: line, options=()):
     """What pg_dump says about the schema, without what differs by right: publications, walferry's own, and the servers'
     private pg_attver, which older pg_dumps show."""
     text = subprocess.run(
-        [dump_program(database.server), "--schema-only", "--no-owner", "--no-publications", "--no-subscriptions",
-         "--no-privileges", "--exclude-schema=walferry", "--exclude-table=public.dts_*",
+        [dump_program(database.server), "--schema-only", "--encoding=UTF8", "--no-publications", "--no-subscriptions",
+         *(options or ("--no-owner", "--no-privileges")), "--exclude-schema=walferry", "--exclude-table=public.dts_*",
          "-h", database.server.directory, "-p", str(database.server.port), "-U", "postgres", database.name],
         env=clean_environment(), check=True, capture_output=True, text=True).stdout
+    text = re.sub(r"\bpg_attver=\d+, |, pg_attver=\d+\b", "", text)
     return [rewrite(line) for line in text.splitlines()
             if line and not line.startswith(("--", "\\restrict", "\\unrestrict")) and
             not any(word in line for word in (*ignoring, "SET (pg_attver="))]
 
 
-def check_definitions(source, target, ignoring=(), **options):
-    left, right = (definitions(side, ignoring, **options) for side in (source, target))
+def definition_differences(source, target, **options):
+    """(lines that only the source has, lines that only the target has); what both have must be in the same order."""
+    left, right = (definitions(side, **options) for side in (source, target))
     missing = [line for line in left if line not in set(right)]
     extra = [line for line in right if line not in set(left)]
-    assert left == right, "definitions differ:\n  only on the source:\n    " + "\n    ".join(missing) + \
+    if not missing and not extra:
+        assert left == right, "definitions are in another order"
+    return missing, extra
+
+
+def check_definitions(source, target, ignoring=(), **options):
+    missing, extra = definition_differences(source, target, ignoring=ignoring, **options)
+    assert not missing and not extra, "definitions differ:\n  only on the source:\n    " + "\n    ".join(missing) + \
         "\n  only at the target:\n    " + "\n    ".join(extra)
 
 

@@ -1,5 +1,6 @@
 """A private PostgreSQL server, and a database on it."""
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -26,6 +27,8 @@ SETTINGS = {
     "log_checkpoints": "off",
     "timezone": "UTC",
 }
+# A statement that waits for ever would keep a test from hearing of its own deadline.
+STATEMENT_S = 110
 HBA = """local all all trust
 host all locked 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
@@ -146,6 +149,16 @@ class Server:
         if len(lines) > 6:
             subprocess.run(["ipcrm", "-m", lines[6].split()[1]], check=False, stderr=subprocess.DEVNULL)
 
+    def discard(self, keep=False):
+        """Its end: at once, but by itself, so that it gives its shared memory back; with its folder, unless kept."""
+        if self.process is not None:
+            try:
+                self.stop("immediate", 20)
+            except subprocess.TimeoutExpired:
+                self.kill9()
+        if not keep:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
     def restart(self, mode="fast"):
         self.stop(mode)
         return self.start()
@@ -155,7 +168,8 @@ class Server:
 
     def connect(self, database="postgres", user="postgres", autocommit=True):
         connection = psycopg2.connect(host=str(self.directory), port=self.port, dbname=database, user=user,
-                                      connect_timeout=5, application_name="walferry-test", client_encoding="UTF8")
+                                      connect_timeout=5, application_name="walferry-test", client_encoding="UTF8",
+                                      options=f"-c statement_timeout={STATEMENT_S}s")
         connection.autocommit = autocommit
         return connection
 

@@ -19,6 +19,7 @@ static void a_new_run_checks_and_knows_no_lag(void **unused) {
     assert_int_equal(m->safe_wal_bytes, -1);
     assert_int_equal(m->changes, 0);
     assert_int_equal(m->table_count, 0);
+    assert_null(metrics_table(m, "public.orders"));
     metrics_free(m);
     metrics_free(NULL);
 }
@@ -92,6 +93,9 @@ static void tables_have_copies_of_their_names(void **unused) {
     assert_string_equal(m->tables[1].target, "shop.items");
     assert_int_equal(m->tables[0].stage, TABLE_PENDING);
     assert_int_equal(m->tables[1].rows, 0);
+    assert_ptr_equal(metrics_table(m, "public.orders"), &m->tables[0]);
+    assert_ptr_equal(metrics_table(m, "public.items"), &m->tables[1]);
+    assert_null(metrics_table(m, "public.other"));
     metrics_free(m);
     m = metrics_new();
     metrics_tables(m, NULL, NULL, 0);

@@ -161,7 +161,7 @@ static void an_option_of_later_takes_its_default_in_any_spelling_and_nothing_els
                  {"target.apply_latency", "2s", false},    {"kafka.tombstones", "TRUE", true},
                  {"kafka.tombstones", "off", false},       {"kafka.control", "<prefix>.walferry", false},
                  {"kafka.brokers", "k1:9092", false},      {"load.privileges", "off", true},
-                 {"load.privileges", "on", false},         {"target.dialect", "postgresql", true},
+                 {"load.privileges", "on", true},          {"target.dialect", "postgresql", true},
                  {"target.dialect", "greenplum", false},   {"load.split_above", "auto", true},
                  {"load.split_above", "1GiB", false},      {"throttle.apply.bytes_per_s", "0", true},
                  {"throttle.apply.rows_per_s", "1", false}};

@@ -86,6 +86,43 @@ static void tables_are_ordered_and_found(void **state) {
     selection_free(NULL);
 }
 
+typedef struct NameList {
+    const char *const (*names)[2];
+    int count;
+} NameList;
+
+static bool name_at(const void *list, int row, const char **schema, const char **name) {
+    const NameList *names = list;
+    if (row >= names->count)
+        return false;
+    *schema = names->names[row][0];
+    *name = names->names[row][1];
+    return true;
+}
+
+static int left_count;
+static void left_note(const Table *t) {
+    static const char *const left[] = {"a.bare", "s.deferred", "s.lost", "s.nothing"};
+    assert_string_equal(t->full_name, left[left_count++]);
+}
+
+static void only_named_tables_are_kept(void **state) {
+    (void)state;
+    static const char *const names[][2] = {{"s", "z"},       {"s", "unknown"}, {"s", "chosen"},
+                                           {"S", "nothing"}, {"s", "z"},       {"s", "whole"}};
+    Selection *s = load_all(IDENTITY_FAIL);
+    left_count = 0;
+    selection_keep(s, name_at, &(NameList){names, 6}, left_note);
+    assert_int_equal(left_count, 4);
+    assert_int_equal(s->count, 3);
+    assert_string_equal(s->tables[0].full_name, "s.chosen");
+    assert_ptr_equal(selection_find(s, "s", "whole"), &s->tables[1]);
+    assert_ptr_equal(selection_find(s, "s", "z"), &s->tables[2]);
+    selection_keep(s, name_at, &(NameList){names, 0}, NULL);
+    assert_int_equal(s->count, 0);
+    selection_free(s);
+}
+
 static void facts_are_taken_over(void **state) {
     (void)state;
     Selection *s = load_all(IDENTITY_FAIL);
@@ -172,6 +209,7 @@ static void failing_query_leaves_no_transaction(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_are_ordered_and_found),
+        cmocka_unit_test(only_named_tables_are_kept),
         cmocka_unit_test(facts_are_taken_over),
         cmocka_unit_test(trap_A1_identity_follows_the_setting),
         cmocka_unit_test(key_columns_are_those_of_the_identity),

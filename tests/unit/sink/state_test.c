@@ -52,6 +52,15 @@ static void a_schema_with_an_odd_name_works_all_the_same(void **state) {
     assert_true(state_exists(f->eye, &f->cfg, &exists, &f->e) && !exists);
 }
 
+static void what_an_earlier_version_did_not_know_is_added(void **state) {
+    Fixture *f = *state;
+    born(f, "t");
+    run(f, "DROP TABLE walferry.prepared");
+    assert_true(state_open(f->eye, &f->cfg, &f->e));
+    run(f, "SELECT * FROM walferry.prepared");
+    assert_true(record_of(f).exists);
+}
+
 static void a_newer_format_is_refused(void **state) {
     Fixture *f = *state;
     born(f, "t");
@@ -351,6 +360,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(the_schema_is_made_once_and_found_again),
         TEST(a_schema_with_an_odd_name_works_all_the_same),
+        TEST(what_an_earlier_version_did_not_know_is_added),
         TEST(a_newer_format_is_refused),
         TEST(an_account_that_may_not_make_it_is_told),
         TEST(a_birth_has_three_steps),

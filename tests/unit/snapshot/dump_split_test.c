@@ -30,7 +30,7 @@ static int fixture_make(void **state) {
     char *list = file_read("dump_post_data.list");
     f->script = file_read("dump_post_data.sql");
     f->list = writer_new(1 << 20);
-    dump_list_filter(list, &f->list);
+    dump_list_filter(list, &(DumpParts){0}, &f->list);
     free(list);
     *state = f;
     return 0;
@@ -89,12 +89,35 @@ static void only_what_the_server_has_by_itself_leaves_the_list(void **state) {
                                "15; 0 0 ACL - SCHEMA public owner\n"
                                "16; 1259 17000 TABLE public PUBLICATION owner";
     Writer kept = writer_new(10000);
-    dump_list_filter(list, &kept);
+    dump_list_filter(list, &(DumpParts){0}, &kept);
     assert_string_equal(writer_string(&kept), "7; 2615 16401 SCHEMA - public house owner\n"
                                               "9; 0 0 COMMENT - SCHEMA \"public house\" owner\n"
                                               "10; 3079 16385 EXTENSION - pg_trgm \n"
                                               "16; 1259 17000 TABLE public PUBLICATION owner\n");
     writer_free(&kept);
+}
+
+static void what_is_asked_for_stays_in_the_list(void **state) {
+    (void)state;
+    static const char list[] = "5; 2615 2200 SCHEMA - public some owner\n"
+                               "8; 0 0 COMMENT - SCHEMA public owner\n"
+                               "9; 3466 8 EVENT TRIGGER - e owner\n"
+                               "10; 0 0 COMMENT - EVENT TRIGGER e owner\n";
+    static const struct {
+        DumpParts parts;
+        const char *kept;
+    } cases[] = {{{.owners = true}, ""},
+                 {{.public_schema = true}, "8; 0 0 COMMENT - SCHEMA public owner\n"},
+                 {{.public_schema = true, .owners = true},
+                  "5; 2615 2200 SCHEMA - public some owner\n8; 0 0 COMMENT - SCHEMA public owner\n"},
+                 {{.event_triggers = true},
+                  "9; 3466 8 EVENT TRIGGER - e owner\n10; 0 0 COMMENT - EVENT TRIGGER e owner\n"}};
+    for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
+        Writer kept = writer_new(10000);
+        dump_list_filter(list, &cases[n].parts, &kept);
+        assert_string_equal(writer_string(&kept), cases[n].kept);
+        writer_free(&kept);
+    }
 }
 
 static void every_entry_of_the_list_is_cut_out_in_order(void **state) {
@@ -144,7 +167,7 @@ static void kinds_follow_the_types(void **state) {
     assert_int_equal(entry_named(f, "FK CONSTRAINT", "orders orders_fk")->kind, DUMP_FOREIGN_KEY);
     assert_int_equal(entry_named(f, "TRIGGER", "customer t1")->kind, DUMP_TRIGGER);
     assert_int_equal(entry_named(f, "CHECK CONSTRAINT", "orders_1 chk1")->kind, DUMP_OTHER);
-    assert_int_equal(entry_named(f, "RULE", "excl r1")->kind, DUMP_OTHER);
+    assert_int_equal(entry_named(f, "RULE", "excl r1")->kind, DUMP_TRIGGER);
     assert_int_equal(entry_named(f, "POLICY", "customer pol")->kind, DUMP_OTHER);
 }
 
@@ -232,7 +255,7 @@ static void a_script_that_differs_from_the_list_is_refused(void **state) {
     replace(f->script, "Name: ri_a; Type: INDEX", "Name: ri_b; Type: INDEX");
     assert_false(split(f));
     assert_int_equal(f->e.kind, ERR_CONFIG);
-    assert_non_null(strstr(f->e.text, "ri_a"));
+    assert_non_null(strstr(f->e.text, "ri_b"));
     assert_int_equal(f->dump.entry_count, 0);
 }
 
@@ -242,7 +265,7 @@ static void an_entry_that_the_list_does_not_have_is_refused(void **state) {
     assert_non_null(last);
     *last = '\0';
     assert_false(split(f));
-    assert_non_null(strstr(f->e.text, "more entries"));
+    assert_non_null(strstr(f->e.text, "does not agree with its list at \"customer pol; Type: POLICY"));
 }
 
 static void an_entry_that_the_script_does_not_have_is_refused(void **state) {
@@ -264,6 +287,78 @@ static void a_script_cut_at_any_byte_is_refused(void **state) {
     }
 }
 
+#define HEADED(header, sql) "--\n-- Name: " header "\n--\n\n" sql "\n\n"
+#define ENDED               "--\n-- PostgreSQL database dump complete\n--\n\n"
+
+/* Splits into `d`; ends the test when that fails. */
+static void split_text(const char *list, const char *script, Dump *d) {
+    Error e;
+    *d = (Dump){0};
+    if (!dump_split(list, script, d, &e))
+        fail_test("%s", e.text);
+}
+
+static void an_owner_is_what_the_list_says_or_left_out(void **state) {
+    (void)state;
+    static const char list[] =
+        "1; 3381 5 STATISTICS s x odd; Owner: y\n2; 826 6 DEFAULT ACL s DEFAULT PRIVILEGES b\n";
+    Dump d;
+    Error e;
+    split_text(list,
+               HEADED("x; Type: STATISTICS; Schema: s; Owner: odd; Owner: y", "one;")
+                   HEADED("DEFAULT PRIVILEGES; Type: DEFAULT ACL; Schema: s; Owner: -", "two;") ENDED,
+               &d);
+    assert_string_equal(d.entries[0].sql, "one;");
+    assert_string_equal(d.entries[1].name, "DEFAULT PRIVILEGES");
+    assert_int_equal(d.entries[1].kind, DUMP_OTHER);
+    dump_free(&d);
+    assert_false(dump_split("1; 3381 5 STATISTICS s x owner\n",
+                            HEADED("x; Type: STATISTICS; Schema: s; Owner: other", "one;") ENDED, &d, &e));
+}
+
+static void entries_are_found_in_the_list_wherever_the_script_has_them(void **state) {
+    (void)state;
+    Dump d;
+    split_text("1; 826 6 DEFAULT ACL - DEFAULT PRIVILEGES a\n2; 826 7 DEFAULT ACL - DEFAULT PRIVILEGES b\n"
+               "3; 3466 8 EVENT TRIGGER - e a\n4; 0 0 COMMENT - EVENT TRIGGER e a\n",
+               HEADED("EVENT TRIGGER e; Type: COMMENT; Schema: -; Owner: -", "four;")
+                   HEADED("DEFAULT PRIVILEGES; Type: DEFAULT ACL; Schema: -; Owner: -", "one;")
+                       HEADED("DEFAULT PRIVILEGES; Type: DEFAULT ACL; Schema: -; Owner: -", "two;")
+                           HEADED("e; Type: EVENT TRIGGER; Schema: -; Owner: -", "three;") ENDED,
+               &d);
+    static const char *const sql[] = {"one;", "two;", "three;", "four;"};
+    static const DumpKind kinds[] = {DUMP_OTHER, DUMP_OTHER, DUMP_LAST, DUMP_LAST};
+    for (int at = 0; at < 4; at++) {
+        assert_string_equal(d.entries[at].sql, sql[at]);
+        assert_int_equal(d.entries[at].kind, kinds[at]);
+    }
+    dump_free(&d);
+}
+
+static void what_stands_on_a_key_is_a_definition(void **state) {
+    (void)state;
+    Dump d;
+    split_text(
+        "1; 1255 5 FUNCTION s f() a\n2; 1259 6 MATERIALIZED VIEW s m a\n3; 1259 7 MATERIALIZED VIEW s n a\n"
+        "4; 2618 8 RULE s v _RETURN a\n5; 2618 9 RULE s t r a\n6; 0 0 COMMENT s RULE r ON t a\n",
+        HEADED("f(); Type: FUNCTION; Schema: s; Owner: -",
+               "function;\n\nSET default_table_access_method = odd;")
+            HEADED("m; Type: MATERIALIZED VIEW; Schema: s; Owner: -", "m;")
+                HEADED("n; Type: MATERIALIZED VIEW; Schema: s; Owner: -", "n;")
+                    HEADED("v _RETURN; Type: RULE; Schema: s; Owner: -", "v;")
+                        HEADED("t r; Type: RULE; Schema: s; Owner: -", "r;")
+                            HEADED("RULE r ON t; Type: COMMENT; Schema: s; Owner: -", "c;") ENDED,
+        &d);
+    static const DumpKind kinds[] = {DUMP_DEFINITION, DUMP_DEFINITION, DUMP_DEFINITION,
+                                     DUMP_OTHER,      DUMP_TRIGGER,    DUMP_TRIGGER};
+    for (int at = 0; at < 6; at++)
+        assert_int_equal(d.entries[at].kind, kinds[at]);
+    assert_string_equal(d.entries[0].sql, "function;");
+    assert_string_equal(d.entries[1].sql, "SET default_table_access_method = odd;\nm;");
+    assert_string_equal(d.entries[2].sql, "SET default_table_access_method = odd;\nn;");
+    dump_free(&d);
+}
+
 static void no_entries_are_fine(void **state) {
     (void)state;
     Dump d = {0};
@@ -281,6 +376,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         WITH_DATA(event_triggers_and_their_comments_leave_the_list),
         cmocka_unit_test(only_what_the_server_has_by_itself_leaves_the_list),
+        cmocka_unit_test(what_is_asked_for_stays_in_the_list),
         WITH_DATA(every_entry_of_the_list_is_cut_out_in_order),
         WITH_DATA(several_statements_of_one_entry_stay_together),
         WITH_DATA(names_with_blanks_and_marks_are_taken_apart_by_the_list),
@@ -297,6 +393,9 @@ int main(void) {
         WITH_DATA(an_entry_that_the_list_does_not_have_is_refused),
         WITH_DATA(an_entry_that_the_script_does_not_have_is_refused),
         WITH_DATA(a_script_cut_at_any_byte_is_refused),
+        cmocka_unit_test(an_owner_is_what_the_list_says_or_left_out),
+        cmocka_unit_test(entries_are_found_in_the_list_wherever_the_script_has_them),
+        cmocka_unit_test(what_stands_on_a_key_is_a_definition),
         cmocka_unit_test(no_entries_are_fine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
