@@ -33,7 +33,7 @@ def two_phase_pair(request, make_pair):
 
 
 def prepare(database, name, *statements):
-    database.sql("; ".join(["SET lock_timeout = '30s'", "BEGIN", *statements, f"PREPARE TRANSACTION '{name}'"]))
+    database.sql("; ".join(["BEGIN", *statements, f"PREPARE TRANSACTION '{name}'"]))
 
 
 def prepared(pair):
