@@ -377,10 +377,13 @@ def test_failover_on_18_between_prepare_and_outcome(edge_pair):
     job = pair.job(source_dsn=dsn_of_both(pair, standby), **YES)
     job.start()
     job.wait_for("running")
+    wait_synced(pair, standby, job.slot)  # before: a slot that has to wait for a prepared transaction is not brought
     prepare(pair.source, "kept", "INSERT INTO plain VALUES (1, 'kept')", rows(1, 2000))
     prepare(pair.source, "away", "INSERT INTO plain VALUES (2, 'away')", "DELETE FROM sums WHERE id = 2")
     pair.source.sql("UPDATE sums SET amount = 5 WHERE id = 5")
-    wait_synced(pair, standby, job.slot)
+    behind = pair.source.lsn()
+    poll_until(lambda: standby.one("SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots WHERE slot_name = %s",
+                                   (job.slot,)) > behind, "the standby's slot is behind both", 30)
     prepare(pair.source, "late", "INSERT INTO plain VALUES (3, 'late')")
     job.drain(pair.source)
     assert len(prepared(pair)) == 3
