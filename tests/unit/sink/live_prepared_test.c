@@ -138,7 +138,8 @@ static void an_outcome_that_nobody_remembers_is_refused(void **state) {
     Relation *t = begin(f);
     prepare(f, t, "1|one", 7, 0x2000);
     run(f, "COMMIT PREPARED 'walferry_shop_7_0/2000'");
-    run(f, "ALTER TABLE walferry.prepared ALTER here DROP NOT NULL; UPDATE walferry.prepared SET here = NULL");
+    run(f,
+        "ALTER TABLE walferry.prepared ALTER here DROP NOT NULL; UPDATE walferry.prepared SET here = NULL");
     decide_refused(f, TRANSACTION_COMMITS_PREPARED, 7, 0x2200, "finished it, nobody knows how");
 }
 
