@@ -2,6 +2,7 @@
 import pytest
 
 from harness.poll import poll_until
+from harness.standby import dsn_of_both, make_standby, promote, wait_synced
 from test_two_phase import TABLES, YES, backend_waits_for, prepare, prepared, rows
 
 QUIET = {"source": {"two_phase": True, "heartbeat": 0}}
@@ -123,13 +124,16 @@ def test_what_somebody_else_decided(edge_pair, running, decided, by_hand):
 
 
 def test_prepared_before_the_snapshot_of_a_resumed_load(edge_pair):
-    """Traps A2 and A8: it lies before the later table's snapshot, behind what is applied, and that snapshot has not seen it."""
+    """Traps A2, A8: it lies before the later table's snapshot, which has not seen it, and behind what is applied."""
     pair = edge_pair()
     source = pair.source
     job = pair.job(**QUIET, load={"workers": 1})
     assert job.start(fault="snapshot.mid_table:kill@2").wait(60) == -9
     loaded = dict(pair.target.sql("SELECT table_name, loaded FROM walferry.table_state"))
     assert sorted(loaded.values()) == [False, False, True]
+    prepare(source, "soon", "UPDATE sums SET amount = amount + 7 WHERE id = 7", "INSERT INTO plain VALUES (7, 'soon')",
+            rows(1001, 20))
+    source.sql("COMMIT PREPARED 'soon'")
     first, second = source.connect(autocommit=False), source.connect(autocommit=False)
     first.cursor().execute("SELECT pg_current_xact_id()")
     job.start()
@@ -189,7 +193,7 @@ def test_prepared_while_the_load_runs(edge_pair):
 
 
 def test_two_phase_begins_where_the_target_cannot_fall_back(edge_pair):
-    """The slot keeps where it was first asked for prepared transactions; a progress that a crash takes back must not be it."""
+    """The slot keeps where it was first asked for prepared transactions: no progress that a crash takes back."""
     pair = edge_pair(target={"wal_writer_delay": "10s", "bgwriter_delay": "10s"})
     job = pair.running_job(source={"heartbeat": 0})
     job.process.terminate()
@@ -211,6 +215,44 @@ def test_two_phase_begins_where_the_target_cannot_fall_back(edge_pair):
     pair.source.sql("COMMIT PREPARED 'kept'")
     pair.wait_equal()
     assert prepared(pair) == set() and job.process.terminate() == 0
+
+
+def test_prepared_before_a_position_that_was_promised(edge_pair):
+    """Without a heartbeat the slot moves over idle WAL and what is prepared in it: that comes whole at its commit."""
+    pair = edge_pair()
+    job = pair.running_job(source={"heartbeat": 0})
+    prepare(pair.source, "kept", "INSERT INTO plain VALUES (1, 'kept')")
+    behind = pair.source.lsn()
+    pair.source.sql("SELECT pg_logical_emit_message(false, 'idle', repeat('x', 1000000)) FROM generate_series(1, 20)")
+    poll_until(lambda: pair.source.slot(job.slot)[0] > behind, "the slot is promised to be beyond it", 40)
+    assert job.process.terminate() == 0
+    job.rewrite({"source": {"two_phase": True}})
+    process = job.start(fault="apply.after_commit:kill@1")
+    job.wait_for("running")
+    pair.source.sql("COMMIT PREPARED 'kept'")
+    assert process.wait(30) == -9
+    job.start()
+    job.wait_for("running")
+    pair.source.sql("UPDATE sums SET amount = 5 WHERE id = 5")
+    pair.wait_equal()
+    assert prepared(pair) == set() and job.process.terminate() == 0
+
+
+def test_somebody_who_finishes_it_at_once_is_told(edge_pair):
+    pair = edge_pair()
+    job = pair.running_job(**YES)
+    job.process.terminate()
+    process = job.start(fault="apply.after_prepare:sleep:3000@1")
+    prepare(pair.source, "it", "INSERT INTO plain VALUES (1, 'it')")
+    process.wait_reached("apply.after_prepare")
+    finish_by_hand(pair, "ROLLBACK")
+    assert process.wait(30) == 5
+    assert "was prepared at the target and is gone there" in process.err and "leave them alone" in process.err
+    job.start()
+    job.wait_for("running")
+    pair.source.sql("COMMIT PREPARED 'it'")
+    pair.wait_equal()
+    assert prepared(pair) == set()
 
 
 def test_a_large_prepared_transaction_goes_out_in_pieces_and_is_killed_in_one(edge_pair):
@@ -316,10 +358,47 @@ def test_check_and_the_slot_of_each_version(edge_pair):
             assert pair.job(**YES).run().exit == 2 and pair.source.server.slots() == set()
             continue
         job = pair.running_job(**YES)
-        assert pair.source.one("SELECT failover FROM pg_replication_slots WHERE slot_name = %s", (job.slot,)) == failover
+        slot = pair.source.sql("SELECT failover, two_phase FROM pg_replication_slots WHERE slot_name = %s", (job.slot,))
+        assert slot == [(failover, True)]
         assert ("is made without FAILOVER" in job.process.err) == (not failover)
-        assert pair.source.one("SELECT two_phase FROM pg_replication_slots WHERE slot_name = %s", (job.slot,))
         prepare(pair.source, "kept", "INSERT INTO plain VALUES (1, 'kept')")
         job.drain(pair.source)
         pair.source.sql("COMMIT PREPARED 'kept'")
         pair.wait_equal()
+
+
+def test_failover_on_18_between_prepare_and_outcome(edge_pair):
+    """F35: 18 brings the slot's two-phase point to the standby, so what is prepared goes on there."""
+    pair = edge_pair(18)
+    standby = make_standby(pair)
+    primary = pair.source.server
+    primary.configure({"synchronous_standby_names": "standby", "synchronized_standby_slots": "standby"})
+    primary.reload()
+    job = pair.job(source_dsn=dsn_of_both(pair, standby), **YES)
+    job.start()
+    job.wait_for("running")
+    wait_synced(pair, standby, job.slot)  # before: a slot that has to wait for a prepared transaction is not brought
+    prepare(pair.source, "kept", "INSERT INTO plain VALUES (1, 'kept')", rows(1, 2000))
+    prepare(pair.source, "away", "INSERT INTO plain VALUES (2, 'away')", "DELETE FROM sums WHERE id = 2")
+    pair.source.sql("UPDATE sums SET amount = 5 WHERE id = 5")
+    behind = pair.source.lsn()
+    poll_until(lambda: standby.one("SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots WHERE slot_name = %s",
+                                   (job.slot,)) > behind, "the standby's slot is behind both", 30)
+    prepare(pair.source, "late", "INSERT INTO plain VALUES (3, 'late')")
+    job.drain(pair.source)
+    assert len(prepared(pair)) == 3
+    primary.kill9()
+    promote(pair, standby)
+    for setting in "synchronous_standby_names", "synchronized_standby_slots":
+        standby.sql(f"ALTER SYSTEM RESET {setting}")
+    standby.reload()
+    pair.source.sql("COMMIT PREPARED 'kept'")
+    pair.source.sql("ROLLBACK PREPARED 'away'")
+    prepare(pair.source, "new", "INSERT INTO plain VALUES (4, 'new')")
+    pair.source.sql("COMMIT PREPARED 'late'")
+    job.drain(pair.source)
+    assert len(prepared(pair)) == 1 and "gone from timeline 1 to 2" in job.process.err
+    pair.source.sql("COMMIT PREPARED 'new'")
+    job.drain(pair.source)
+    pair.check_equal()
+    assert prepared(pair) == set() and job.process.terminate() == 0

@@ -11,7 +11,14 @@ enum { LENGTH = 5 };
 enum { LENGTH = 6 };
 #endif
 
-enum { STREAMS = 2, APPLIED = 1, BACK = 5, LATE = 10, LATE_BEFORE = 50, NOBODY = -1 };
+enum {
+    STREAMS = 2,
+    APPLIED = 1,
+    BACK = 5,
+    LATE = 10,
+    LATE_BEFORE = 100 /* where the first may be */,
+    NOBODY = -1
+};
 
 typedef enum Letter {
     LETTER_BEGIN,

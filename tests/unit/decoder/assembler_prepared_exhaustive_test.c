@@ -43,7 +43,7 @@ typedef struct History {
     Part parts[PARTS];
     unsigned outcomes; /* a bit for each transaction that is committed */
     int began;         /* two-phase was first asked for in front of this part */
-    bool promised;     /* and the slot stood there; else where the last transaction before it ended */
+    int promised;      /* 1, 2: and the slot stood there; 0: where the last transaction before it ended */
     Lsn two_phase_at;
     int place_of[TRANSACTIONS][PART_COMMIT + 1];
 } History;
@@ -415,8 +415,8 @@ static State state_first(History *h) {
         first.target.committed |= bit(tx);
         first.target.applied = first.slot = end_of(part);
     }
-    if (h->promised)
-        first.slot = (Lsn){place(h->began).at - UNIT / 4};
+    if (h->promised > 0)
+        first.slot = (Lsn){place(h->began).at - (h->promised == 1 ? UNIT / 4 : 0)};
     h->two_phase_at = lsn_max(first.target.applied, first.slot);
     return first;
 }
@@ -442,7 +442,7 @@ static void order_try(Search *search, uint64_t order, Sent *sent) {
     for (unsigned outcomes = 0; outcomes < OUTCOMES; outcomes++)
         for (h->began = 0; h->began < PARTS; h->began++) {
             h->outcomes = outcomes | bit(ORDINARY);
-            h->promised = (order + outcomes) % 2 == 0;
+            h->promised = (int)((order + outcomes) % 3);
             history_try(search, sent);
         }
 }

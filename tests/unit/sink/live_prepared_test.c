@@ -251,7 +251,6 @@ static void trap_A7_rows_alike_do_not_wait_for_a_prepared_one(void **state) {
                " CREATE TABLE s.p5 PARTITION OF s.p FOR VALUES IN (5);"
                " INSERT INTO s.t SELECT 5, 'x' FROM generate_series(1, 3); INSERT INTO s.p TABLE s.t",
                "t,p");
-    run(f, "SET lock_timeout = '10s'");
     for (int table = 0; table < 2; table++) {
         Relation *rel = relation(f, table == 0 ? "t" : "p", 'f', "id*,v*");
         Maker held = maker_new(1), other = maker_new(2);
