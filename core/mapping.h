@@ -1,0 +1,50 @@
+/* mapping: which names of the source a job takes and what they are called at the destination: `objects.include`,
+ * `exclude`, `rename` and `case`, compiled from the config. Pure: it knows no catalogs. Everybody asks here or reads
+ * the answers that selection (core/selection.h) has stored with each table; nobody folds or compares a name himself.
+ * Immutable after mapping_new, so any thread may ask.
+ *
+ * Patterns: `schema.name`, "*" within a part stands for any run of characters; a part that holds a dot stands in double
+ * quotes; "!" in front of an include pattern excludes. Without include patterns everything is taken; what any exclude
+ * pattern matches is not. A leaf of a partitioned table is taken as its root is (selection asks for each ancestor).
+ *
+ * Renames: of a table wins over that of its schema; `case` touches only parts without an explicit rename. Names of
+ * columns are those of the topmost table of a partition or inheritance tree: the others inherit them, as at the
+ * server. Schemas, tables, views, materialized views, foreign tables and sequences are relations here, and so are their
+ * columns; names of indexes, constraints, triggers, types and functions stay as they are (their schema may change). */
+#ifndef WALFERRY_CORE_MAPPING_H
+#define WALFERRY_CORE_MAPPING_H
+
+#include <stdbool.h>
+
+#include "core/arena.h"
+#include "core/config.h"
+#include "core/error.h"
+
+typedef struct Mapping Mapping;
+typedef struct MappedName {
+    const char *schema, *name;
+} MappedName;
+
+/* Never fails: the config was checked. Lends from `cfg`, which must live as long. */
+Mapping *mapping_new(const Config *cfg);
+void mapping_free(Mapping *m);
+
+typedef enum Taken {
+    TAKEN_NO,
+    TAKEN_YES,
+    TAKEN_EXCLUDED
+} Taken; /* no pattern took it; taken; a pattern excluded it */
+Taken mapping_takes(const Mapping *m, const char *schema, const char *name);
+/* True when the job names what it takes: only then objects beside the chosen tables are left out, too. */
+bool mapping_chooses(const Mapping *m);
+
+/* The names at the destination, made in `arena`; the same pointers as given where nothing changes. `table` of
+ * mapping_column is the topmost one, by its names at the source. */
+const char *mapping_schema(const Mapping *m, Arena *arena, const char *schema);
+MappedName mapping_relation(const Mapping *m, Arena *arena, const char *schema, const char *name);
+const char *mapping_column(const Mapping *m, Arena *arena, const char *schema, const char *table,
+                           const char *column);
+/* False: every name stays, and nobody needs to ask further. */
+bool mapping_renames(const Mapping *m);
+
+#endif
