@@ -47,6 +47,11 @@ typedef struct Config {
         bool privileges;
     } load;
     struct {
+        struct {
+            int64_t queries_per_s, rows_per_s, bytes_per_s; /* 0: no limit */
+        } load;
+    } throttle;
+    struct {
         int64_t connection_ms, other_ms;
     } retry;
     int64_t memory_bytes;

@@ -20,7 +20,7 @@ static const char SQL_PUBLIC_IS_OURS[] =
 enum { ROUNDS_MAX = 10 };
 
 static Load load_of(const Walk *walk) {
-    return (Load){walk->job->cfg, walk->selection, walk->job->metrics, &walk->job->stop};
+    return (Load){walk->job->cfg, walk->selection, walk->job->metrics, walk->job->throttle, &walk->job->stop};
 }
 
 /* pg_dump locks every table, and words for a missing right cannot be told from those for a lock not had in time: the

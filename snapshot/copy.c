@@ -8,7 +8,10 @@
 #include "snapshot/relay.h"
 #include "snapshot/session.h"
 
-enum { SQL_MAX_BYTES = 4 << 20 }; /* 1600 columns with names of 63 bytes, quoted, several times over */
+enum {
+    SQL_MAX_BYTES = 4 << 20, /* 1600 columns with names of 63 bytes, quoted, several times over */
+    SOURCE_QUERIES = 8       /* of one table: its transaction, lock, proofs and COPY */
+};
 
 static const char SQL_TARGET_BEGIN[] =
     "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = error";
@@ -164,7 +167,8 @@ static bool source_columns_check(Copying *c, Error *e) {
 
 /* COPY_DONE: the table is locked, its rows are those of the snapshot and its columns those we know. */
 static CopyResult source_begin(Copying *c, Error *e) {
-    if (!session_import(c->source, c->job->snapshot, e) || !table_lock(c, e))
+    if (!session_turn(c->job->throttle, SOURCE_QUERIES, c->job->stop, e) ||
+        !session_import(c->source, c->job->snapshot, e) || !table_lock(c, e))
         return COPY_FAILED;
     CopyResult result = rewrite_check(c, e);
     if (result == COPY_DONE && !source_columns_check(c, e))
@@ -237,7 +241,8 @@ static bool rows_copy(Copying *c, Error *e) {
                    .target = c->target,
                    .stop = job->stop,
                    .progress = job->progress,
-                   .metrics = job->metrics};
+                   .metrics = job->metrics,
+                   .throttle = job->throttle};
     bool ok = copies_start(c, e) && relay_run(&relay, e) && pg_run(c->source, "COMMIT", e) &&
               state_table_loaded(c->target, job->cfg, c->table, job->point, relay.rows, relay.bytes, e) &&
               pg_run(c->target, "COMMIT", e);

@@ -12,6 +12,7 @@
 #include "core/pg.h"
 #include "core/selection.h"
 #include "core/state.h"
+#include "core/throttle.h"
 
 typedef enum CopyResult {
     COPY_DONE,
@@ -26,6 +27,7 @@ typedef struct CopyJob {
     Lsn point; /* the snapshot's LSN: becomes the table's start_lsn */
     TableMetrics *progress;
     Metrics *metrics;
+    Throttle *throttle;
     const atomic_bool *stop;
 } CopyJob;
 

@@ -109,6 +109,7 @@ static bool table_run(void *shared, void *context, int piece, const atomic_bool 
                    .point = work->point,
                    .progress = metrics_table(work->load->metrics, table->full_name),
                    .metrics = work->load->metrics,
+                   .throttle = work->load->throttle,
                    .stop = halt};
     CopyResult result = copy_table(session->source, session->target, &job, e);
     if (result == COPY_REWRITTEN) {

@@ -18,6 +18,17 @@ enum {
 static const char SQL_SOURCE_BEGIN[] =
     "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL synchronize_seqscans = off";
 
+bool session_turn(Throttle *throttle, int queries, const atomic_bool *stop, Error *e) {
+    int64_t left_us;
+    throttle_take(throttle, THROTTLE_QUERIES, queries, clock_us());
+    while ((left_us = throttle_wait_us(throttle, clock_us())) > 0) {
+        if (atomic_load(stop))
+            return fail(e, ERR_STOPPED, "stopped");
+        clock_sleep_ms(left_us / 1000 + 1 < LOOK_EVERY_MS ? left_us / 1000 + 1 : LOOK_EVERY_MS);
+    }
+    return true;
+}
+
 bool session_import(Pg *source, const char *snapshot, Error *e) {
     Writer sql = writer_new(SQL_MAX_BYTES);
     writer_text(&sql, "SET TRANSACTION SNAPSHOT ");
