@@ -97,8 +97,10 @@ static const Option TABLE[] = {
     ROW("objects.tables.*.distributed_by[]", "distribution key of a table in the Greenplum family",
         .type = OPTION_IDENTIFIER, OF_TABLE),
 
-    ROW("existing", "what the full load does with tables that the destination has already",
-        CHOICE("fail|keep|truncate|drop"), DEFAULT("fail"), ONLY("fail")),
+    ROW("existing",
+        "what the full load does with tables that the destination has already; a job keeps to what it began "
+        "with",
+        CHOICE("fail|keep|truncate|drop"), DEFAULT("fail"), NOW(existing)),
     ROW("conflicts", "what to do when a change does not fit the destination's rows",
         CHOICE("stop|source-wins|skip"), DEFAULT("stop"), ONLY("stop")),
     ROW("ddl", "what to do when a captured table changes its columns", CHOICE("stop|pause-table|apply"),

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/log.h"
 #include "snapshot/relay.h"
 #include "snapshot/session.h"
 
@@ -23,6 +24,11 @@ static const char SQL_PROOF[] =
     "SELECT c.relfilenode IS NOT DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid),"
     " pg_catalog.to_regclass($2)::oid IS NOT DISTINCT FROM c.oid"
     " FROM pg_catalog.pg_class c WHERE c.oid = $1::oid";
+
+/* TRUNCATE refuses a table that others refer to, also when those are empty. */
+static const char SQL_REFERRED[] = "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE contype = 'f'"
+                                   " AND confrelid = pg_catalog.to_regclass($1) AND conrelid <> confrelid)";
+#define KEPT_ROWS "pg_temp.walferry_rows"
 
 static const char SQL_SOURCE_COLUMNS[] =
     "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnum, a.atttypid, a.atttypmod,"
@@ -43,6 +49,7 @@ typedef struct Copying {
     Writer name;    /* quoted, with its schema */
     Writer columns; /* " (a, b)", or empty when there is none to name */
     bool binary;
+    bool frozen; /* the same transaction truncated the table */
 } Copying;
 
 static bool definition_changed(const Table *table, Error *e) {
@@ -178,21 +185,75 @@ static CopyResult source_begin(Copying *c, Error *e) {
 
 /* ---- the destination ---- */
 
+/* As columns_agree, in any order: COPY names them. */
+static bool target_columns_agree(const Table *table, const PGresult *rows) {
+    bool ok = PQntuples(rows) == table->column_count;
+    for (int at = 0; ok && at < table->column_count; at++) {
+        ok = false;
+        for (int row = 0; !ok && row < PQntuples(rows); row++)
+            ok = strcmp(pg_cell(rows, row, 0), table->columns[at].name) == 0 &&
+                 strcmp(pg_cell(rows, row, 1), table->columns[at].type_text) == 0;
+    }
+    return ok;
+}
+
 static bool target_columns_check(Copying *c, Error *e) {
     const char *const params[] = {writer_string(&c->name)};
     PGresult *rows = pg_query(c->target, SQL_TARGET_COLUMNS, 1, params, e);
     if (rows == NULL)
         return false;
-    bool ok = columns_agree(c->table, rows) ? true : definition_changed(c->table, e);
+    bool ok = target_columns_agree(c->table, rows) ? true : definition_changed(c->table, e);
     PQclear(rows);
     return ok;
 }
 
+/* True: the table was there before the job, and others refer to it. Its references do not act: check has seen to it
+ * that the session may take the replica role. */
+static bool referred_look(Copying *c, bool *referred, Error *e) {
+    const char *const params[] = {writer_string(&c->name)};
+    *referred = false;
+    if (c->job->existing == EXISTING_FAIL)
+        return true;
+    PGresult *rows = pg_query(c->target, SQL_REFERRED, 1, params, e);
+    if (rows != NULL)
+        *referred = pg_cell_bool(rows, 0, 0);
+    PQclear(rows);
+    return rows != NULL;
+}
+
 static bool target_begin(Copying *c, Error *e) {
     Writer sql = writer_new(SQL_MAX_BYTES);
-    writer_format(&sql, "TRUNCATE ONLY %s", writer_string(&c->name));
-    bool ok = pg_run(c->target, SQL_TARGET_BEGIN, e) &&
-              session_run(c->target, writer_string(&sql), c->job->stop, e) && target_columns_check(c, e);
+    bool referred, ok = pg_run(c->target, SQL_TARGET_BEGIN, e) && referred_look(c, &referred, e);
+    c->frozen = ok && !referred && c->job->existing != EXISTING_KEEP;
+    if (c->frozen)
+        writer_format(&sql, "TRUNCATE ONLY %s", writer_string(&c->name));
+    else if (c->job->existing == EXISTING_KEEP)
+        writer_format(&sql, "CREATE TEMPORARY TABLE " KEPT_ROWS " (LIKE %s) ON COMMIT DROP",
+                      writer_string(&c->name));
+    else
+        writer_format(&sql, "DELETE FROM ONLY %s", writer_string(&c->name));
+    ok = ok && session_run(c->target, writer_string(&sql), c->job->stop, e) && target_columns_check(c, e);
+    writer_free(&sql);
+    return ok;
+}
+
+/* The rows that meet none of the destination's. */
+static bool kept_fill(Copying *c, int64_t rows, Error *e) {
+    if (c->job->existing != EXISTING_KEEP)
+        return true;
+    int64_t added;
+    const char *columns = writer_string(&c->columns);
+    const char *names = columns + strlen(" ("); /* and without the ")" */
+    Writer sql = writer_new(SQL_MAX_BYTES);
+    writer_format(&sql,
+                  "INSERT INTO %s%s OVERRIDING SYSTEM VALUE SELECT %.*s FROM " KEPT_ROWS
+                  " ON CONFLICT DO NOTHING",
+                  writer_string(&c->name), columns, (int)strlen(names) - 1, names);
+    bool ok = session_change(c->target, writer_string(&sql), c->job->stop, &added, e);
+    if (ok && added < rows)
+        log_info("table \"%s\": %" PRId64 " of %" PRId64
+                 " rows of the source met rows of the target, which stay",
+                 c->table->full_name, rows - added, rows);
     writer_free(&sql);
     return ok;
 }
@@ -208,14 +269,15 @@ static bool copy_start(Pg *pg, const char *sql, ExecStatusType wanted, Error *e)
     return ok;
 }
 
-/* FREEZE is allowed since the same transaction truncated the table (trap B4). */
+/* FREEZE is allowed when the same transaction truncated the table (trap B4). */
 static bool copies_start(Copying *c, Error *e) {
     const char *format = c->binary ? "binary" : "text";
     Writer out = writer_new(SQL_MAX_BYTES), in = writer_new(SQL_MAX_BYTES);
     writer_format(&out, "COPY %s%s TO STDOUT (FORMAT %s)", writer_string(&c->name),
                   writer_string(&c->columns), format);
-    writer_format(&in, "COPY %s%s FROM STDIN (FORMAT %s, FREEZE)", writer_string(&c->name),
-                  writer_string(&c->columns), format);
+    writer_format(&in, "COPY %s%s FROM STDIN (FORMAT %s%s)",
+                  c->job->existing == EXISTING_KEEP ? KEPT_ROWS : writer_string(&c->name),
+                  writer_string(&c->columns), format, c->frozen ? ", FREEZE" : "");
     assert(!out.full && !in.full);
     bool ok = copy_start(c->source, writer_string(&out), PGRES_COPY_OUT, e) &&
               copy_start(c->target, writer_string(&in), PGRES_COPY_IN, e);
@@ -244,6 +306,7 @@ static bool rows_copy(Copying *c, Error *e) {
                    .metrics = job->metrics,
                    .throttle = job->throttle};
     bool ok = copies_start(c, e) && relay_run(&relay, e) && pg_run(c->source, "COMMIT", e) &&
+              kept_fill(c, relay.rows, e) &&
               state_table_loaded(c->target, job->cfg, c->table, job->point, relay.rows, relay.bytes, e) &&
               pg_run(c->target, "COMMIT", e);
     row_tell(c, &relay, e);

@@ -1,5 +1,6 @@
 /* copy: one table from the source's snapshot to the destination, whole, in one transaction with its ledger row:
- * TRUNCATE, COPY FREEZE (trap B4), table_state. The bytes are relayed without parsing, binary where every column's
+ * TRUNCATE, COPY FREEZE (trap B4), table_state. Of a table with `existing: keep` the rows that are there stay: COPY goes
+ * into a temporary table, and from there goes what does not meet one of them. The bytes are relayed without parsing, binary where every column's
  * binary form means the same on both sides (B3), else text. After its lock the worker proves that the table was not
  * rewritten since the snapshot (A10). One thread per CopyWorker. */
 #ifndef WALFERRY_SNAPSHOT_COPY_H
@@ -29,6 +30,7 @@ typedef struct CopyJob {
     Metrics *metrics;
     Throttle *throttle;
     const atomic_bool *stop;
+    ExistingPolicy existing; /* of a table that was there before the job; fail: it was not */
 } CopyJob;
 
 /* Both connections idle, the target's with the job's shared lock. Leaves no transaction open: after a failure in the

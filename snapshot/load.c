@@ -95,6 +95,12 @@ static void *table_session_open(void *shared, Error *e) {
     return session;
 }
 
+/* What was there when the job began; without the phase schema every table was. */
+static ExistingPolicy existing_of(const Load *load, const Table *table) {
+    return state_existing_has(load->existing, table->schema, table->name) ? load->cfg->existing
+                                                                          : EXISTING_FAIL;
+}
+
 /* Somebody's lock on one table must not throw away the copies of the others that are under way. */
 #define LOCK_NOT_AVAILABLE "55P03"
 
@@ -110,6 +116,7 @@ static bool table_run(void *shared, void *context, int piece, const atomic_bool 
                    .progress = metrics_table(work->load->metrics, table->full_name),
                    .metrics = work->load->metrics,
                    .throttle = work->load->throttle,
+                   .existing = existing_of(work->load, table),
                    .stop = halt};
     CopyResult result = copy_table(session->source, session->target, &job, e);
     if (result == COPY_REWRITTEN) {

@@ -18,6 +18,7 @@ typedef struct Load {
     const Selection *selection;
     Metrics *metrics; /* its tables are the selection's, in the same order */
     Throttle *throttle;
+    const PGresult *existing; /* of state_existing; only load_tables needs it */
     const atomic_bool *stop;
 } Load;
 
