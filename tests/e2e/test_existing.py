@@ -70,6 +70,23 @@ def test_keep_leaves_the_rows_in_the_load_and_then_the_source_wins(pair, schema)
         assert set(here) <= set(pair.target.sql(f"SELECT * FROM {table}")), "every row of the source, as it is there"
 
 
+def test_keep_and_values_that_an_update_does_not_send(pair):
+    """They come from the row that is there; where none is, the job stops at the row and says so."""
+    large = "(SELECT string_agg(md5(i::text), '') FROM generate_series(1, 300) i)"
+    table = "CREATE TABLE t (id int PRIMARY KEY, code int UNIQUE, large text, note text); ALTER TABLE t ALTER large SET STORAGE EXTERNAL;"
+    pair.source.sql(f"{table} INSERT INTO t SELECT i, i, {large}, 'source' FROM generate_series(1, 4) i")
+    pair.target.sql(f"{table} INSERT INTO t VALUES (2, 2, 'own', 'target'), (50, 3, 'own', 'target')")
+    job = pair.running_job(existing="keep")
+    pair.source.sql("UPDATE t SET note = 'later' WHERE id = 1; UPDATE t SET note = 'later' WHERE id = 2;"
+                    " UPDATE t SET id = 50 WHERE id = 4")
+    job.drain(pair.source)
+    assert pair.target.sql("SELECT id, code, length(large), note FROM t ORDER BY 1") == \
+        [(1, 1, 9600, "later"), (2, 2, 3, "later"), (50, 4, 9600, "source")]
+    pair.source.sql("INSERT INTO t VALUES (3, 3, 'again', 'x') ON CONFLICT (id) DO UPDATE SET large = 'again'")
+    job.drain(pair.source)
+    assert pair.target.one("SELECT large FROM t WHERE id = 3") == "again", "all of the row was sent"
+
+
 def test_keep_is_exact_when_it_is_killed_again_and_again(pair):
     """F-faults: a kill in the middle of the temporary copy, then in the stream."""
     bank = pair.bank(ballast_tables=2, ballast_rows=4000)
