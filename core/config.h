@@ -42,7 +42,8 @@ typedef struct Config {
         bool event_triggers;
     } schema;
     struct {
-        int workers; /* resolved: auto is the number of cores, at most 8 */
+        int workers;               /* resolved: auto is the number of cores, at most 8 */
+        int64_t split_above_bytes; /* -1: auto */
         OwnerPolicy owners;
         bool privileges;
     } load;

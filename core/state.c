@@ -77,6 +77,10 @@ static const char SQL_TABLE_LOADED[] =
 static const char SQL_TABLES_RESET[] = "UPDATE @.table_state SET loaded = false WHERE job = $1";
 static const char SQL_OBJECT_MADE[] = "SELECT count(*) FROM @.object_state WHERE job = $1 AND hash = $2";
 static const char SQL_OBJECT_NOTE[] = "INSERT INTO @.object_state (job, hash, what) VALUES ($1, $2, $3)";
+static const char SQL_OBJECT_FORGET[] =
+    "DELETE FROM @.object_state WHERE job = $1 AND pg_catalog.starts_with(hash, $2)";
+static const char SQL_OBJECTS[] =
+    "SELECT hash, what FROM @.object_state WHERE job = $1 AND pg_catalog.starts_with(hash, $2) ORDER BY hash";
 static const char SQL_IDENTITY_NOTE[] =
     "INSERT INTO @.identity_state (job, schema_name, table_name, setting) VALUES ($1, $2, $3, $4)"
     " ON CONFLICT DO NOTHING";
@@ -378,6 +382,15 @@ bool state_object_made(Pg *pg, const Config *cfg, const char *hash, bool *made, 
 
 bool state_object_note(Pg *pg, const Config *cfg, const char *hash, const char *what, Error *e) {
     return change(pg, cfg, SQL_OBJECT_NOTE, 3, (const char *const[]){cfg->name, hash, what}, e) >= 0;
+}
+
+bool state_object_forget(Pg *pg, const Config *cfg, const char *prefix, int64_t *count, Error *e) {
+    *count = change(pg, cfg, SQL_OBJECT_FORGET, 2, (const char *const[]){cfg->name, prefix}, e);
+    return *count >= 0;
+}
+
+PGresult *state_objects(Pg *pg, const Config *cfg, const char *prefix, Error *e) {
+    return ask(pg, cfg, SQL_OBJECTS, 2, (const char *const[]){cfg->name, prefix}, e);
 }
 
 bool state_identity_note(Pg *pg, const Config *cfg, const Table *table, Error *e) {

@@ -92,6 +92,10 @@ bool state_table_loaded(Pg *pg, const Config *cfg, const Table *table, Lsn start
  * the caller's transaction, with the statement. */
 bool state_object_made(Pg *pg, const Config *cfg, const char *hash, bool *made, Error *e);
 bool state_object_note(Pg *pg, const Config *cfg, const char *hash, const char *what, Error *e);
+/* Takes the notes back whose hash begins with `prefix`, in the caller's transaction; *count: how many. */
+bool state_object_forget(Pg *pg, const Config *cfg, const char *prefix, int64_t *count, Error *e);
+/* Rows of hash and what of the notes whose hash begins with `prefix`; NULL and e on failure. */
+PGresult *state_objects(Pg *pg, const Config *cfg, const char *prefix, Error *e);
 /* Every pending table begins again: a load without a slot reads everything from one snapshot or not at all.
  */
 bool state_tables_reset(Pg *pg, const Config *cfg, Error *e);

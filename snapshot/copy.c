@@ -5,14 +5,21 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/fault.h"
 #include "snapshot/relay.h"
 #include "snapshot/session.h"
+
+#define DUPLICATE "23505"
 
 enum { SQL_MAX_BYTES = 4 << 20 }; /* 1600 columns with names of 63 bytes, quoted, several times over */
 
 static const char SQL_TARGET_BEGIN[] =
     "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = error";
 static const char SQL_LOCK_TIMEOUT[] = "SET LOCAL lock_timeout = '10s'";
+
+/* Whatever the server's settings and its statistics say, a range reads its own blocks and no others. */
+static const char SQL_BY_PLACE[] = "SET LOCAL enable_tidscan = on; SET LOCAL enable_seqscan = off;"
+                                   " SET LOCAL max_parallel_workers_per_gather = 0";
 
 /* Trap A10: pg_class is read under the imported snapshot, pg_relation_filenode() and to_regclass() answer for
  * now. */
@@ -184,13 +191,24 @@ static bool target_columns_check(Copying *c, Error *e) {
     return ok;
 }
 
-static bool target_begin(Copying *c, Error *e) {
+/* Waits for the transaction of an earlier attempt that is not over yet. */
+static CopyResult range_begin(Copying *c, Error *e) {
+    if (!pg_run(c->target, SQL_TARGET_BEGIN, e))
+        return COPY_FAILED;
+    if (!state_object_note(c->target, c->job->cfg, c->job->range->note, c->table->full_name, e))
+        return strcmp(e->sqlstate, DUPLICATE) == 0 ? COPY_THERE : COPY_FAILED;
+    return target_columns_check(c, e) ? COPY_DONE : COPY_FAILED;
+}
+
+static CopyResult target_begin(Copying *c, Error *e) {
+    if (c->job->range != NULL)
+        return range_begin(c, e);
     Writer sql = writer_new(SQL_MAX_BYTES);
     writer_format(&sql, "TRUNCATE ONLY %s", writer_string(&c->name));
     bool ok = pg_run(c->target, SQL_TARGET_BEGIN, e) &&
               session_run(c->target, writer_string(&sql), c->job->stop, e) && target_columns_check(c, e);
     writer_free(&sql);
-    return ok;
+    return ok ? COPY_DONE : COPY_FAILED;
 }
 
 /* ---- both ---- */
@@ -204,14 +222,35 @@ static bool copy_start(Pg *pg, const char *sql, ExecStatusType wanted, Error *e)
     return ok;
 }
 
-/* FREEZE is allowed since the same transaction truncated the table (trap B4). */
+/* " (a, b)" without its parentheses; without any column rows of none. */
+static Slice columns_bare(Copying *c) {
+    Slice list = slice_text(writer_string(&c->columns));
+    return list.len == 0 ? list : (Slice){list.at + 2, list.len - 3};
+}
+
+static void source_write(Writer *out, Copying *c) {
+    const CopyRange *range = c->job->range;
+    if (range == NULL) {
+        writer_format(out, "COPY %s%s", writer_string(&c->name), writer_string(&c->columns));
+        return;
+    }
+    writer_text(out, "COPY (SELECT ");
+    writer_bytes(out, columns_bare(c));
+    writer_format(out, " FROM ONLY %s WHERE ctid >= '(%" PRId64 ",0)'", writer_string(&c->name),
+                  range->from_block);
+    if (range->to_block >= 0)
+        writer_format(out, " AND ctid < '(%" PRId64 ",0)'", range->to_block);
+    writer_text(out, ")");
+}
+
+/* FREEZE is allowed where the same transaction truncated the table (trap B4). */
 static bool copies_start(Copying *c, Error *e) {
     const char *format = c->binary ? "binary" : "text";
     Writer out = writer_new(SQL_MAX_BYTES), in = writer_new(SQL_MAX_BYTES);
-    writer_format(&out, "COPY %s%s TO STDOUT (FORMAT %s)", writer_string(&c->name),
-                  writer_string(&c->columns), format);
-    writer_format(&in, "COPY %s%s FROM STDIN (FORMAT %s, FREEZE)", writer_string(&c->name),
-                  writer_string(&c->columns), format);
+    source_write(&out, c);
+    writer_format(&out, " TO STDOUT (FORMAT %s)", format);
+    writer_format(&in, "COPY %s%s FROM STDIN (FORMAT %s%s)", writer_string(&c->name),
+                  writer_string(&c->columns), format, c->job->range == NULL ? ", FREEZE" : "");
     assert(!out.full && !in.full);
     bool ok = copy_start(c->source, writer_string(&out), PGRES_COPY_OUT, e) &&
               copy_start(c->target, writer_string(&in), PGRES_COPY_IN, e);
@@ -222,13 +261,26 @@ static bool copies_start(Copying *c, Error *e) {
 
 /* Which row the source cannot send: each comes in a CopyData of its own, the binary form's header with the first. */
 static void row_tell(Copying *c, const Relay *relay, Error *e) {
+    const CopyRange *range = c->job->range;
+    char from[64] = "";
     if (relay->refused == 0)
         return;
-    fail_context(e, "row %" PRId64, relay->refused);
+    if (range != NULL)
+        snprintf(from, sizeof from, " WHERE ctid >= '(%" PRId64 ",0)'", range->from_block);
+    fail_context(e, "row %" PRId64 "%s", relay->refused, from);
     fail_hint(e,
-              "mend it at the source: SET synchronize_seqscans = off; SELECT ctid, * FROM ONLY %s"
+              "mend it at the source: SET synchronize_seqscans = off; SELECT ctid, * FROM ONLY %s%s"
               " OFFSET %" PRId64 " LIMIT 1",
-              writer_string(&c->name), relay->refused - 1);
+              writer_string(&c->name), from, relay->refused - 1);
+}
+
+static bool rows_note(Copying *c, const Relay *relay, Error *e) {
+    const CopyJob *job = c->job;
+    if (job->range == NULL)
+        return state_table_loaded(c->target, job->cfg, c->table, job->point, relay->rows, relay->bytes, e);
+    job->range->rows = relay->rows;
+    job->range->bytes = relay->bytes;
+    return FAULT("snapshot.range_commit", e);
 }
 
 static bool rows_copy(Copying *c, Error *e) {
@@ -239,8 +291,7 @@ static bool rows_copy(Copying *c, Error *e) {
                    .progress = job->progress,
                    .metrics = job->metrics};
     bool ok = copies_start(c, e) && relay_run(&relay, e) && pg_run(c->source, "COMMIT", e) &&
-              state_table_loaded(c->target, job->cfg, c->table, job->point, relay.rows, relay.bytes, e) &&
-              pg_run(c->target, "COMMIT", e);
+              rows_note(c, &relay, e) && pg_run(c->target, "COMMIT", e);
     row_tell(c, &relay, e);
     if (!ok)
         relay_untell(&relay);
@@ -249,9 +300,11 @@ static bool rows_copy(Copying *c, Error *e) {
 
 static CopyResult table_try(Copying *c, Error *e) {
     CopyResult result = source_begin(c, e);
-    if (result != COPY_DONE)
-        return result;
-    return target_begin(c, e) && rows_copy(c, e) ? COPY_DONE : COPY_FAILED;
+    if (result == COPY_DONE && c->job->range != NULL && !pg_run(c->source, SQL_BY_PLACE, e))
+        return COPY_FAILED;
+    if (result == COPY_DONE)
+        result = target_begin(c, e);
+    return result != COPY_DONE ? result : rows_copy(c, e) ? COPY_DONE : COPY_FAILED;
 }
 
 CopyResult copy_table(Pg *source, Pg *target, const CopyJob *job, Error *e) {
@@ -267,7 +320,8 @@ CopyResult copy_table(Pg *source, Pg *target, const CopyJob *job, Error *e) {
     CopyResult result = table_try(&c, e);
     session_leave(source);
     session_leave(target);
-    atomic_store(&job->progress->stage, result == COPY_DONE ? TABLE_LOADED : TABLE_PENDING);
+    if (job->range == NULL)
+        atomic_store(&job->progress->stage, result == COPY_DONE ? TABLE_LOADED : TABLE_PENDING);
     if (result == COPY_FAILED && e->kind != ERR_STOPPED && strstr(e->text, job->table->full_name) == NULL)
         fail_context(e, "table \"%s\"", job->table->full_name);
     writer_free(&c.name);

@@ -9,7 +9,7 @@
 #include "core/error.h"
 
 typedef struct PoolWork {
-    int pieces;  /* 0 … pieces - 1, begun in this order */
+    int pieces;  /* 0 … pieces - 1, begun in this order, but for those that are not ready */
     int workers; /* at most one a piece is used */
     const atomic_bool *stop;
     void *shared;
@@ -18,10 +18,13 @@ typedef struct PoolWork {
     /* One piece. *halt becomes true when the whole pool is to end: by *stop, or by another piece's failure.
      */
     bool (*run)(void *shared, void *session, int piece, const atomic_bool *halt, Error *e);
+    /* Whether a piece may begin, which the end of another may change; NULL: all may at once. Any thread. A piece that
+     * is not ready when nothing runs any more is left out. */
+    bool (*ready)(const void *shared, int piece);
     void (*close)(void *session);
 } PoolWork;
 
-/* True: every piece was run. Else the first failure, or ERR_STOPPED. */
+/* True: every piece that became ready was run. Else the first failure, or ERR_STOPPED. */
 bool pool_run(const PoolWork *work, Error *e);
 
 #endif
