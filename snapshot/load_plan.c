@@ -153,33 +153,3 @@ LoadPlan load_plan_pieces(const Selection *selection, const int *order, int coun
         qsort(out.plan.pieces, (size_t)out.plan.count, sizeof *out.plan.pieces, larger_piece_first);
     return out.plan;
 }
-
-/* ---- entries ---- */
-
-static const DumpEntry **entry_room(const Dump *dump) {
-    const DumpEntry **room = calloc((size_t)dump->entry_count + 1, sizeof *room);
-    assert(room != NULL);
-    return room;
-}
-
-EntryPlan load_plan_entries(const Dump *dump, unsigned kinds) {
-    EntryPlan plan = {.builds = entry_room(dump), .attaches = entry_room(dump), .others = entry_room(dump)};
-    for (int at = 0; at < dump->entry_count; at++) {
-        const DumpEntry *entry = &dump->entries[at];
-        if ((kinds & 1u << entry->kind) == 0)
-            continue;
-        if (entry->kind != DUMP_INDEX)
-            plan.others[plan.other_count++] = entry;
-        else if (strcmp(entry->type, "INDEX ATTACH") == 0)
-            plan.attaches[plan.attach_count++] = entry;
-        else
-            plan.builds[plan.build_count++] = entry;
-    }
-    return plan;
-}
-
-void load_plan_free(EntryPlan *plan) {
-    free(plan->builds);
-    free(plan->attaches);
-    free(plan->others);
-}

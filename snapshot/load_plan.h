@@ -4,7 +4,6 @@
 
 #include "core/selection.h"
 #include "core/state.h"
-#include "snapshot/dump.h"
 
 /* Indexes of the tables that `records` (NULL: nothing is) does not call loaded, largest first: a large one
  * that began last would run alone at the end. `out` has room for all; returns how many. */
@@ -34,16 +33,5 @@ int load_plan_split(const Selection *selection, const int *order, int count, int
  * the largest begins first. */
 LoadPlan load_plan_pieces(const Selection *selection, const int *order, int count, int workers,
                           const int64_t *blocks);
-
-/* The entries of the wanted kinds in the three steps in which they can run. */
-typedef struct EntryPlan {
-    const DumpEntry **builds;   /* indexes, constraints over them, statistics: in any order, side by side */
-    const DumpEntry **attaches; /* joins partitions' indexes, which must be there: one after the other */
-    const DumpEntry **others;   /* one after the other in pg_restore's order */
-    int build_count, attach_count, other_count;
-} EntryPlan;
-
-EntryPlan load_plan_entries(const Dump *dump, unsigned kinds);
-void load_plan_free(EntryPlan *plan);
 
 #endif

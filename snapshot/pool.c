@@ -41,9 +41,9 @@ static void pool_fail(Pool *pool, const Error *e) {
     pool_halt(pool);
 }
 
-static bool piece_ready(const Pool *pool, int piece) {
+static bool piece_may_begin(const Pool *pool, int piece) {
     const PoolWork *work = pool->work;
-    return !pool->begun[piece] && (work->ready == NULL || work->ready(work->shared, piece));
+    return !pool->begun[piece] && (work->take == NULL || work->take(work->shared, piece));
 }
 
 /* The first piece that may begin; -1: none is left, or the pool ends. Waits while others may make one ready. */
@@ -54,9 +54,10 @@ static int piece_take(Pool *pool) {
         while (pool->first < pool->work->pieces && pool->begun[pool->first])
             pool->first++;
         for (int piece = pool->first; taken < 0 && piece < pool->work->pieces; piece++)
-            taken = piece_ready(pool, piece) ? piece : -1;
-        if (taken < 0 && (pool->active == 0 || pool->first == pool->work->pieces))
+            taken = piece_may_begin(pool, piece) ? piece : -1;
+        if (taken < 0 && pool->first == pool->work->pieces)
             break;
+        assert(taken >= 0 || pool->active > 0);
         if (taken < 0)
             pthread_cond_wait(&pool->ended, &pool->lock);
     }

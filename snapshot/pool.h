@@ -18,13 +18,13 @@ typedef struct PoolWork {
     /* One piece. *halt becomes true when the whole pool is to end: by *stop, or by another piece's failure.
      */
     bool (*run)(void *shared, void *session, int piece, const atomic_bool *halt, Error *e);
-    /* Whether a piece may begin, which the end of another may change; NULL: all may at once. Any thread. A piece that
-     * is not ready when nothing runs any more is left out. */
-    bool (*ready)(const void *shared, int piece);
+    /* Whether a piece may begin now; then it does, and this is not asked about it again. The end of another piece may
+     * change the answer. NULL: all may. Asked by one thread at a time. Some piece must be ready when nothing runs. */
+    bool (*take)(void *shared, int piece);
     void (*close)(void *session);
 } PoolWork;
 
-/* True: every piece that became ready was run. Else the first failure, or ERR_STOPPED. */
+/* True: every piece was run. Else the first failure, or ERR_STOPPED. */
 bool pool_run(const PoolWork *work, Error *e);
 
 #endif

@@ -41,7 +41,7 @@ void ranges_note(const Table *table, int range, char *out, size_t size) {
     snprintf(out, size, "range %u %d", table->oid, range);
 }
 
-static void vacuum_note(const Table *table, char *out, size_t size) {
+void ranges_vacuum_note(const Table *table, char *out, size_t size) {
     snprintf(out, size, VACUUM_NOTE "%u;", table->oid);
 }
 
@@ -49,7 +49,7 @@ static bool notes_forget(Pg *target, const Config *cfg, const Table *table, int6
     char prefix[NOTE_SIZE], note[NOTE_SIZE];
     int64_t vacuums;
     notes_prefix(table, prefix, sizeof prefix);
-    vacuum_note(table, note, sizeof note);
+    ranges_vacuum_note(table, note, sizeof note);
     return state_object_forget(target, cfg, prefix, ranges, e) &&
            state_object_forget(target, cfg, note, &vacuums, e);
 }
@@ -71,7 +71,7 @@ static bool end_try(Pg *target, const Config *cfg, const SplitTable *split, Lsn 
     char note[NOTE_SIZE];
     int64_t ranges;
     Writer name = writer_new(SQL_MAX_BYTES);
-    vacuum_note(split->table, note, sizeof note);
+    ranges_vacuum_note(split->table, note, sizeof note);
     pg_write_table(&name, target, split->table->schema, split->table->name);
     bool ok = pg_run(target, SQL_BEGIN, e) && notes_forget(target, cfg, split->table, &ranges, e);
     *loaded = ok && ranges == split->ranges;

@@ -42,6 +42,7 @@ bool ranges_end(Pg *target, const Config *cfg, const SplitTable *split, Lsn poin
 /* Vacuums a split table by its note, which is taken back afterwards. */
 bool ranges_vacuum(Pg *target, const Load *load, const char *note, const char *quoted_name,
                    const atomic_bool *stop, Error *e);
+void ranges_vacuum_note(const Table *table, char *out, size_t size);
 /* Rows of note and quoted name of the tables that have yet to be vacuumed. */
 PGresult *ranges_unvacuumed(Pg *target, const Config *cfg, Error *e);
 
