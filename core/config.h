@@ -71,7 +71,8 @@ typedef struct Config {
         ConfigPairs where, columns; /* row filters and column lists, by table */
     } objects;
     struct {
-        int workers; /* resolved: auto is the number of cores, at most 8 */
+        int workers;               /* resolved: auto is the number of cores, at most 8 */
+        int64_t split_above_bytes; /* -1: auto */
         OwnerPolicy owners;
         bool privileges;
     } load;

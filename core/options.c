@@ -108,8 +108,10 @@ static const Option TABLE[] = {
 
     ROW("load.workers", "tables copied at the same time; auto: the number of cores, at most 8",
         NUMBER(1, 128), .automatic = true, DEFAULT("auto"), NOW(load.workers)),
-    ROW("load.split_above", "larger tables are copied in ranges; auto: more than a fair share",
-        SIZE(MIB, PIB), .automatic = true, DEFAULT("auto"), ONLY("auto")),
+    ROW("load.split_above",
+        "larger tables are copied in ranges; auto: those that would keep one worker busy when the others are "
+        "done",
+        SIZE(MIB, PIB), .automatic = true, DEFAULT("auto"), NOW(load.split_above_bytes)),
     ROW("load.owners",
         "who owns the objects at the destination: the account of target.dsn, or who owns them at the source",
         CHOICE("destination-user|keep"), DEFAULT("destination-user"), NOW(load.owners)),

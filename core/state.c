@@ -85,6 +85,10 @@ static const char SQL_EXISTING_NOTE[] =
     " FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[])) AS x (s, t)";
 static const char SQL_EXISTING[] = "SELECT schema_name, relation_name, policy FROM @.existing WHERE job = $1"
                                    " ORDER BY schema_name COLLATE \"C\", relation_name COLLATE \"C\"";
+static const char SQL_OBJECT_FORGET[] =
+    "DELETE FROM @.object_state WHERE job = $1 AND pg_catalog.starts_with(hash, $2)";
+static const char SQL_OBJECTS[] =
+    "SELECT hash, what FROM @.object_state WHERE job = $1 AND pg_catalog.starts_with(hash, $2) ORDER BY hash";
 static const char SQL_IDENTITY_NOTE[] =
     "INSERT INTO @.identity_state (job, schema_name, table_name, setting) VALUES ($1, $2, $3, $4)"
     " ON CONFLICT DO NOTHING";
@@ -440,6 +444,15 @@ bool state_tables_kept(Pg *pg, const Config *cfg, TableRecords *tables, Error *e
             state_existing_has(existing, tables->rows[row].schema, tables->rows[row].name);
     PQclear(existing);
     return true;
+}
+
+bool state_object_forget(Pg *pg, const Config *cfg, const char *prefix, int64_t *count, Error *e) {
+    *count = change(pg, cfg, SQL_OBJECT_FORGET, 2, (const char *const[]){cfg->name, prefix}, e);
+    return *count >= 0;
+}
+
+PGresult *state_objects(Pg *pg, const Config *cfg, const char *prefix, Error *e) {
+    return ask(pg, cfg, SQL_OBJECTS, 2, (const char *const[]){cfg->name, prefix}, e);
 }
 
 bool state_identity_note(Pg *pg, const Config *cfg, const Table *table, Error *e) {

@@ -104,6 +104,10 @@ bool state_existing_note(Pg *pg, const Config *cfg, const StateName *names, int 
 /* Rows of schema, name and policy; the second looks for one of them. */
 PGresult *state_existing(Pg *pg, const Config *cfg, Error *e);
 bool state_existing_has(const PGresult *existing, const char *schema, const char *name);
+/* Takes the notes back whose hash begins with `prefix`, in the caller's transaction; *count: how many. */
+bool state_object_forget(Pg *pg, const Config *cfg, const char *prefix, int64_t *count, Error *e);
+/* Rows of hash and what of the notes whose hash begins with `prefix`; NULL and e on failure. */
+PGresult *state_objects(Pg *pg, const Config *cfg, const char *prefix, Error *e);
 /* Every pending table begins again: a load without a slot reads everything from one snapshot or not at all.
  */
 bool state_tables_reset(Pg *pg, const Config *cfg, Error *e);

@@ -179,21 +179,24 @@ bool build_load(Walk *walk, Exported *first, Error *e) {
                 "tables are locked or rewritten on the source again and again while they are loaded");
 }
 
-/* Indexes side by side, but those behind a view or function that stands on a key only when that is made. */
+/* Vacuums and indexes side by side, but those behind a view or function that stands on a key only when that is made.
+ * Without a dump the vacuums alone. */
 bool build_indexes(Walk *walk, Dump *dump, Error *e) {
     Load load = load_of(walk);
     bool ok = true;
-    for (int from = 0, to = 0; ok && from < dump->entry_count; from = to) {
+    int from = 0, to = 0;
+    do {
         while (to < dump->entry_count && dump->entries[to].kind != DUMP_DEFINITION)
             to++;
         while (to < dump->entry_count && dump->entries[to].kind == DUMP_DEFINITION)
             to++;
         Dump part = {.preamble = dump->preamble, .entries = dump->entries + from, .entry_count = to - from};
         int done_before = atomic_load(&walk->job->metrics->post_data_done);
-        ok = load_entries(&load, &part, 1u << DUMP_INDEX, e) &&
+        ok = load_indexes(&load, walk->source, &part, e) &&
              load_entries(&load, &part, 1u << DUMP_DEFINITION, e);
         walk->progressed = walk->progressed || atomic_load(&walk->job->metrics->post_data_done) > done_before;
-    }
+        from = to;
+    } while (ok && from < dump->entry_count);
     return ok;
 }
 
@@ -216,8 +219,9 @@ bool build_rest(Walk *walk, Dump *dump, Error *e) {
     int sequences = 0;
     if (triggers_can_be_kept_still(walk))
         kinds |= 1u << DUMP_FOREIGN_KEY | 1u << DUMP_TRIGGER;
-    if (!load_entries(&load, dump, kinds, e) || !load_analyze(&load, e) ||
-        !load_refresh(&load, walk->source, walk->record, e) ||
+    if (!load_entries(&load, dump, kinds, e) ||
+        ((kinds & 1u << DUMP_FOREIGN_KEY) != 0 && !load_validate(&load, walk->source, dump, e)) ||
+        !load_analyze(&load, e) || !load_refresh(&load, walk->source, walk->record, e) ||
         (walk->job->cfg->phases.incremental && !still_keep(walk->record, walk->selection, e)) ||
         !load_entries(&load, dump, 1u << DUMP_LAST, e) ||
         !sequence_carry(walk->source, walk->record, &sequences, e))

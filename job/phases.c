@@ -272,7 +272,7 @@ static bool build(Walk *walk, Exported *exported, Dump *dump, bool *complete, Er
     bool reached = true;
     if (cfg->phases.schema && dump->pre_data == NULL && !build_dump(walk, NULL, dump, e))
         return false;
-    if (cfg->phases.schema && !build_indexes(walk, dump, e))
+    if ((cfg->phases.schema || cfg->phases.full) && !build_indexes(walk, dump, e))
         return false;
     if (!converge(walk, &reached, e))
         return false;

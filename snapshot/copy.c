@@ -5,18 +5,25 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/fault.h"
 #include "core/log.h"
 #include "snapshot/relay.h"
 #include "snapshot/session.h"
 
+#define DUPLICATE "23505"
+
 enum {
     SQL_MAX_BYTES = 4 << 20, /* 1600 columns with names of 63 bytes, quoted, several times over */
-    SOURCE_QUERIES = 8       /* of one table: its transaction, lock, proofs and COPY */
+    SOURCE_QUERIES = 8       /* of one table or range: its transaction, lock, proofs and COPY */
 };
 
 static const char SQL_TARGET_BEGIN[] =
     "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = error";
 static const char SQL_LOCK_TIMEOUT[] = "SET LOCAL lock_timeout = '10s'";
+
+/* Whatever the server's settings and its statistics say, a range reads its own blocks and no others. */
+static const char SQL_BY_PLACE[] = "SET LOCAL enable_tidscan = on; SET LOCAL enable_seqscan = off;"
+                                   " SET LOCAL max_parallel_workers_per_gather = 0";
 
 /* Trap A10: pg_class is read under the imported snapshot, pg_relation_filenode() and to_regclass() answer for
  * now. */
@@ -207,12 +214,12 @@ static bool target_columns_check(Copying *c, Error *e) {
     return ok;
 }
 
-/* True: the table was there before the job, and others refer to it. Its references do not act: check has seen to it
- * that the session may take the replica role. */
+/* True: the table is not of the job's making, and others refer to it. Where it has rows, the references do not act: check
+ * has seen to it that the session may take the replica role. */
 static bool referred_look(Copying *c, bool *referred, Error *e) {
     const char *const params[] = {writer_string(&c->name)};
     *referred = false;
-    if (c->job->existing == EXISTING_FAIL)
+    if (c->job->existing == EXISTING_FAIL && c->job->cfg->phases.schema)
         return true;
     PGresult *rows = pg_query(c->target, SQL_REFERRED, 1, params, e);
     if (rows != NULL)
@@ -221,7 +228,18 @@ static bool referred_look(Copying *c, bool *referred, Error *e) {
     return rows != NULL;
 }
 
-static bool target_begin(Copying *c, Error *e) {
+/* Waits for the transaction of an earlier attempt that is not over yet. */
+static CopyResult range_begin(Copying *c, Error *e) {
+    if (!pg_run(c->target, SQL_TARGET_BEGIN, e))
+        return COPY_FAILED;
+    if (!state_object_note(c->target, c->job->cfg, c->job->range->note, c->table->full_name, e))
+        return strcmp(e->sqlstate, DUPLICATE) == 0 ? COPY_THERE : COPY_FAILED;
+    return target_columns_check(c, e) ? COPY_DONE : COPY_FAILED;
+}
+
+static CopyResult target_begin(Copying *c, Error *e) {
+    if (c->job->range != NULL)
+        return range_begin(c, e);
     Writer sql = writer_new(SQL_MAX_BYTES);
     bool referred, ok = pg_run(c->target, SQL_TARGET_BEGIN, e) && referred_look(c, &referred, e);
     c->frozen = ok && !referred && c->job->existing != EXISTING_KEEP;
@@ -234,7 +252,13 @@ static bool target_begin(Copying *c, Error *e) {
         writer_format(&sql, "DELETE FROM ONLY %s", writer_string(&c->name));
     ok = ok && session_run(c->target, writer_string(&sql), c->job->stop, e) && target_columns_check(c, e);
     writer_free(&sql);
-    return ok;
+    return ok ? COPY_DONE : COPY_FAILED;
+}
+
+/* " (a, b)" without its parentheses; without any column rows of none. */
+static Slice columns_bare(Copying *c) {
+    Slice list = slice_text(writer_string(&c->columns));
+    return list.len == 0 ? list : (Slice){list.at + 2, list.len - 3};
 }
 
 /* The rows that meet none of the destination's. */
@@ -242,13 +266,11 @@ static bool kept_fill(Copying *c, int64_t rows, Error *e) {
     if (c->job->existing != EXISTING_KEEP)
         return true;
     int64_t added;
-    const char *columns = writer_string(&c->columns);
-    const char *names = columns + strlen(" ("); /* and without the ")" */
     Writer sql = writer_new(SQL_MAX_BYTES);
-    writer_format(&sql,
-                  "INSERT INTO %s%s OVERRIDING SYSTEM VALUE SELECT %.*s FROM " KEPT_ROWS
-                  " ON CONFLICT DO NOTHING",
-                  writer_string(&c->name), columns, (int)strlen(names) - 1, names);
+    writer_format(&sql, "INSERT INTO %s%s OVERRIDING SYSTEM VALUE SELECT ", writer_string(&c->name),
+                  writer_string(&c->columns));
+    writer_bytes(&sql, columns_bare(c));
+    writer_text(&sql, " FROM " KEPT_ROWS " ON CONFLICT DO NOTHING");
     bool ok = session_change(c->target, writer_string(&sql), c->job->stop, &added, e);
     if (ok && added < rows)
         log_info("table \"%s\": %" PRId64 " of %" PRId64
@@ -269,12 +291,27 @@ static bool copy_start(Pg *pg, const char *sql, ExecStatusType wanted, Error *e)
     return ok;
 }
 
-/* FREEZE is allowed when the same transaction truncated the table (trap B4). */
+static void source_write(Writer *out, Copying *c) {
+    const CopyRange *range = c->job->range;
+    if (range == NULL) {
+        writer_format(out, "COPY %s%s", writer_string(&c->name), writer_string(&c->columns));
+        return;
+    }
+    writer_text(out, "COPY (SELECT ");
+    writer_bytes(out, columns_bare(c));
+    writer_format(out, " FROM ONLY %s WHERE ctid >= '(%" PRId64 ",0)'", writer_string(&c->name),
+                  range->from_block);
+    if (range->to_block >= 0)
+        writer_format(out, " AND ctid < '(%" PRId64 ",0)'", range->to_block);
+    writer_text(out, ")");
+}
+
+/* FREEZE is allowed where the same transaction truncated the table (trap B4). */
 static bool copies_start(Copying *c, Error *e) {
     const char *format = c->binary ? "binary" : "text";
     Writer out = writer_new(SQL_MAX_BYTES), in = writer_new(SQL_MAX_BYTES);
-    writer_format(&out, "COPY %s%s TO STDOUT (FORMAT %s)", writer_string(&c->name),
-                  writer_string(&c->columns), format);
+    source_write(&out, c);
+    writer_format(&out, " TO STDOUT (FORMAT %s)", format);
     writer_format(&in, "COPY %s%s FROM STDIN (FORMAT %s%s)",
                   c->job->existing == EXISTING_KEEP ? KEPT_ROWS : writer_string(&c->name),
                   writer_string(&c->columns), format, c->frozen ? ", FREEZE" : "");
@@ -288,13 +325,26 @@ static bool copies_start(Copying *c, Error *e) {
 
 /* Which row the source cannot send: each comes in a CopyData of its own, the binary form's header with the first. */
 static void row_tell(Copying *c, const Relay *relay, Error *e) {
+    const CopyRange *range = c->job->range;
+    char from[64] = "";
     if (relay->refused == 0)
         return;
-    fail_context(e, "row %" PRId64, relay->refused);
+    if (range != NULL)
+        snprintf(from, sizeof from, " WHERE ctid >= '(%" PRId64 ",0)'", range->from_block);
+    fail_context(e, "row %" PRId64 "%s", relay->refused, from);
     fail_hint(e,
-              "mend it at the source: SET synchronize_seqscans = off; SELECT ctid, * FROM ONLY %s"
+              "mend it at the source: SET synchronize_seqscans = off; SELECT ctid, * FROM ONLY %s%s"
               " OFFSET %" PRId64 " LIMIT 1",
-              writer_string(&c->name), relay->refused - 1);
+              writer_string(&c->name), from, relay->refused - 1);
+}
+
+static bool rows_note(Copying *c, const Relay *relay, Error *e) {
+    const CopyJob *job = c->job;
+    if (job->range == NULL)
+        return state_table_loaded(c->target, job->cfg, c->table, job->point, relay->rows, relay->bytes, e);
+    job->range->rows = relay->rows;
+    job->range->bytes = relay->bytes;
+    return FAULT("snapshot.range_commit", e);
 }
 
 static bool rows_copy(Copying *c, Error *e) {
@@ -306,9 +356,7 @@ static bool rows_copy(Copying *c, Error *e) {
                    .metrics = job->metrics,
                    .throttle = job->throttle};
     bool ok = copies_start(c, e) && relay_run(&relay, e) && pg_run(c->source, "COMMIT", e) &&
-              kept_fill(c, relay.rows, e) &&
-              state_table_loaded(c->target, job->cfg, c->table, job->point, relay.rows, relay.bytes, e) &&
-              pg_run(c->target, "COMMIT", e);
+              kept_fill(c, relay.rows, e) && rows_note(c, &relay, e) && pg_run(c->target, "COMMIT", e);
     row_tell(c, &relay, e);
     if (!ok)
         relay_untell(&relay);
@@ -317,9 +365,11 @@ static bool rows_copy(Copying *c, Error *e) {
 
 static CopyResult table_try(Copying *c, Error *e) {
     CopyResult result = source_begin(c, e);
-    if (result != COPY_DONE)
-        return result;
-    return target_begin(c, e) && rows_copy(c, e) ? COPY_DONE : COPY_FAILED;
+    if (result == COPY_DONE && c->job->range != NULL && !pg_run(c->source, SQL_BY_PLACE, e))
+        return COPY_FAILED;
+    if (result == COPY_DONE)
+        result = target_begin(c, e);
+    return result != COPY_DONE ? result : rows_copy(c, e) ? COPY_DONE : COPY_FAILED;
 }
 
 CopyResult copy_table(Pg *source, Pg *target, const CopyJob *job, Error *e) {
@@ -335,7 +385,8 @@ CopyResult copy_table(Pg *source, Pg *target, const CopyJob *job, Error *e) {
     CopyResult result = table_try(&c, e);
     session_leave(source);
     session_leave(target);
-    atomic_store(&job->progress->stage, result == COPY_DONE ? TABLE_LOADED : TABLE_PENDING);
+    if (job->range == NULL)
+        atomic_store(&job->progress->stage, result == COPY_DONE ? TABLE_LOADED : TABLE_PENDING);
     if (result == COPY_FAILED && e->kind != ERR_STOPPED && strstr(e->text, job->table->full_name) == NULL)
         fail_context(e, "table \"%s\"", job->table->full_name);
     writer_free(&c.name);
