@@ -4,6 +4,7 @@
 #include "core/fault.h"
 #include "core/log.h"
 #include "job/phases.h"
+#include "snapshot/existing.h"
 #include "snapshot/large_object.h"
 #include "snapshot/load.h"
 #include "snapshot/role.h"
@@ -20,7 +21,11 @@ static const char SQL_PUBLIC_IS_OURS[] =
 enum { ROUNDS_MAX = 10 };
 
 static Load load_of(const Walk *walk) {
-    return (Load){walk->job->cfg, walk->selection, walk->job->metrics, &walk->job->stop};
+    return (Load){.cfg = walk->job->cfg,
+                  .selection = walk->selection,
+                  .metrics = walk->job->metrics,
+                  .throttle = walk->job->throttle,
+                  .stop = &walk->job->stop};
 }
 
 /* pg_dump locks every table, and words for a missing right cannot be told from those for a lock not had in time: the
@@ -48,16 +53,30 @@ static bool parts_choose(const Walk *walk, DumpParts *out, Error *e) {
     return ours != NULL;
 }
 
+/* What the job found at the target is in its record; the rest of what is there is asked for. */
+static bool parts_find(const Walk *walk, PGresult **relations, PGresult **objects, DumpParts *out, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    if (cfg->existing == EXISTING_FAIL)
+        return true;
+    out->relations_there = *relations = state_existing(walk->record, cfg, e);
+    if (*relations != NULL)
+        out->objects_there = *objects = existing_objects(walk->source, walk->record, e);
+    return *objects != NULL;
+}
+
 bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e) {
     DumpTool tool;
     DumpParts parts;
+    PGresult *relations = NULL, *objects = NULL;
     const Config *cfg = walk->job->cfg;
     if (!all_readable(walk, e))
         return false;
     metrics_activity(walk->job->metrics, "reading the definitions");
     bool ok = dump_choose(cfg, walk->source->version, walk->record->version, &tool, e) &&
-              parts_choose(walk, &parts, e) &&
+              parts_choose(walk, &parts, e) && parts_find(walk, &relations, &objects, &parts, e) &&
               dump_take(&tool, cfg, &parts, snapshot, &walk->job->stop, out, e);
+    PQclear(relations);
+    PQclear(objects);
     metrics_activity(walk->job->metrics, "%s", "");
     return ok;
 }
@@ -92,11 +111,11 @@ static bool definitions_make(const Walk *walk, const Dump *dump, Error *e) {
 bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e) {
     const Config *cfg = walk->job->cfg;
     Error ignored;
-    if (cfg->phases.schema && !build_dump(walk, exported->snapshot, dump, e))
-        return false;
     if (!pg_run(walk->record, "BEGIN; SET LOCAL lock_timeout = '10s'", e))
         return false;
-    bool ok = !cfg->phases.schema || definitions_make(walk, dump, e);
+    bool ok = existing_settle(walk->source, walk->record, cfg, walk->selection, e) &&
+              (!cfg->phases.schema ||
+               (build_dump(walk, exported->snapshot, dump, e) && definitions_make(walk, dump, e)));
     if (ok && state_schema_made(walk->record, cfg, e) &&
         pg_run(walk->record, "SET LOCAL synchronous_commit = on; COMMIT", e)) {
         log_info("schema made at the target");
@@ -117,8 +136,13 @@ static int loaded_tables(const Walk *walk) {
 /* Large objects last: their numbers in the rows are of the same snapshot or of an older one. */
 static bool rows_load(Walk *walk, const TableRecords *records, const Exported *exported, Error *e) {
     Load load = load_of(walk);
+    PGresult *existing = state_existing(walk->record, walk->job->cfg, e);
+    if (existing == NULL)
+        return false;
+    load.existing = existing;
     int left = 0, loaded_before = loaded_tables(walk);
     bool ok = load_tables(&load, records, exported->snapshot, exported->point, &left, e);
+    PQclear(existing);
     walk->progressed = walk->progressed || loaded_tables(walk) > loaded_before;
     if (ok && left > 0)
         log_info("%d tables are left: loading them again under a new snapshot", left);
@@ -155,21 +179,24 @@ bool build_load(Walk *walk, Exported *first, Error *e) {
                 "tables are locked or rewritten on the source again and again while they are loaded");
 }
 
-/* Indexes side by side, but those behind a view or function that stands on a key only when that is made. */
+/* Vacuums and indexes side by side, but those behind a view or function that stands on a key only when that is made.
+ * Without a dump the vacuums alone. */
 bool build_indexes(Walk *walk, Dump *dump, Error *e) {
     Load load = load_of(walk);
     bool ok = true;
-    for (int from = 0, to = 0; ok && from < dump->entry_count; from = to) {
+    int from = 0, to = 0;
+    do {
         while (to < dump->entry_count && dump->entries[to].kind != DUMP_DEFINITION)
             to++;
         while (to < dump->entry_count && dump->entries[to].kind == DUMP_DEFINITION)
             to++;
         Dump part = {.preamble = dump->preamble, .entries = dump->entries + from, .entry_count = to - from};
         int done_before = atomic_load(&walk->job->metrics->post_data_done);
-        ok = load_entries(&load, &part, 1u << DUMP_INDEX, e) &&
+        ok = load_indexes(&load, walk->source, &part, e) &&
              load_entries(&load, &part, 1u << DUMP_DEFINITION, e);
         walk->progressed = walk->progressed || atomic_load(&walk->job->metrics->post_data_done) > done_before;
-    }
+        from = to;
+    } while (ok && from < dump->entry_count);
     return ok;
 }
 
@@ -192,8 +219,9 @@ bool build_rest(Walk *walk, Dump *dump, Error *e) {
     int sequences = 0;
     if (triggers_can_be_kept_still(walk))
         kinds |= 1u << DUMP_FOREIGN_KEY | 1u << DUMP_TRIGGER;
-    if (!load_entries(&load, dump, kinds, e) || !load_analyze(&load, e) ||
-        !load_refresh(&load, walk->source, walk->record, e) ||
+    if (!load_entries(&load, dump, kinds, e) ||
+        ((kinds & 1u << DUMP_FOREIGN_KEY) != 0 && !load_validate(&load, walk->source, dump, e)) ||
+        !load_analyze(&load, e) || !load_refresh(&load, walk->source, walk->record, e) ||
         (walk->job->cfg->phases.incremental && !still_keep(walk->record, walk->selection, e)) ||
         !load_entries(&load, dump, 1u << DUMP_LAST, e) ||
         !sequence_carry(walk->source, walk->record, walk->selection, &sequences, e))

@@ -14,7 +14,11 @@
 #define LIST_FILE     "/proc/self/fd/3"
 #define OWN_SCHEMA    "--exclude-schema=\"walferry\""
 #define OWN_TABLES    "--exclude-table=*.dts_*"
-enum { ARGUMENT_MAX = 4096 };
+enum {
+    ARGUMENT_MAX = 4096,
+    NAMES_AT_ONCE = 200,     /* in one pattern: pg_dump asks the server about each */
+    PATTERN_MAX = 128 * 1024 /* the system's limit for one argument */
+};
 
 static const char SQL_UNREADABLE[] =
     "SELECT n.nspname || '.' || c.relname, format('%I.%I', n.nspname, c.relname)"
@@ -112,6 +116,37 @@ static void write_pattern(Writer *w, const char *name) {
     writer_u8(w, '"');
 }
 
+/* "--exclude-table="s"."a"|"b"|…": outside of quotes "|" is that of a regular expression. */
+static int exclusion_write(Writer *w, const PGresult *names, int from) {
+    const char *schema = pg_cell(names, from, 0);
+    int at = from;
+    writer_text(w, "--exclude-table=");
+    write_pattern(w, schema);
+    for (; at < PQntuples(names) && at < from + NAMES_AT_ONCE && strcmp(pg_cell(names, at, 0), schema) == 0;
+         at++) {
+        writer_text(w, at == from ? "." : "|");
+        write_pattern(w, pg_cell(names, at, 1));
+    }
+    return at;
+}
+
+/* The fixed arguments and those that leave relations out; of malloc, as is each of the second kind. */
+static const char **arguments_make(const Taking *t, const char *const *fixed, size_t count, size_t *all) {
+    const PGresult *names = t->parts->relations_there;
+    int rows = names == NULL ? 0 : PQntuples(names);
+    const char **arguments = calloc(count + (size_t)rows + 1, sizeof *arguments);
+    assert(arguments != NULL);
+    memcpy(arguments, fixed, count * sizeof *arguments);
+    for (int row = 0; row < rows;) {
+        Writer pattern = writer_new(PATTERN_MAX);
+        row = exclusion_write(&pattern, names, row);
+        writer_string(&pattern);
+        arguments[count++] = pattern.at;
+    }
+    *all = count;
+    return arguments;
+}
+
 static bool archive_take(const Taking *t, Error *e) {
     Writer schema = writer_new(ARGUMENT_MAX), beat = writer_new(ARGUMENT_MAX),
            snapshot = writer_new(ARGUMENT_MAX), dsn = writer_new(DUMP_TEXT_MAX);
@@ -147,13 +182,18 @@ static bool archive_take(const Taking *t, Error *e) {
         arguments[count++] = writer_string(&snapshot);
     if (!t->parts->privileges)
         arguments[count++] = "--no-privileges";
-    DumpChild child = {.arguments = arguments,
+    size_t all;
+    const char **with_exclusions = arguments_make(t, arguments, count, &all);
+    DumpChild child = {.arguments = with_exclusions,
                        .environment = t->environment,
                        .input = -1,
                        .output = t->archive,
                        .extra = -1,
                        .stop = t->stop};
     bool ok = dump_run(&child, NULL, e);
+    for (size_t at = count; at < all; at++)
+        free((char *)(uintptr_t)with_exclusions[at]);
+    free(with_exclusions);
     writer_free(&schema);
     writer_free(&beat);
     writer_free(&dsn);

@@ -22,6 +22,9 @@ typedef struct DumpTool {
 typedef struct DumpParts {
     bool owners, privileges, event_triggers;
     bool public_schema; /* comment, grants and owner of the schema `public`, which is the destination's own */
+    /* What the destination has already; NULL: nothing. Relations (schema, name) are left out with all that belongs to
+     * them, other objects (catalog, OID, ordered) alone. */
+    const PGresult *relations_there, *objects_there;
 } DumpParts;
 
 typedef enum DumpKind {

@@ -42,7 +42,7 @@ bool dump_script_clean(char *text, Error *e);
 typedef struct DumpLine {
     const char *text; /* the whole line */
     size_t len;       /* without its newline */
-    unsigned long oid;
+    unsigned long catalog, oid;
     const char *rest; /* behind the numbers */
 } DumpLine;
 

@@ -28,6 +28,7 @@ static bool line_next(const char **at, DumpLine *out) {
         out->rest = oid == NULL ? NULL : skip_number(oid, " ");
         if (out->rest == NULL)
             continue;
+        out->catalog = strtoul(table, NULL, 10);
         out->oid = strtoul(oid, NULL, 10);
         return true;
     }
@@ -64,9 +65,27 @@ static bool is_about(const DumpLine *line, const char *thing) {
     return false;
 }
 
+/* By a search in the ordered rows. */
+static bool is_there(const DumpLine *line, const PGresult *objects) {
+    int low = 0, high = objects == NULL ? 0 : PQntuples(objects);
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        unsigned long catalog = (unsigned long)pg_cell_int(objects, middle, 0),
+                      oid = (unsigned long)pg_cell_int(objects, middle, 1);
+        if (catalog == line->catalog && oid == line->oid)
+            return true;
+        if (line->catalog < catalog || (line->catalog == catalog && line->oid < oid))
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return false;
+}
+
 static bool is_left_out(const DumpLine *line, const DumpParts *parts) {
     if (begins(line->rest, "PUBLICATION ") || begins(line->rest, "SUBSCRIPTION ") ||
-        is_about(line, "PUBLICATION ") || is_about(line, "SUBSCRIPTION ") || is_about(line, "EXTENSION "))
+        is_about(line, "PUBLICATION ") || is_about(line, "SUBSCRIPTION ") || is_about(line, "EXTENSION ") ||
+        is_there(line, parts->objects_there))
         return true;
     if (begins(line->rest, "EVENT TRIGGER ") || is_about(line, "EVENT TRIGGER "))
         return !parts->event_triggers;
