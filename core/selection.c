@@ -55,7 +55,8 @@ static const char COLUMNS_SQL[] =
     "  a.attgenerated <> '', a.attidentity = 'a', CASE WHEN s.nspname = 'pg_catalog' THEN '' ELSE s.nspname "
     "END,"
     "  CASE WHEN s.nspname = 'pg_catalog' THEN format_type(a.atttypid, a.atttypmod)"
-    "       ELSE substr(format_type(a.atttypid, a.atttypmod), length(quote_ident(s.nspname)) + 2) END"
+    "       ELSE substr(format_type(a.atttypid, a.atttypmod), length(quote_ident(s.nspname)) + 2) END,"
+    "  a.attstorage <> 'p'"
     " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
     " JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace s ON s.oid = t.typnamespace"
@@ -70,7 +71,8 @@ enum ColumnField {
     C_GENERATED,
     C_ALWAYS,
     C_TYPE_SCHEMA,
-    C_TYPE_NAME
+    C_TYPE_NAME,
+    C_LARGE
 };
 
 /* Indexes that count as an identity (trap A1), the best candidate first. A not-null constraint that is NOT
@@ -343,6 +345,7 @@ static void columns_read(Arena *arena, Table *t, TableColumn *columns, Catalogs 
             .generated = pg_cell_bool(rows, row, C_GENERATED),
             .identity_always = pg_cell_bool(rows, row, C_ALWAYS),
             .identity_key = in_key || t->identity == TABLE_IDENTITY_FULL,
+            .large = pg_cell_bool(rows, row, C_LARGE),
             .candidate_key = keys.candidate != NULL && keys_hold(keys.candidate, number),
             .binary_safe = type_is_known(c->types, type),
         };
