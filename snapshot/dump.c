@@ -33,7 +33,7 @@ typedef struct Taking {
     const DumpTool *tool;
     const Config *cfg;
     const DumpParts *parts;
-    const char *snapshot;
+    const DumpFrom *from;
     const atomic_bool *stop;
     char *dsn, *password;
     char **environment; /* the strings are borrowed, but for the first `own` ones */
@@ -84,7 +84,7 @@ static void environment_make(Taking *t) {
 
 static bool taking_begin(Taking *t, Error *e) {
     t->archive = memory_file("walferry-dump", e);
-    if (t->archive < 0 || !pg_dsn_split(t->cfg->source.dsn, &t->dsn, &t->password, e))
+    if (t->archive < 0 || !pg_dsn_split(t->from->dsn, &t->dsn, &t->password, e))
         return false;
     environment_make(t);
     return true;
@@ -122,8 +122,8 @@ static bool archive_take(const Taking *t, Error *e) {
     writer_text(&beat, ".");
     write_pattern(&beat, t->cfg->source.heartbeat_table);
     writer_format(&dsn, "--dbname=%s", t->dsn);
-    if (t->snapshot != NULL)
-        writer_format(&snapshot, "--snapshot=%s", t->snapshot);
+    if (t->from->snapshot != NULL)
+        writer_format(&snapshot, "--snapshot=%s", t->from->snapshot);
     const char *arguments[] = {t->tool->pg_dump,
                                "--format=custom",
                                "--compress=0",
@@ -143,7 +143,7 @@ static bool archive_take(const Taking *t, Error *e) {
                                NULL,
                                NULL};
     size_t count = sizeof arguments / sizeof *arguments - 3;
-    if (t->snapshot != NULL)
+    if (t->from->snapshot != NULL)
         arguments[count++] = writer_string(&snapshot);
     if (!t->parts->privileges)
         arguments[count++] = "--no-privileges";
@@ -232,9 +232,9 @@ static bool post_data_take(const Taking *t, Dump *out, Error *e) {
     return ok;
 }
 
-bool dump_take(const DumpTool *tool, const Config *cfg, const DumpParts *parts, const char *snapshot,
+bool dump_take(const DumpTool *tool, const Config *cfg, const DumpParts *parts, const DumpFrom *from,
                const atomic_bool *stop, Dump *out, Error *e) {
-    Taking t = {.tool = tool, .cfg = cfg, .parts = parts, .snapshot = snapshot, .stop = stop, .archive = -1};
+    Taking t = {.tool = tool, .cfg = cfg, .parts = parts, .from = from, .stop = stop, .archive = -1};
     memset(out, 0, sizeof *out);
     bool ok =
         taking_begin(&t, e) && archive_take(&t, e) && pre_data_take(&t, out, e) && post_data_take(&t, out, e);

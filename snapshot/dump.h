@@ -24,6 +24,11 @@ typedef struct DumpParts {
     bool public_schema; /* comment, grants and owner of the schema `public`, which is the destination's own */
 } DumpParts;
 
+/* Which database, and as of when. */
+typedef struct DumpFrom {
+    const char *dsn, *snapshot; /* NULL: as of now */
+} DumpFrom;
+
 typedef enum DumpKind {
     DUMP_INDEX, /* indexes, primary keys, unique and exclusion constraints, statistics, index attachments */
     DUMP_DEFINITION, /* views and functions that stand on a primary key; indexes that follow may be on them */
@@ -51,8 +56,8 @@ typedef struct Dump {
  * the target, so that the target knows what it writes; without such a one the oldest that reads the source. ERR_CONFIG
  * that names the Debian package when there is none. The versions: server_version_num. */
 bool dump_choose(const Config *cfg, int source_version, int target_version, DumpTool *out, Error *e);
-/* snapshot may be NULL. *stop ends the child and fails with ERR_STOPPED. */
-bool dump_take(const DumpTool *tool, const Config *cfg, const DumpParts *parts, const char *snapshot,
+/* *stop ends the child and fails with ERR_STOPPED. */
+bool dump_take(const DumpTool *tool, const Config *cfg, const DumpParts *parts, const DumpFrom *from,
                const atomic_bool *stop, Dump *out, Error *e);
 void dump_free(Dump *d);
 /* The tables that pg_dump would lock without the right to: its words for that cannot be told from those for a lock not
