@@ -6,6 +6,7 @@
 #include "job/phases.h"
 #include "snapshot/large_object.h"
 #include "snapshot/load.h"
+#include "snapshot/rename.h"
 #include "snapshot/role.h"
 #include "snapshot/sequence.h"
 #include "snapshot/session.h"
@@ -48,24 +49,10 @@ static bool parts_choose(const Walk *walk, DumpParts *out, Error *e) {
     return ours != NULL;
 }
 
-bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e) {
-    DumpTool tool;
-    DumpParts parts;
-    const Config *cfg = walk->job->cfg;
-    if (!all_readable(walk, e))
-        return false;
-    metrics_activity(walk->job->metrics, "reading the definitions");
-    bool ok = dump_choose(cfg, walk->source->version, walk->record->version, &tool, e) &&
-              parts_choose(walk, &parts, e) &&
-              dump_take(&tool, cfg, &parts, snapshot, &walk->job->stop, out, e);
-    metrics_activity(walk->job->metrics, "%s", "");
-    return ok;
-}
-
 /* A definition that the target refused: perhaps it could not know it. */
-static bool schema_failed(const Walk *walk, Error *e) {
+static bool schema_failed(const Walk *walk, const char *doing, Error *e) {
     int source = walk->source->version / 10000, target = walk->record->version / 10000;
-    fail_context(e, "making the schema at the target");
+    fail_context(e, "%s", doing);
     if (strstr(e->hint, "max_locks_per_transaction") != NULL) {
         e->kind = ERR_CONFIG; /* of the kind that passes by itself, but not this one */
         return fail_hint(
@@ -81,10 +68,46 @@ static bool schema_failed(const Walk *walk, Error *e) {
         target, source, target);
 }
 
+static bool names_change(Walk *walk, const Mapping *mapping, const DumpParts *parts, Dump *dump, Error *e) {
+    Renaming renaming = {.cfg = walk->job->cfg,
+                         .mapping = mapping,
+                         .parts = parts,
+                         .source = walk->source,
+                         .target = walk->record,
+                         .stop = &walk->job->stop};
+    if (!mapping_renames(mapping))
+        return true;
+    metrics_activity(walk->job->metrics, "renaming the definitions");
+    return rename_dump(&renaming, dump, e) ||
+           schema_failed(walk, "giving the definitions their new names", e);
+}
+
+static bool dump_read(Walk *walk, const Mapping *mapping, const char *snapshot, Dump *out, Error *e) {
+    DumpTool tool;
+    DumpParts parts;
+    const Config *cfg = walk->job->cfg;
+    DumpFrom from = {cfg->source.dsn, snapshot};
+    metrics_activity(walk->job->metrics, "reading the definitions");
+    return dump_choose(cfg, walk->source->version, walk->record->version, &tool, e) &&
+           parts_choose(walk, &parts, e) && dump_take(&tool, cfg, &parts, &from, &walk->job->stop, out, e) &&
+           names_change(walk, mapping, &parts, out, e);
+}
+
+bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e) {
+    if (!all_readable(walk, e))
+        return false;
+    Mapping *mapping = mapping_new(walk->job->cfg);
+    bool ok = dump_read(walk, mapping, snapshot, out, e);
+    mapping_free(mapping);
+    metrics_activity(walk->job->metrics, "%s", "");
+    return ok;
+}
+
 static bool definitions_make(const Walk *walk, const Dump *dump, Error *e) {
     const Config *cfg = walk->job->cfg;
     return (!cfg->schema.roles || role_carry(walk->source, walk->record, cfg, e)) &&
-           (session_run(walk->record, dump->pre_data, &walk->job->stop, e) || schema_failed(walk, e));
+           (session_run(walk->record, dump->pre_data, &walk->job->stop, e) ||
+            schema_failed(walk, "making the schema at the target", e));
 }
 
 /* All definitions that come before the rows, in one transaction with the record that they are made: a killed

@@ -20,7 +20,7 @@ static const char SQL_COLUMNS[] =
     "  AND i.inhseqno = 1"
     "), topmost AS (SELECT u.oid, u.top FROM up u WHERE NOT EXISTS"
     "  (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = u.top))"
-    " SELECT DISTINCT ON (pg_catalog.coalesce(o.typrelid, x.oid), a.attname)"
+    " SELECT DISTINCT ON (coalesce(o.typrelid, x.oid), a.attname)"
     "  tn.nspname, t.relname, a.attname, CASE WHEN o.oid IS NULL"
     "   THEN pg_catalog.format('ALTER TABLE %I.%I RENAME COLUMN', n.nspname, x.relname)"
     "   ELSE pg_catalog.format('ALTER TYPE %s RENAME ATTRIBUTE', o.oid::regtype) END,"
@@ -30,16 +30,17 @@ static const char SQL_COLUMNS[] =
     " JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace"
     " JOIN pg_catalog.pg_attribute a ON a.attrelid = x.oid AND a.attnum > 0 AND NOT a.attisdropped"
     "  AND a.attinhcount = 0"
-    " LEFT JOIN pg_catalog.pg_type o ON o.oid = x.reloftype WHERE" SCHEMAS " AND" OURS("pg_class")
-        " ORDER BY pg_catalog.coalesce(o.typrelid, x.oid), a.attname, x.oid";
+    " LEFT JOIN pg_catalog.pg_type o ON o.oid = x.reloftype WHERE" SCHEMAS
+    " AND" OURS("pg_class") " ORDER BY coalesce(o.typrelid, x.oid), a.attname, x.oid";
 
 /* A sequence of a column goes where its table goes. */
 static const char SQL_RELATIONS[] =
-    "SELECT x.oid, n.nspname, x.relname, EXISTS (SELECT FROM pg_catalog.pg_depend d"
+    "SELECT x.oid, n.nspname, x.relname, x.relkind = 'S' AND EXISTS (SELECT FROM pg_catalog.pg_depend d"
     "  WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = x.oid AND d.deptype IN ('a', 'i')"
     "  AND d.refclassid = 'pg_catalog.pg_class'::regclass)"
     " FROM pg_catalog.pg_class x JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace"
-    " WHERE x.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND" SCHEMAS " AND" OURS("pg_class") " ORDER BY x.oid";
+    " WHERE x.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND" SCHEMAS
+    " AND" OURS("pg_class") " ORDER BY x.oid";
 static const char SQL_PLACE[] = "SELECT n.nspname FROM pg_catalog.pg_class c"
                                 " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1";
 
@@ -53,7 +54,8 @@ static const char SQL_SCHEMA_LIKE[] =
     "SELECT pg_catalog.format('CREATE SCHEMA %I AUTHORIZATION %I', $1::text, r.rolname)"
     " FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner WHERE n.nspname = $2"
     " UNION ALL SELECT pg_catalog.format('GRANT %s ON SCHEMA %I TO %s%s', a.privilege_type, $1::text,"
-    "  CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END,"
+    "  CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE "
+    "pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END,"
     "  CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)"
     " FROM pg_catalog.pg_namespace n CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) a"
     " WHERE n.nspname = $2 AND a.grantee <> n.nspowner";
@@ -184,12 +186,11 @@ static bool relations_read(Renamer *r, PGresult *rows) {
     r->relations = arena_alloc(r->arena, ((size_t)r->count + 1) * sizeof *r->relations);
     for (int row = 0; row < r->count; row++) {
         const char *schema = kept(r, pg_cell(rows, row, 1)), *name = kept(r, pg_cell(rows, row, 2));
-        r->relations[row] =
-            (Moved){.oid = kept(r, pg_cell(rows, row, 0)),
-                    .schema = schema,
-                    .new_name = mapping_relation(r->mapping, r->arena, schema, name),
-                    .schema_follows = mapping_schema(r->mapping, r->arena, schema),
-                    .owned = pg_cell_bool(rows, row, 3)};
+        r->relations[row] = (Moved){.oid = kept(r, pg_cell(rows, row, 0)),
+                                    .schema = schema,
+                                    .new_name = mapping_relation(r->mapping, r->arena, schema, name),
+                                    .schema_follows = mapping_schema(r->mapping, r->arena, schema),
+                                    .owned = pg_cell_bool(rows, row, 3)};
     }
     return true;
 }
@@ -319,7 +320,8 @@ static bool schemas_rename(Renamer *r, Error *e) {
 
 bool rename_objects(const Mapping *mapping, Pg *inside, const atomic_bool *stop, Error *e) {
     Renamer r = {.mapping = mapping, .inside = inside, .stop = stop, .arena = arena_new()};
-    bool ok = columns_rename(&r, e) && relations_rename(&r, e) && schemas_rename(&r, e) && relations_move(&r, e);
+    bool ok =
+        columns_rename(&r, e) && relations_rename(&r, e) && schemas_rename(&r, e) && relations_move(&r, e);
     arena_free(r.arena);
     return ok;
 }

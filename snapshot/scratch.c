@@ -9,7 +9,8 @@ enum { CONNECT_MS = 10000, SQL_MAX_BYTES = 4096, SERVER_15 = 150000, SERVER_17 =
 
 static const char SQL_NAME[] = "SELECT pg_catalog.concat($1::text, '_', d.oid) FROM pg_catalog.pg_database d"
                                " WHERE d.datname = pg_catalog.current_database()";
-static const char SQL_EXISTS[] = "SELECT pg_catalog.count(*) > 0 FROM pg_catalog.pg_database WHERE datname = $1";
+static const char SQL_EXISTS[] =
+    "SELECT pg_catalog.count(*) > 0 FROM pg_catalog.pg_database WHERE datname = $1";
 
 #define MAKING(locale)                                                                                       \
     "SELECT pg_catalog.format('CREATE DATABASE %I TEMPLATE template0 ENCODING %L LC_COLLATE %L LC_CTYPE %L'" \
@@ -59,8 +60,8 @@ static bool make(Pg *target, const char *name, Error *e) {
 
 bool scratch_make(const Config *cfg, Pg *target, Scratch *out, Error *e) {
     *out = (Scratch){.target = target};
-    if (!name_read(cfg, target, out->name, e) || !drop(target, out->name, e) ||
-        !make(target, out->name, e) || !FAULT("snapshot.scratch_made", e))
+    if (!name_read(cfg, target, out->name, e) || !drop(target, out->name, e) || !make(target, out->name, e) ||
+        !FAULT("snapshot.scratch_made", e))
         return false;
     out->dsn = pg_dsn_beside(cfg->target.dsn, target, out->name);
     PgAddress to = {.dsn = out->dsn, .side = "target", .job = cfg->name};
