@@ -4,6 +4,7 @@
 #include "core/fault.h"
 #include "core/log.h"
 #include "job/phases.h"
+#include "snapshot/choice.h"
 #include "snapshot/large_object.h"
 #include "snapshot/load.h"
 #include "snapshot/rename.h"
@@ -18,23 +19,26 @@ static const char SQL_MAY_REPLICA[] = "BEGIN; SET LOCAL session_replication_role
 static const char SQL_PUBLIC_IS_OURS[] =
     "SELECT pg_catalog.pg_has_role(nspowner, 'USAGE') FROM pg_catalog.pg_namespace WHERE nspname = 'public'";
 
+static const char SQL_LOOK[] = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
 enum { ROUNDS_MAX = 10 };
 
 static Load load_of(const Walk *walk) {
     return (Load){walk->job->cfg, walk->selection, walk->job->metrics, &walk->job->stop};
 }
 
-/* pg_dump locks every table, and words for a missing right cannot be told from those for a lock not had in time: the
- * server's come in any language. */
-static bool all_readable(const Walk *walk, Error *e) {
-    PGresult *unreadable = dump_unreadable(walk->source, e);
-    bool ok = unreadable != NULL && PQntuples(unreadable) == 0;
-    if (unreadable != NULL && !ok) {
-        fail(e, ERR_CONFIG, "source: permission denied for table \"%s\"", pg_cell(unreadable, 0, 0));
-        fail_hint(e, "the user of source.dsn needs SELECT on it, and USAGE on its schema");
+/* pg_dump locks every table that it is not told to leave alone, and words for a missing right cannot be told from those
+ * for a lock not had in time: the server's come in any language. */
+static bool all_readable(const PGresult *unreadable, const Choice *choice, Error *e) {
+    uint32_t relations = choice_relations(choice);
+    for (int row = 0; row < PQntuples(unreadable); row++) {
+        if (choice_leaves_out(choice, relations, (uint32_t)pg_cell_int(unreadable, row, UNREADABLE_OID)))
+            continue;
+        fail(e, ERR_CONFIG, "source: permission denied for table \"%s\"",
+             pg_cell(unreadable, row, UNREADABLE_SHOWN));
+        return fail_hint(e, "the user of source.dsn needs SELECT on it, and USAGE on its schema");
     }
-    PQclear(unreadable);
-    return ok;
+    return true;
 }
 
 /* Before 15 the schema `public` belongs to a superuser: then it stays as the target has it. */
@@ -82,20 +86,62 @@ static bool names_change(Walk *walk, const Mapping *mapping, const DumpParts *pa
            schema_failed(walk, "giving the definitions their new names", e);
 }
 
-static bool dump_read(Walk *walk, const Mapping *mapping, const char *snapshot, Dump *out, Error *e) {
+/* What goes although the job took it; rows without a table are a mistake of the job. */
+static bool losses_tell(const Choice *choice, Error *e) {
+    const ChoiceLoss *losses;
+    int count = choice_losses(choice, &losses);
+    for (int at = 0; at < count; at++) {
+        if (losses[at].is_table) {
+            fail(e, ERR_CONFIG, "%s is taken, but not %s, which it needs", losses[at].what,
+                 losses[at].because);
+            return fail_hint(e, "take both or none: objects.include and objects.exclude");
+        }
+        log_warn("left out: %s, because %s is", losses[at].what, losses[at].because);
+    }
+    return true;
+}
+
+/* As the snapshot shows it, or, without one, as it is now. */
+static bool choice_read(Walk *walk, const Mapping *mapping, const char *snapshot, Choice **out, Error *e) {
+    Error ignored;
+    *out = NULL;
+    if (!choice_needed(walk->job->cfg))
+        return true;
+    if (snapshot != NULL ? session_import(walk->source, snapshot, e) : pg_run(walk->source, SQL_LOOK, e))
+        *out = choice_make(walk->source, walk->job->cfg, mapping, e);
+    bool ok = *out != NULL && losses_tell(*out, e);
+    pg_run(walk->source, "ROLLBACK", &ignored);
+    return ok;
+}
+
+static bool chosen_take(Walk *walk, const char *snapshot, DumpParts *parts, Dump *out, Error *e) {
     DumpTool tool;
-    DumpParts parts;
     const Config *cfg = walk->job->cfg;
     DumpFrom from = {cfg->source.dsn, snapshot};
+    PGresult *unreadable = dump_unreadable(walk->source, e);
+    parts->unreadable = unreadable;
+    bool ok = unreadable != NULL && all_readable(unreadable, parts->choice, e) &&
+              dump_choose(cfg, walk->source->version, walk->record->version, &tool, e) &&
+              dump_take(&tool, cfg, parts, &from, &walk->job->stop, out, e);
+    PQclear(unreadable);
+    return ok;
+}
+
+static bool dump_read(Walk *walk, const Mapping *mapping, const char *snapshot, Dump *out, Error *e) {
+    DumpParts parts;
+    Choice *choice = NULL;
     metrics_activity(walk->job->metrics, "reading the definitions");
-    return dump_choose(cfg, walk->source->version, walk->record->version, &tool, e) &&
-           parts_choose(walk, &parts, e) && dump_take(&tool, cfg, &parts, &from, &walk->job->stop, out, e) &&
-           names_change(walk, mapping, &parts, out, e);
+    if (!parts_choose(walk, &parts, e) || !choice_read(walk, mapping, snapshot, &choice, e))
+        return false;
+    parts.choice = choice;
+    bool ok = chosen_take(walk, snapshot, &parts, out, e);
+    choice_free(choice);
+    parts.choice = NULL; /* what gets new names was chosen before */
+    parts.unreadable = NULL;
+    return ok && names_change(walk, mapping, &parts, out, e);
 }
 
 bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e) {
-    if (!all_readable(walk, e))
-        return false;
     Mapping *mapping = mapping_new(walk->job->cfg);
     bool ok = dump_read(walk, mapping, snapshot, out, e);
     mapping_free(mapping);

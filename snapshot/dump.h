@@ -12,6 +12,7 @@
 #include "core/config.h"
 #include "core/error.h"
 #include "core/pg.h"
+#include "snapshot/choice.h"
 
 typedef struct DumpTool {
     char pg_dump[512], pg_restore[512];
@@ -22,6 +23,8 @@ typedef struct DumpTool {
 typedef struct DumpParts {
     bool owners, privileges, event_triggers;
     bool public_schema; /* comment, grants and owner of the schema `public`, which is the destination's own */
+    const Choice *choice; /* NULL: everything */
+    const PGresult *unreadable; /* tables that the choice leaves out and that pg_dump must not try to lock; NULL: none */
 } DumpParts;
 
 /* Which database, and as of when. */
@@ -61,7 +64,14 @@ bool dump_take(const DumpTool *tool, const Config *cfg, const DumpParts *parts, 
                const atomic_bool *stop, Dump *out, Error *e);
 void dump_free(Dump *d);
 /* The tables that pg_dump would lock without the right to: its words for that cannot be told from those for a lock not
- * had in time. Rows of the name for people and the quoted one. */
+ * had in time. Rows of these fields. */
+typedef enum UnreadableField {
+    UNREADABLE_SHOWN, /* for people */
+    UNREADABLE_QUOTED,
+    UNREADABLE_SCHEMA,
+    UNREADABLE_TABLE,
+    UNREADABLE_OID
+} UnreadableField;
 PGresult *dump_unreadable(Pg *source, Error *e);
 
 /* Cuts pg_restore's post-data text at its entry headers, checked against the list; exposed for its tests. */

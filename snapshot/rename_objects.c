@@ -12,25 +12,17 @@ enum { SQL_MAX_BYTES = 1 << 14 };
     "'::regclass AND m.objid = x.oid AND m.deptype = 'e')"
 #define SCHEMAS " n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'"
 
-/* A local column of a child has its name from the topmost table, too. A typed table's columns are its type's. */
+/* Where a column begins: who inherits it follows. A typed table's columns are its type's. */
 static const char SQL_COLUMNS[] =
-    "WITH RECURSIVE up(oid, top) AS (SELECT c.oid, c.oid FROM pg_catalog.pg_class c"
-    "  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')"
-    " UNION ALL SELECT u.oid, i.inhparent FROM up u JOIN pg_catalog.pg_inherits i ON i.inhrelid = u.top"
-    "  AND i.inhseqno = 1"
-    "), topmost AS (SELECT u.oid, u.top FROM up u WHERE NOT EXISTS"
-    "  (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = u.top))"
-    " SELECT DISTINCT ON (coalesce(o.typrelid, x.oid), a.attname)"
-    "  tn.nspname, t.relname, a.attname, CASE WHEN o.oid IS NULL"
-    "   THEN pg_catalog.format('ALTER TABLE %I.%I RENAME COLUMN', n.nspname, x.relname)"
-    "   ELSE pg_catalog.format('ALTER TYPE %s RENAME ATTRIBUTE', o.oid::regtype) END,"
-    "  CASE WHEN o.oid IS NULL THEN '' ELSE ' CASCADE' END, a.attnum"
+    "SELECT DISTINCT ON (coalesce(o.typrelid, x.oid), a.attname) n.nspname, x.relname, a.attname,"
+    " CASE WHEN o.oid IS NULL THEN pg_catalog.format('ALTER TABLE %I.%I RENAME COLUMN', n.nspname, x.relname)"
+    "  ELSE pg_catalog.format('ALTER TYPE %s RENAME ATTRIBUTE', o.oid::regtype) END,"
+    " CASE WHEN o.oid IS NULL THEN '' ELSE ' CASCADE' END, a.attnum"
     " FROM pg_catalog.pg_class x JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace"
-    " JOIN topmost m ON m.oid = x.oid JOIN pg_catalog.pg_class t ON t.oid = m.top"
-    " JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace"
     " JOIN pg_catalog.pg_attribute a ON a.attrelid = x.oid AND a.attnum > 0 AND NOT a.attisdropped"
     "  AND a.attinhcount = 0"
-    " LEFT JOIN pg_catalog.pg_type o ON o.oid = x.reloftype WHERE" SCHEMAS
+    " LEFT JOIN pg_catalog.pg_type o ON o.oid = x.reloftype"
+    " WHERE x.relkind IN ('r', 'p', 'v', 'm', 'f') AND" SCHEMAS
     " AND" OURS("pg_class") " ORDER BY coalesce(o.typrelid, x.oid), a.attname, x.oid";
 
 /* A sequence of a column goes where its table goes. */
