@@ -138,7 +138,8 @@ static int arguments_make(const Taking *t, char **out) {
     int count = 0;
     const PGresult *locked = t->parts->unreadable;
     out[count++] = pattern_of("--exclude-schema=", t->cfg->target.state_schema, NULL);
-    out[count++] = pattern_of("--exclude-table=", t->cfg->source.heartbeat_schema, t->cfg->source.heartbeat_table);
+    out[count++] =
+        pattern_of("--exclude-table=", t->cfg->source.heartbeat_schema, t->cfg->source.heartbeat_table);
     out[count++] = option_of("--dbname=", t->dsn);
     if (t->from->snapshot != NULL)
         out[count++] = option_of("--snapshot=", t->from->snapshot);

@@ -24,7 +24,8 @@ typedef struct DumpParts {
     bool owners, privileges, event_triggers;
     bool public_schema; /* comment, grants and owner of the schema `public`, which is the destination's own */
     const Choice *choice; /* NULL: everything */
-    const PGresult *unreadable; /* tables that the choice leaves out and that pg_dump must not try to lock; NULL: none */
+    const PGresult
+        *unreadable; /* tables that the choice leaves out and that pg_dump must not try to lock; NULL: none */
 } DumpParts;
 
 /* Which database, and as of when. */

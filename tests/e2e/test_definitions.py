@@ -74,3 +74,128 @@ def test_a_schema_of_every_kind_gets_other_names(version_pair, versions):
     assert done.exit in (0, 5), done.err
     check_definitions(reference_of(pair, KINDS_ALTERS), pair.target)
     assert pair.target.server.sql("SELECT datname FROM pg_database WHERE datname LIKE 'dts_sync_%'") == []
+
+
+INVENTORY = """
+SELECT i.type || ' ' || i.identity || coalesce(': ' || obj_description(o.objid, o.classid::regclass::name), '')
+  FROM (SELECT DISTINCT classid, objid FROM pg_depend WHERE objid >= 16384 AND deptype IN ('n', 'a', 'i', 'P', 'S')
+        UNION SELECT 'pg_namespace'::regclass, oid FROM pg_namespace
+        UNION SELECT 'pg_extension'::regclass, oid FROM pg_extension) o,
+       LATERAL pg_identify_object(o.classid, o.objid, 0) i
+ WHERE i.identity !~ 'walferry|dts_|pg_toast|pg_temp|on internal|RI_ConstraintTrigger' AND i.type NOT IN ('type', 'rule')
+   AND (i.type <> 'trigger' OR NOT (SELECT tgisinternal FROM pg_trigger WHERE oid = o.objid))
+ UNION ALL SELECT 'column ' || attrelid::regclass || '.' || attname FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
+ WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'p', 'v', 'm', 'f') AND attrelid >= 16384
+   AND relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN ('walferry', 'pg_catalog'))
+   AND relname !~ '^dts_'
+ UNION ALL SELECT 'type ' || oid::regtype FROM pg_type WHERE oid >= 16384 AND typrelid = 0 AND typelem = 0"""
+
+
+def inventory(database):
+    connection = database.connect()
+    try:
+        cursor = connection.cursor()
+        cursor.execute("SET search_path = ''")
+        cursor.execute(INVENTORY)
+        return {row[0] for row in cursor.fetchall()}
+    finally:
+        connection.close()
+
+
+SHOP = """
+CREATE SCHEMA shop; CREATE SCHEMA other; CREATE SCHEMA types;
+CREATE TYPE types.state AS ENUM ('new', 'old'); CREATE TYPE types.never AS ENUM ('used');
+CREATE DOMAIN shop.money AS numeric CHECK (VALUE >= 0);
+CREATE FUNCTION other.tax(numeric) RETURNS numeric LANGUAGE sql IMMUTABLE RETURN $1 * 2;
+CREATE FUNCTION other.unused() RETURNS int LANGUAGE sql RETURN 1;
+CREATE FUNCTION other.touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE FUNCTION shop.stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE SEQUENCE other.numbers;
+CREATE TABLE shop.customer (id serial PRIMARY KEY, name text, secret text, loud text GENERATED ALWAYS AS (upper(secret)) STORED,
+    UNIQUE (secret), CHECK (secret <> name), CHECK (id > 0));
+CREATE INDEX customer_name ON shop.customer (name); CREATE INDEX customer_secret ON shop.customer (name) WHERE secret IS NULL;
+CREATE TABLE shop.orders (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer int REFERENCES shop.customer,
+    state types.state DEFAULT 'new', number bigint DEFAULT nextval('other.numbers'), total shop.money,
+    CHECK (other.tax(total) > 0));
+CREATE TABLE shop.line ("order" int REFERENCES shop.orders, item int, amount int, PRIMARY KEY ("order", item));
+CREATE TABLE shop.tmp_note (id serial PRIMARY KEY, "order" int REFERENCES shop.orders, v text);
+CREATE INDEX tmp_note_v ON shop.tmp_note (v); COMMENT ON TABLE shop.tmp_note IS 'gone'; COMMENT ON COLUMN shop.tmp_note.v IS 'gone';
+COMMENT ON INDEX shop.tmp_note_v IS 'gone'; COMMENT ON CONSTRAINT tmp_note_pkey ON shop.tmp_note IS 'gone';
+ALTER TABLE shop.tmp_note ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON shop.tmp_note USING (true);
+ALTER TABLE shop.customer ADD note int, ADD FOREIGN KEY (note) REFERENCES shop.tmp_note;
+COMMENT ON TABLE shop.customer IS 'kept'; COMMENT ON CONSTRAINT customer_note_fkey ON shop.customer IS 'gone';
+CREATE TRIGGER a BEFORE INSERT ON shop.tmp_note FOR EACH ROW EXECUTE FUNCTION shop.stamp();
+CREATE TRIGGER b BEFORE INSERT ON shop.customer FOR EACH ROW EXECUTE FUNCTION shop.stamp();
+CREATE TRIGGER c BEFORE INSERT ON shop.customer FOR EACH ROW EXECUTE FUNCTION other.touch();
+CREATE VIEW shop.notes AS SELECT v FROM shop.tmp_note; CREATE VIEW shop.of_notes AS SELECT v FROM shop.notes;
+CREATE MATERIALIZED VIEW shop.counted AS SELECT count(*) FROM shop.of_notes;
+CREATE FUNCTION shop.first_note() RETURNS SETOF shop.tmp_note LANGUAGE sql BEGIN ATOMIC SELECT * FROM shop.tmp_note; END;
+CREATE VIEW shop.secrets AS SELECT secret FROM shop.customer; CREATE VIEW shop.names AS SELECT name FROM shop.customer;
+CREATE STATISTICS shop.on_customer ON name, secret FROM shop.customer;
+CREATE TABLE other.event (id int, day date, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+CREATE TABLE shop.event_1 PARTITION OF other.event FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE other.event_2 PARTITION OF other.event DEFAULT;
+CREATE CAST (types.state AS int) WITH INOUT; CREATE CAST (types.never AS int) WITH INOUT;
+CREATE OPERATOR other.@@@ (FUNCTION = other.tax, RIGHTARG = numeric);
+"""
+
+
+def matching(database, *patterns):
+    return {what for what in inventory(database) if any(re.search(pattern, what) for pattern in patterns)}
+
+
+@pytest.mark.parametrize("renames", [False, True])
+def test_what_hangs_on_an_excluded_table_is_left_out_with_it(pair, renames):
+    pair.source.sql(SHOP)
+    objects = {"exclude": ["shop.tmp_*", "other.touch"]} | ({"rename": {"schemas": {"types": "kinds"}}} if renames else {})
+    done = pair.job(phases=["schema"], objects=objects).run()
+    assert done.exit == 0, done.err
+    gone = matching(pair.source, r"tmp_note", r"shop\.(notes|of_notes|counted|first_note)", r"customer_note_fkey",
+                    r"touch", r"^trigger c ")
+    assert len(gone) > 20
+    expected = {re.sub(r"\btypes\b", "kinds", what) if renames else what for what in inventory(pair.source) - gone}
+    assert inventory(pair.target) == expected
+    left_out = set(re.findall("left out: (.*), because (.*) is", done.err))
+    assert {("constraint customer_note_fkey on table shop.customer", "table shop.tmp_note"),
+            ("trigger c on table shop.customer", "function other.touch()"), ("view shop.notes", "table shop.tmp_note"),
+            ("view shop.of_notes", "table shop.tmp_note"), ("materialized view shop.counted", "table shop.tmp_note"),
+            ("function shop.first_note()", "table shop.tmp_note")} == left_out
+
+
+def test_included_tables_bring_what_they_need_and_nothing_else(pair):
+    pair.source.sql(SHOP)
+    done = pair.job(phases=["schema"], objects={"include": ["shop.orders", "shop.line", "shop.event_1", "shop.stamp"]}).run()
+    assert done.exit == 0, done.err
+    assert inventory(pair.target) == matching(
+        pair.source, r"shop\.(orders|line|event_1|stamp)\b(?!.*->)", r"^schema", r"^extension", r"shop\.money",
+        r"types\.state", r"other\.numbers", r"other\.tax", r"other\.event\b", r"^(index|column) (shop|other)\.(line|orders|event_1|event)_pkey") - \
+        matching(pair.source, "orders_customer_fkey", "@@@", "tmp_note", r"customer\b(?<!orders\.customer)")
+
+
+def test_columns_that_a_list_leaves_out(pair):
+    pair.source.sql(SHOP)
+    done = pair.job(phases=["schema"], objects={"tables": {"shop.customer": {"columns": ["id", "name", "note"]},
+                                                           "other.event": {"columns": ["id", "day"]}}}).run()
+    assert done.exit == 0, done.err
+    assert inventory(pair.target) == inventory(pair.source) - matching(
+        pair.source, r"customer\.(secret|loud)", "customer_secret", "customer_check", r"shop\.secrets", "on_customer")
+
+
+def test_a_table_that_needs_what_is_excluded_is_refused(pair):
+    pair.source.sql(SHOP)
+    before = inventory(pair.target)
+    done = pair.job(objects={"exclude": ["other.tax"]}).run()
+    assert done.exit == 2 and "table shop.orders" in done.err and "function other.tax(numeric)" in done.err, done.err
+    assert inventory(pair.target) == before
+    assert pair.source.slot("dts_sync_" + pair.jobs[-1].name) is None
+
+
+def test_tables_that_may_not_be_read_can_be_left_out(pair):
+    pair.source.sql("""CREATE SCHEMA shop; CREATE TABLE shop.open (id int PRIMARY KEY); CREATE TABLE shop."cl.""osed" (id int);
+        DO $$ BEGIN CREATE ROLE walferry_reader LOGIN; EXCEPTION WHEN duplicate_object THEN END $$;
+        GRANT USAGE ON SCHEMA shop TO walferry_reader; GRANT SELECT ON shop.open TO walferry_reader""")
+    dsn = pair.source.dsn(user="walferry_reader")
+    job = pair.job(phases=["schema", "full"], source_dsn=dsn, objects={"exclude": ['shop."cl.""osed"']})
+    done = job.run()
+    assert done.exit == 0, done.err
+    assert pair.target.sql("SELECT relname FROM pg_class WHERE relnamespace = 'shop'::regnamespace AND relkind = 'r'") == [("open",)]
