@@ -52,11 +52,26 @@ enum ParentField { P_CHILD, P_PARENT, P_SCHEMA, P_NAME, P_PARTITIONED };
 
 static const char COLUMNS_SQL[] =
     "SELECT c.oid, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid, a.attnotnull,"
-    "  a.attgenerated <> '', a.attidentity = 'a'"
+    "  a.attgenerated <> '', a.attidentity = 'a', CASE WHEN s.nspname = 'pg_catalog' THEN '' ELSE s.nspname "
+    "END,"
+    "  CASE WHEN s.nspname = 'pg_catalog' THEN format_type(a.atttypid, a.atttypmod)"
+    "       ELSE substr(format_type(a.atttypid, a.atttypmod), length(quote_ident(s.nspname)) + 2) END"
     " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+    " JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace s ON s.oid = t.typnamespace"
     " WHERE" SELECTED " ORDER BY c.oid, a.attnum";
-enum ColumnField { C_TABLE, C_NUMBER, C_NAME, C_TYPE_TEXT, C_TYPE, C_NOT_NULL, C_GENERATED, C_ALWAYS };
+enum ColumnField {
+    C_TABLE,
+    C_NUMBER,
+    C_NAME,
+    C_TYPE_TEXT,
+    C_TYPE,
+    C_NOT_NULL,
+    C_GENERATED,
+    C_ALWAYS,
+    C_TYPE_SCHEMA,
+    C_TYPE_NAME
+};
 
 /* Indexes that count as an identity (trap A1), the best candidate first. A not-null constraint that is NOT
  * VALID (18) proves nothing. */
@@ -223,10 +238,13 @@ static void columns_map(const Mapping *m, Arena *arena, const Catalogs *c, const
         TableColumn *column = &columns[at];
         column->taken = !listed || mapping_list_holds(m, lister.schema, lister.name, column->name);
         column->target_name = column->name;
+        column->target_type_schema = column->type_schema;
         if (!renames)
             continue;
         Relative origin = column_origin(c, self, column->name);
         column->target_name = mapping_column(m, arena, origin.schema, origin.name, column->name);
+        if (column->type_schema[0] != '\0')
+            column->target_type_schema = mapping_schema(m, arena, column->type_schema);
     }
 }
 
@@ -268,15 +286,22 @@ static Table table_read(Arena *arena, const PGresult *rows, int row) {
     return t;
 }
 
-/* The attribute numbers that make the table's identity ("1 3"), or NULL; takes the table's index rows. */
-static const char *identity_read(Arena *arena, Table *t, Catalogs *c) {
+/* Attribute numbers ("1 3"), or NULL. */
+typedef struct IdentityKeys {
+    const char *used, *candidate;
+} IdentityKeys;
+
+/* The keys of the table's identity and of what could be one; takes the table's index rows. */
+static IdentityKeys identity_read(Arena *arena, Table *t, Catalogs *c) {
     const PGresult *rows = c->indexes;
-    const char *keys = NULL, *candidate = NULL;
+    const char *keys = NULL, *candidate = NULL, *candidate_keys = NULL;
     while (c->index < PQntuples(rows) && cell_oid(rows, c->index, I_TABLE) < t->oid)
         c->index++;
     for (; c->index < PQntuples(rows) && cell_oid(rows, c->index, I_TABLE) == t->oid; c->index++) {
-        if (candidate == NULL)
+        if (candidate == NULL) {
             candidate = pg_cell(rows, c->index, I_NAME);
+            candidate_keys = pg_cell(rows, c->index, I_KEYS);
+        }
         if ((t->identity_setting == 'd' && pg_cell_bool(rows, c->index, I_PRIMARY)) ||
             (t->identity_setting == 'i' && pg_cell_bool(rows, c->index, I_CHOSEN)))
             keys = pg_cell(rows, c->index, I_KEYS);
@@ -287,7 +312,7 @@ static const char *identity_read(Arena *arena, Table *t, Catalogs *c) {
         t->identity = TABLE_IDENTITY_KEY;
     else if (candidate != NULL)
         t->identity_candidate = arena_text(arena, slice_text(candidate));
-    return keys;
+    return (IdentityKeys){keys, t->identity_candidate == NULL ? NULL : candidate_keys};
 }
 
 static bool keys_hold(const char *keys, int64_t number) {
@@ -299,22 +324,26 @@ static bool keys_hold(const char *keys, int64_t number) {
 }
 
 /* `columns` has room for what is left; takes the table's column rows. */
-static void columns_read(Arena *arena, Table *t, TableColumn *columns, Catalogs *c, const char *keys) {
+static void columns_read(Arena *arena, Table *t, TableColumn *columns, Catalogs *c, IdentityKeys keys) {
     const PGresult *rows = c->columns;
     t->columns = columns;
     for (; c->column < PQntuples(rows) && cell_oid(rows, c->column, C_TABLE) == t->oid; c->column++) {
         int row = c->column;
-        bool in_key = keys != NULL && keys_hold(keys, pg_cell_int(rows, row, C_NUMBER));
+        int64_t number = pg_cell_int(rows, row, C_NUMBER);
+        bool in_key = keys.used != NULL && keys_hold(keys.used, number);
         uint32_t type = cell_oid(rows, row, C_TYPE);
         columns[t->column_count++] = (TableColumn){
             .name = cell_copy(arena, rows, row, C_NAME),
-            .number = (int)pg_cell_int(rows, row, C_NUMBER),
+            .number = (int)number,
             .type_text = cell_copy(arena, rows, row, C_TYPE_TEXT),
+            .type_schema = cell_copy(arena, rows, row, C_TYPE_SCHEMA),
+            .type_name = cell_copy(arena, rows, row, C_TYPE_NAME),
             .type = type,
             .not_null = pg_cell_bool(rows, row, C_NOT_NULL),
             .generated = pg_cell_bool(rows, row, C_GENERATED),
             .identity_always = pg_cell_bool(rows, row, C_ALWAYS),
             .identity_key = in_key || t->identity == TABLE_IDENTITY_FULL,
+            .candidate_key = keys.candidate != NULL && keys_hold(keys.candidate, number),
             .binary_safe = type_is_known(c->types, type),
         };
     }
@@ -357,7 +386,7 @@ static Selection *compile(Catalogs *c, const Config *cfg) {
         Table *t = &s->tables[s->count];
         TableColumn *own = columns + c->column;
         *t = table_read(arena, c->tables, row);
-        const char *keys = identity_read(arena, t, c);
+        IdentityKeys keys = identity_read(arena, t, c);
         t->insert_only = t->identity == TABLE_IDENTITY_NONE && cfg->identity == IDENTITY_INSERT_ONLY;
         columns_read(arena, t, own, c, keys);
         if (lineage_takes(s->mapping, c->parents, t->oid, t->schema, t->name) != TAKEN_YES)
@@ -424,6 +453,22 @@ const Table *selection_find_target(const Selection *s, const char *schema, const
             low = middle + 1;
     }
     return NULL;
+}
+
+MappedName selection_target(const Selection *s, Arena *arena, const char *schema, const char *name) {
+    const Table *t = s == NULL ? NULL : selection_find(s, schema, name);
+    if (t != NULL)
+        return (MappedName){t->target_schema, t->target_name};
+    return s == NULL ? (MappedName){schema, name} : mapping_relation(s->mapping, arena, schema, name);
+}
+
+const char *selection_target_column(const Selection *s, Arena *arena, const char *schema, const char *name,
+                                    const char *column) {
+    const Table *t = s == NULL ? NULL : selection_find(s, schema, name);
+    for (int at = 0; t != NULL && at < t->column_count; at++)
+        if (strcmp(t->columns[at].name, column) == 0)
+            return t->columns[at].target_name;
+    return s == NULL ? column : mapping_column(s->mapping, arena, schema, name, column);
 }
 
 void selection_keep(Selection *s, SelectionNameAt *name_at, const void *list, void (*leaves)(const Table *)) {

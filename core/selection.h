@@ -18,15 +18,18 @@
 
 typedef struct TableColumn {
     const char *name, *target_name;
-    int number;            /* pg_attribute.attnum */
-    const char *type_text; /* format_type(): for comparing both sides */
+    int number;                                   /* pg_attribute.attnum */
+    const char *type_text;                        /* format_type(): for comparing both sides */
+    const char *type_schema, *target_type_schema; /* "" for pg_catalog */
+    const char *type_name;                        /* type_text without its schema */
     uint32_t type;
     bool taken; /* there is no column list, or it holds this one */
     bool not_null;
     bool generated; /* stored generated: not copied, not streamed */
     bool identity_always;
-    bool identity_key; /* part of the replica identity in force; under FULL every column, as in the stream */
-    bool binary_safe;  /* trap B3: a binary form that means the same on every server we know */
+    bool identity_key;  /* part of the replica identity in force; under FULL every column, as in the stream */
+    bool candidate_key; /* part of Table.identity_candidate */
+    bool binary_safe;   /* trap B3: a binary form that means the same on every server we know */
 } TableColumn;
 
 /* What an UPDATE or DELETE of this table carries, counted as trap A1 demands (immediate, valid, unique, whole,
@@ -73,6 +76,12 @@ Selection *selection_load(Pg *source, const Config *cfg, Error *e);
 void selection_free(Selection *s);
 const Table *selection_find(const Selection *s, const char *schema, const char *name);
 const Table *selection_find_target(const Selection *s, const char *schema, const char *name);
+
+/* The names at the destination of a relation of the stream and of its columns, also when the source has dropped it since.
+ * Made in `arena` or lent; `s` NULL: every name stays. */
+MappedName selection_target(const Selection *s, Arena *arena, const char *schema, const char *name);
+const char *selection_target_column(const Selection *s, Arena *arena, const char *schema, const char *name,
+                                    const char *column);
 
 /* What is wrong with the names that the job gives (selection_check.c): two tables, or two columns of a table, with one
  * name at the destination; `named`, for a job that is not born yet: options that name what the source has not, or what

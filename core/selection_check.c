@@ -91,24 +91,19 @@ static void columns_collide(Looker *l, const Table *t) {
 
 /* ---- what is named by hand ---- */
 
-static void array_add(Writer *array, const char *text) {
-    writer_text(array, array->len == 0 ? "{\"" : ",\"");
-    for (; *text != '\0'; text++) {
-        if (*text == '"' || *text == '\\')
-            writer_u8(array, '\\');
-        writer_u8(array, (uint8_t)*text);
-    }
-    writer_u8(array, '"');
-}
-
 static void named_add(Looker *l, const NamedObject *named) {
+    if (l->count == 0) {
+        writer_text(&l->schemas, "{");
+        writer_text(&l->relations, "{");
+        writer_text(&l->columns, "{");
+    }
     NamedObject *grown = realloc(l->named, ((size_t)l->count + 1) * sizeof *grown);
     assert(grown != NULL);
     l->named = grown;
     l->named[l->count++] = *named;
-    array_add(&l->schemas, named->schema);
-    array_add(&l->relations, named->table == NULL ? "" : named->table);
-    array_add(&l->columns, named->column == NULL ? "" : named->column);
+    pg_write_item(&l->schemas, named->schema);
+    pg_write_item(&l->relations, named->table == NULL ? "" : named->table);
+    pg_write_item(&l->columns, named->column == NULL ? "" : named->column);
 }
 
 static bool named_take(void *context, const NamedObject *named, Error *e) {

@@ -28,7 +28,12 @@ static const char SQL_SOURCE_COLUMNS[] =
     " WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
 static const char SQL_TARGET_COLUMNS[] =
-    "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a"
+    "SELECT a.attname, CASE WHEN s.nspname = 'pg_catalog' THEN '' ELSE s.nspname END,"
+    " CASE WHEN s.nspname = 'pg_catalog' THEN pg_catalog.format_type(a.atttypid, a.atttypmod)"
+    " ELSE pg_catalog.substr(pg_catalog.format_type(a.atttypid, a.atttypmod),"
+    "                        pg_catalog.length(pg_catalog.quote_ident(s.nspname)) + 2) END"
+    " FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
+    " JOIN pg_catalog.pg_namespace s ON s.oid = t.typnamespace"
     " WHERE a.attrelid = pg_catalog.to_regclass($1)::oid AND a.attnum > 0 AND NOT a.attisdropped"
     " ORDER BY a.attnum";
 
@@ -37,8 +42,8 @@ typedef struct Copying {
     const CopyJob *job;
     const Table *table;
     Pg *source, *target;
-    Writer name;    /* quoted, with its schema */
-    Writer columns; /* " (a, b)", or empty when there is none to name */
+    Writer name, target_name;       /* quoted, with its schema */
+    Writer columns, target_columns; /* "a, b", or empty when there is none to name */
     bool binary;
 } Copying;
 
@@ -59,14 +64,15 @@ static void columns_write(Copying *c) {
     int named = 0;
     for (int at = 0; at < c->table->column_count; at++) {
         const TableColumn *column = &c->table->columns[at];
-        if (column->generated)
+        if (column->generated || !column->taken)
             continue;
-        writer_text(&c->columns, named++ == 0 ? " (" : ", ");
+        const char *comma = named++ == 0 ? "" : ", ";
+        writer_text(&c->columns, comma);
         pg_write_name(&c->columns, c->source, column->name);
+        writer_text(&c->target_columns, comma);
+        pg_write_name(&c->target_columns, c->target, column->target_name);
         binary = binary && column->binary_safe;
     }
-    if (named > 0)
-        writer_text(&c->columns, ")");
     c->binary = binary && named > 0;
 }
 
@@ -174,19 +180,44 @@ static CopyResult source_begin(Copying *c, Error *e) {
 
 /* ---- the destination ---- */
 
+/* An extension's types may have stayed in their schema when the others moved. */
+static bool target_has(const PGresult *rows, const TableColumn *column) {
+    for (int row = 0; row < PQntuples(rows); row++) {
+        const char *schema = pg_cell(rows, row, 1);
+        if (strcmp(pg_cell(rows, row, 0), column->target_name) == 0)
+            return strcmp(pg_cell(rows, row, 2), column->type_name) == 0 &&
+                   (strcmp(schema, column->target_type_schema) == 0 ||
+                    strcmp(schema, column->type_schema) == 0);
+    }
+    return false;
+}
+
+/* What is taken has to be there; under a column list the destination may have more than that. Without one the order
+ * does not matter either: rows travel by names. */
+static bool target_columns_agree(const Table *table, const PGresult *rows) {
+    int taken = 0;
+    for (int at = 0; at < table->column_count; at++) {
+        const TableColumn *column = &table->columns[at];
+        taken += column->taken ? 1 : 0;
+        if (column->taken && !target_has(rows, column))
+            return false;
+    }
+    return table->listed || taken == PQntuples(rows);
+}
+
 static bool target_columns_check(Copying *c, Error *e) {
-    const char *const params[] = {writer_string(&c->name)};
+    const char *const params[] = {writer_string(&c->target_name)};
     PGresult *rows = pg_query(c->target, SQL_TARGET_COLUMNS, 1, params, e);
     if (rows == NULL)
         return false;
-    bool ok = columns_agree(c->table, rows) ? true : definition_changed(c->table, e);
+    bool ok = target_columns_agree(c->table, rows) ? true : definition_changed(c->table, e);
     PQclear(rows);
     return ok;
 }
 
 static bool target_begin(Copying *c, Error *e) {
     Writer sql = writer_new(SQL_MAX_BYTES);
-    writer_format(&sql, "TRUNCATE ONLY %s", writer_string(&c->name));
+    writer_format(&sql, "TRUNCATE ONLY %s", writer_string(&c->target_name));
     bool ok = pg_run(c->target, SQL_TARGET_BEGIN, e) &&
               session_run(c->target, writer_string(&sql), c->job->stop, e) && target_columns_check(c, e);
     writer_free(&sql);
@@ -204,14 +235,32 @@ static bool copy_start(Pg *pg, const char *sql, ExecStatusType wanted, Error *e)
     return ok;
 }
 
+/* A filter's rows come by a query; COPY TO takes no condition. A filter may end in a comment. */
+static void copy_out_write(Copying *c, const char *format, Writer *out) {
+    const char *columns = writer_string(&c->columns), *name = writer_string(&c->name);
+    if (c->table->where != NULL)
+        writer_format(out, "COPY (SELECT %s FROM ONLY %s WHERE (%s\n)) TO STDOUT (FORMAT %s)", columns, name,
+                      c->table->where, format);
+    else if (columns[0] == '\0')
+        writer_format(out, "COPY %s TO STDOUT (FORMAT %s)", name, format);
+    else
+        writer_format(out, "COPY %s (%s) TO STDOUT (FORMAT %s)", name, columns, format);
+}
+
+static void copy_in_write(Copying *c, const char *format, Writer *in) {
+    const char *columns = writer_string(&c->target_columns), *name = writer_string(&c->target_name);
+    if (columns[0] == '\0')
+        writer_format(in, "COPY %s FROM STDIN (FORMAT %s, FREEZE)", name, format);
+    else
+        writer_format(in, "COPY %s (%s) FROM STDIN (FORMAT %s, FREEZE)", name, columns, format);
+}
+
 /* FREEZE is allowed since the same transaction truncated the table (trap B4). */
 static bool copies_start(Copying *c, Error *e) {
     const char *format = c->binary ? "binary" : "text";
     Writer out = writer_new(SQL_MAX_BYTES), in = writer_new(SQL_MAX_BYTES);
-    writer_format(&out, "COPY %s%s TO STDOUT (FORMAT %s)", writer_string(&c->name),
-                  writer_string(&c->columns), format);
-    writer_format(&in, "COPY %s%s FROM STDIN (FORMAT %s, FREEZE)", writer_string(&c->name),
-                  writer_string(&c->columns), format);
+    copy_out_write(c, format, &out);
+    copy_in_write(c, format, &in);
     assert(!out.full && !in.full);
     bool ok = copy_start(c->source, writer_string(&out), PGRES_COPY_OUT, e) &&
               copy_start(c->target, writer_string(&in), PGRES_COPY_IN, e);
@@ -225,6 +274,8 @@ static void row_tell(Copying *c, const Relay *relay, Error *e) {
     if (relay->refused == 0)
         return;
     fail_context(e, "row %" PRId64, relay->refused);
+    if (c->table->where != NULL)
+        return;
     fail_hint(e,
               "mend it at the source: SET synchronize_seqscans = off; SELECT ctid, * FROM ONLY %s"
               " OFFSET %" PRId64 " LIMIT 1",
@@ -260,8 +311,11 @@ CopyResult copy_table(Pg *source, Pg *target, const CopyJob *job, Error *e) {
                  .source = source,
                  .target = target,
                  .name = writer_new(SQL_MAX_BYTES),
-                 .columns = writer_new(SQL_MAX_BYTES)};
+                 .target_name = writer_new(SQL_MAX_BYTES),
+                 .columns = writer_new(SQL_MAX_BYTES),
+                 .target_columns = writer_new(SQL_MAX_BYTES)};
     pg_write_table(&c.name, source, job->table->schema, job->table->name);
+    pg_write_table(&c.target_name, target, job->table->target_schema, job->table->target_name);
     columns_write(&c);
     atomic_store(&job->progress->stage, TABLE_COPYING);
     CopyResult result = table_try(&c, e);
@@ -270,7 +324,8 @@ CopyResult copy_table(Pg *source, Pg *target, const CopyJob *job, Error *e) {
     atomic_store(&job->progress->stage, result == COPY_DONE ? TABLE_LOADED : TABLE_PENDING);
     if (result == COPY_FAILED && e->kind != ERR_STOPPED && strstr(e->text, job->table->full_name) == NULL)
         fail_context(e, "table \"%s\"", job->table->full_name);
-    writer_free(&c.name);
-    writer_free(&c.columns);
+    Writer *const writers[] = {&c.name, &c.target_name, &c.columns, &c.target_columns};
+    for (size_t at = 0; at < sizeof writers / sizeof *writers; at++)
+        writer_free(writers[at]);
     return result;
 }

@@ -17,13 +17,14 @@ static const char TABLES[] = "10|s|z|f|t|f|t|t|d|5|8192\n"     /* primary key */
                              "14|s|whole|f|f|f|t|t|f|0|0\n"    /* FULL */
                              "15|a|bare|f|f|f|t|t|d|0|0\n"     /* no columns, no index */
                              "16|s|lost|f|f|f|t|t|i|0|0";      /* its chosen index is gone */
-/* OID, number, name, type text, type, not null, generated, always; by OID and number. */
-static const char COLUMNS[] = "10|1|a|integer|23|t|f|f\n10|3|b|text|25|t|f|f\n10|11|c|s.odd|70000|f|f|t\n"
-                              "11|1|a|integer|23|t|f|f\n"
-                              "12|1|a|integer|23|t|f|f\n12|2|b|integer|23|t|t|f\n"
-                              "13|1|a|integer|23|t|f|f\n"
-                              "14|1|a|integer|23|t|f|f\n14|2|b|s.mood|60000|f|f|f\n"
-                              "16|1|a|integer|23|t|f|f";
+/* OID, number, name, type text, type, not null, generated, always, the type's schema and name; by OID and number. */
+static const char COLUMNS[] =
+    "10|1|a|integer|23|t|f|f||integer\n10|3|b|text|25|t|f|f||text\n10|11|c|s.odd|70000|f|f|t|s|odd\n"
+    "11|1|a|integer|23|t|f|f||integer\n"
+    "12|1|a|integer|23|t|f|f||integer\n12|2|b|integer|23|t|t|f||integer\n"
+    "13|1|a|integer|23|t|f|f||integer\n"
+    "14|1|a|integer|23|t|f|f||integer\n14|2|b|s.mood|60000|f|f|f|s|mood\n"
+    "16|1|a|integer|23|t|f|f||integer";
 /* Table, index, primary, chosen, keys; the best first. Also of tables that were not selected. */
 static const char INDEXES[] =
     "9|other|t|f|1\n10|z_key|t|f|1 3\n10|z_more|f|f|11\n12|c_key|t|f|1\n12|c_two|f|t|2\n"
@@ -278,6 +279,9 @@ static void names_at_the_target_follow_the_tree(void **state) {
     assert_string_equal(whole->columns[0].target_name, "x > 1");
     assert_string_equal(whole->columns[1].target_name, "x > 2"); /* z has a b, too: it is the same column */
     assert_string_equal(z->columns[2].target_name, "c");
+    assert_string_equal(z->columns[2].target_type_schema, "S");
+    assert_string_equal(z->columns[2].type_name, "odd");
+    assert_string_equal(z->columns[0].target_type_schema, "");
     static const char *const names[][2] = {{"s", "z"}};
     selection_keep(s, name_at, &(NameList){names, 1}, NULL);
     assert_ptr_equal(selection_find_target(s, "t", "new"), &s->tables[0]);
