@@ -72,14 +72,14 @@ static bool schema_failed(const Walk *walk, const char *doing, Error *e) {
         target, source, target);
 }
 
-static bool names_change(Walk *walk, const Mapping *mapping, const DumpParts *parts, Dump *dump, Error *e) {
+static bool names_change(Walk *walk, const DumpParts *parts, Dump *dump, Error *e) {
     Renaming renaming = {.cfg = walk->job->cfg,
-                         .mapping = mapping,
+                         .mapping = walk->selection->mapping,
                          .parts = parts,
                          .source = walk->source,
                          .target = walk->record,
                          .stop = &walk->job->stop};
-    if (!mapping_renames(mapping))
+    if (!mapping_renames(walk->selection->mapping))
         return true;
     metrics_activity(walk->job->metrics, "renaming the definitions");
     return rename_dump(&renaming, dump, e) ||
@@ -102,13 +102,13 @@ static bool losses_tell(const Choice *choice, Error *e) {
 }
 
 /* As the snapshot shows it, or, without one, as it is now. */
-static bool choice_read(Walk *walk, const Mapping *mapping, const char *snapshot, Choice **out, Error *e) {
+static bool choice_read(Walk *walk, const char *snapshot, Choice **out, Error *e) {
     Error ignored;
     *out = NULL;
     if (!choice_needed(walk->job->cfg))
         return true;
     if (snapshot != NULL ? session_import(walk->source, snapshot, e) : pg_run(walk->source, SQL_LOOK, e))
-        *out = choice_make(walk->source, walk->job->cfg, mapping, e);
+        *out = choice_make(walk->source, walk->job->cfg, walk->selection->mapping, e);
     bool ok = *out != NULL && losses_tell(*out, e);
     pg_run(walk->source, "ROLLBACK", &ignored);
     return ok;
@@ -127,24 +127,22 @@ static bool chosen_take(Walk *walk, const char *snapshot, DumpParts *parts, Dump
     return ok;
 }
 
-static bool dump_read(Walk *walk, const Mapping *mapping, const char *snapshot, Dump *out, Error *e) {
+static bool dump_read(Walk *walk, const char *snapshot, Dump *out, Error *e) {
     DumpParts parts;
     Choice *choice = NULL;
     metrics_activity(walk->job->metrics, "reading the definitions");
-    if (!parts_choose(walk, &parts, e) || !choice_read(walk, mapping, snapshot, &choice, e))
+    if (!parts_choose(walk, &parts, e) || !choice_read(walk, snapshot, &choice, e))
         return false;
     parts.choice = choice;
     bool ok = chosen_take(walk, snapshot, &parts, out, e);
     choice_free(choice);
     parts.choice = NULL; /* what gets new names was chosen before */
     parts.unreadable = NULL;
-    return ok && names_change(walk, mapping, &parts, out, e);
+    return ok && names_change(walk, &parts, out, e);
 }
 
 bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e) {
-    Mapping *mapping = mapping_new(walk->job->cfg);
-    bool ok = dump_read(walk, mapping, snapshot, out, e);
-    mapping_free(mapping);
+    bool ok = dump_read(walk, snapshot, out, e);
     metrics_activity(walk->job->metrics, "%s", "");
     return ok;
 }
