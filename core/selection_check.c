@@ -68,7 +68,8 @@ static void tables_collide(Looker *l) {
 
 static int columns_compare(const void *a, const void *b) {
     const TableColumn *const *left = a, *const *right = b;
-    return strcmp((*left)->target_name, (*right)->target_name);
+    int by_target = strcmp((*left)->target_name, (*right)->target_name);
+    return by_target != 0 ? by_target : strcmp((*left)->name, (*right)->name);
 }
 
 static void columns_collide(Looker *l, const Table *t) {
