@@ -91,7 +91,8 @@ bool check_left_out(Check *c, Finding *out, Error *e) {
 enum {
     MEANS_CHANGED = 1, /* a schema or relation that gets another name */
     MEANS_COLUMN = 2,  /* a column that does */
-    MEANS_OWNER = 4    /* a relation with such a column */
+    MEANS_OWNER = 4,   /* a relation with such a column */
+    MEANS_MOVED = 8    /* a relation that keeps its name, in another schema */
 };
 typedef struct OldName {
     char *text;
@@ -160,6 +161,8 @@ static bool old_names_read(Check *c, OldName **out, Error *e) {
             MappedName mapped = mapping_relation(m, arena, schema, name);
             name_compare(out, name, mapped.name);
             name_compare(out, schema, mapped.schema);
+            if (strcmp(schema, mapped.schema) != 0)
+                name_add(out, name, MEANS_MOVED);
         } else {
             name_compare(out, schema, mapping_schema(m, arena, schema));
         }
@@ -182,7 +185,7 @@ static char *without_quotes(const char *text) {
 
 /* What was found in one text. */
 typedef struct Mention {
-    const OldName *changed, *column;
+    const OldName *changed, *column, *moved;
     bool reaches; /* columns can be meant */
 } Mention;
 
@@ -191,6 +194,8 @@ static void mention_add(Mention *m, const OldName *name) {
         m->changed = name;
     if (name->means & MEANS_COLUMN)
         m->column = name;
+    if (name->means & MEANS_MOVED)
+        m->moved = name;
     m->reaches = m->reaches || (name->means & MEANS_OWNER);
 }
 
@@ -205,8 +210,8 @@ static void odd_look(const OldName *names, const char *code, Mention *m) {
     free(bare_code);
 }
 
-/* Every word counts, in a comment or a literal, too: code may be put together from literals. NULL: nothing that changes. */
-static const OldName *old_find(const OldName *names, const char *text, bool handed_rows) {
+/* Every word counts, in a comment or a literal, too: code may be put together from literals. */
+static Mention mentioned(const OldName *names, const char *text, bool handed_rows) {
     Mention m = {.reaches = handed_rows};
     char *code = lowered(text), *end = code;
     for (char *word = code; *word != '\0'; word = end) {
@@ -221,36 +226,52 @@ static const OldName *old_find(const OldName *names, const char *text, bool hand
     }
     odd_look(names, code, &m);
     free(code);
-    return m.changed != NULL ? m.changed : m.reaches ? m.column : NULL;
+    return m;
 }
 
-static void code_look(const PGresult *rows, const Choice *choice, const OldName *names, Finding *out) {
-    Names found = names_new();
-    for (int row = 0; row < PQntuples(rows); row++) {
-        if (choice_leaves_out(choice, (uint32_t)pg_cell_int(rows, row, 0),
-                              (uint32_t)pg_cell_int(rows, row, 1)))
-            continue;
-        const OldName *old = old_find(names, pg_cell(rows, row, 3), pg_cell_bool(rows, row, 5));
-        if (old == NULL)
-            continue;
-        Writer one = writer_new(1 << 12);
-        writer_format(&one, "%s (%s)", pg_cell(rows, row, 2), old->text);
-        if (!names_full(&found) && !pg_cell_null(rows, row, 4))
-            finding_fix(out, "objects.exclude: [%s]", pg_cell(rows, row, 4));
-        names_add(&found, writer_string(&one));
-        writer_free(&one);
-    }
-    if (found.count > 0) {
+static void code_add(Names *to, const PGresult *rows, int row, const OldName *name) {
+    Writer one = writer_new(1 << 12);
+    writer_format(&one, "%s (%s)", pg_cell(rows, row, 2), name->text);
+    names_add(to, writer_string(&one));
+    writer_free(&one);
+}
+
+static void code_tell(Names *changed, Names *moved, Finding *out) {
+    if (changed->count > 0) {
         finding_fix(
             out,
             "leave them out and write them at the target with the new names; or make the whole schema there "
             "and take \"schema\" out of phases");
         finding_fail(out, "%d routines and triggers name in their text what gets another name: %s",
-                     found.count, names_text(&found));
-    } else {
-        finding_pass(out, "no code names what gets another name");
+                     changed->count, names_text(changed));
     }
-    names_free(&found);
+    if (moved->count > 0) {
+        finding_fix(out, "ALTER DATABASE … SET search_path = …; -- at the target, with the new schemas");
+        finding_alert(out, "%d routines may name tables without their schema, which gets another name: %s",
+                      moved->count, names_text(moved));
+    }
+    if (changed->count + moved->count == 0)
+        finding_pass(out, "no code names what gets another name");
+}
+
+static void code_look(const PGresult *rows, const Choice *choice, const OldName *names, Finding *out) {
+    Names changed = names_new(), moved = names_new();
+    for (int row = 0; row < PQntuples(rows); row++) {
+        if (choice_leaves_out(choice, (uint32_t)pg_cell_int(rows, row, 0),
+                              (uint32_t)pg_cell_int(rows, row, 1)))
+            continue;
+        Mention m = mentioned(names, pg_cell(rows, row, 3), pg_cell_bool(rows, row, 5));
+        const OldName *refused = m.changed != NULL ? m.changed : m.reaches ? m.column : NULL;
+        if (refused != NULL && !names_full(&changed) && !pg_cell_null(rows, row, 4))
+            finding_fix(out, "objects.exclude: [%s]", pg_cell(rows, row, 4));
+        if (refused != NULL)
+            code_add(&changed, rows, row, refused);
+        else if (m.moved != NULL)
+            code_add(&moved, rows, row, m.moved);
+    }
+    code_tell(&changed, &moved, out);
+    names_free(&changed);
+    names_free(&moved);
 }
 
 bool check_renamed_in_code(Check *c, Finding *out, Error *e) {

@@ -5,9 +5,10 @@ import subprocess
 
 import pytest
 
-from harness.oracle import check_definitions, definitions, dump_program
+from harness.oracle import check_definitions, dump_program, fingerprints
 from harness.place import clean_environment, postgres_bin
-from test_objects import ONLY_SOURCE, ONLY_TARGET, PAIRS, make_kinds, name_of
+from test_objects import PAIRS, make_kinds, name_of
+from test_pagila import pagila_load
 
 # Bodies of functions are text that no server follows: here they name nothing that changes.
 PLAIN_BODIES = """
@@ -203,3 +204,70 @@ def test_tables_that_may_not_be_read_can_be_left_out(pair):
     done = job.run()
     assert done.exit == 0, done.err
     assert pair.target.sql("SELECT relname FROM pg_class WHERE relnamespace = 'shop'::regnamespace AND relkind = 'r'") == [("open",)]
+
+
+PAGILA_NAMES = {"rename": {"schemas": {"public": "shop"},
+                           "tables": {"public.customer": "crm.client", "public.payment": "shop.paid"},
+                           "columns": {"public.film": {"rental_rate": "rate"}, "public.customer": {"first_name": "Name"},
+                                       "public.payment": {"amount": "sum"}}},
+                "exclude": ["public.get_customer_balance", "public.rewards_report"]}
+PAGILA_ALTERS = """
+DROP FUNCTION public.get_customer_balance; DROP FUNCTION public.rewards_report;
+ALTER TABLE public.film RENAME COLUMN rental_rate TO rate; ALTER TABLE public.customer RENAME COLUMN first_name TO "Name";
+ALTER TABLE public.payment RENAME COLUMN amount TO sum; ALTER TABLE public.payment RENAME TO paid;
+ALTER TABLE public.customer RENAME TO client; CREATE SCHEMA crm; ALTER TABLE public.client SET SCHEMA crm;
+ALTER SCHEMA public RENAME TO shop; COMMENT ON SCHEMA shop IS NULL;
+CREATE SCHEMA public; COMMENT ON SCHEMA public IS 'standard public schema';
+"""
+
+
+@pytest.mark.parametrize("versions", PAIRS, ids=name_of)
+def test_pagila_gets_other_names(version_pair, versions):
+    pair = version_pair(*versions)
+    pagila_load(pair.source)
+    job = pair.running_job(objects=PAGILA_NAMES, identity="full")
+    check_definitions(reference_of(pair, PAGILA_ALTERS), pair.target)
+    pair.source.sql("UPDATE customer SET first_name = 'Changed' WHERE customer_id < 10; UPDATE film SET rental_rate = 3;"
+                    "INSERT INTO payment (customer_id, staff_id, rental_id, amount, payment_date)"
+                    " VALUES (1, 1, 1, 7.5, '2007-02-03'); DELETE FROM payment_p2007_03")
+    job.drain(pair.source)
+    renamed = {"public.customer": "crm.client", "public.payment": "shop.paid"}
+    there = fingerprints(pair.target)
+    for name, found in fingerprints(pair.source).items():
+        if "dts_" not in name:
+            assert there[renamed.get(name, name.replace("public.", "shop."))] == found, name
+    assert pair.target.one("SELECT setval('crm.customer_customer_id_seq', nextval('crm.customer_customer_id_seq'))") == \
+        pair.source.one("SELECT last_value + 1 FROM customer_customer_id_seq")
+    assert pair.target.one('SELECT name FROM shop.customer_list WHERE id = 1').startswith("Changed")
+
+
+def upper_case_alters(database):
+    """Every relation, column and schema; written out by the catalogs, one by one."""
+    statements = [row[0] for row in database.sql("""
+        SELECT format('ALTER TABLE %I.%I RENAME COLUMN %I TO %I', n.nspname, c.relname, attname, upper(attname))
+          FROM pg_attribute JOIN pg_class c ON c.oid = attrelid JOIN pg_namespace n ON n.oid = relnamespace
+         WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND attnum > 0 AND NOT attisdropped AND attinhcount = 0 AND reloftype = 0
+           AND nspname !~ '^pg_|information_schema' AND attname <> upper(attname)
+        UNION ALL SELECT format('ALTER TYPE %s RENAME ATTRIBUTE %I TO %I CASCADE', reloftype::regtype, attname, upper(attname))
+          FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE reloftype <> 0 AND attnum > 0 AND attinhcount = 0
+        UNION ALL SELECT format('ALTER TABLE %I.%I RENAME TO %I', n.nspname, c.relname, upper(relname))
+          FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+         WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND nspname !~ '^pg_|information_schema' AND relname <> upper(relname)""")]
+    return ";\n".join(statements)
+
+
+@pytest.mark.parametrize("versions", PAIRS, ids=name_of)
+def test_every_kind_in_upper_case(version_pair, versions):
+    pair = version_pair(*versions)
+    make_kinds(pair)
+    pair.source.sql("DROP TRIGGER IF EXISTS x ON kinds.log; UPDATE pg_proc SET prosrc = 'BEGIN RETURN NULL; END' WHERE prosqlbody IS NULL"
+                    " AND pronamespace = 'kinds'::regnamespace AND prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql');"
+                    "UPDATE pg_proc SET prosrc = regexp_replace(prosrc, 'kinds[.]|state|v', '', 'g') WHERE prosqlbody IS NULL"
+                    " AND pronamespace = 'kinds'::regnamespace AND prolang = (SELECT oid FROM pg_language WHERE lanname = 'sql');"
+                    "ALTER FUNCTION kinds.many RESET search_path")
+    reference = reference_of(pair, "SELECT 1")
+    done = pair.job(phases=["schema", "full"], objects={"case": "upper"}).run()
+    assert done.exit == 0, done.err
+    reference.sql(upper_case_alters(reference))
+    reference.sql('ALTER SCHEMA kinds RENAME TO "KINDS"; ALTER SCHEMA extensions RENAME TO "EXTENSIONS"; CREATE SCHEMA "PUBLIC"')
+    check_definitions(reference, pair.target)
