@@ -53,18 +53,24 @@ static const char SQL_SCHEMA_LIKE[] =
     " WHERE n.nspname = $2 AND a.grantee <> n.nspowner";
 /* What stands in a schema by itself; the rest goes with it. */
 static const char SQL_INSIDE[] =
-    "SELECT pg_catalog.format('ALTER %s %s SET SCHEMA ', CASE"
-    "  WHEN i.type IN ('table', 'view', 'materialized view', 'foreign table', 'sequence') THEN 'TABLE'"
-    "  WHEN i.type IN ('function', 'procedure', 'aggregate') THEN 'ROUTINE'"
-    "  WHEN i.type = 'composite type' THEN 'TYPE' WHEN i.type = 'statistics object' THEN 'STATISTICS'"
-    "  ELSE pg_catalog.upper(i.type) END, i.identity)"
-    " FROM pg_catalog.pg_depend d CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) i"
+    "SELECT d.classid, d.objid FROM pg_catalog.pg_depend d"
+    " CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) i"
     " WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = $1 AND d.deptype = 'n'"
     " AND d.objsubid = 0 AND i.type NOT IN ('extension', 'default acl', 'index')"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_type t WHERE d.classid = 'pg_catalog.pg_type'::regclass"
+    "  AND t.oid = d.objid AND NOT t.typisdefined)"
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend o WHERE o.classid = d.classid AND o.objid = d.objid"
     "  AND (o.deptype = 'e' OR (d.classid = 'pg_catalog.pg_class'::regclass AND o.deptype IN ('a', 'i')"
     "   AND o.refclassid = 'pg_catalog.pg_class'::regclass AND i.type = 'sequence')))"
     " ORDER BY d.classid, d.objid";
+/* By the name as of now: types among its arguments may have moved before. */
+static const char SQL_MOVING[] =
+    "SELECT pg_catalog.format('ALTER %s %s SET SCHEMA %I', CASE"
+    "  WHEN i.type IN ('table', 'view', 'materialized view', 'foreign table', 'sequence') THEN 'TABLE'"
+    "  WHEN i.type IN ('function', 'procedure', 'aggregate') THEN 'ROUTINE'"
+    "  WHEN i.type = 'composite type' THEN 'TYPE' WHEN i.type = 'statistics object' THEN 'STATISTICS'"
+    "  ELSE pg_catalog.upper(i.type) END, i.identity, $3::text)"
+    " FROM pg_catalog.pg_identify_object($1::oid, $2::oid, 0) i";
 
 /* A relation on its way. */
 typedef struct Moved {
@@ -269,10 +275,15 @@ static bool schema_move(Renamer *r, const char *oid, const char *to, Error *e) {
     PGresult *objects = pg_query(r->inside, SQL_INSIDE, 1, &oid, e);
     bool ok = objects != NULL;
     for (int row = 0; ok && row < PQntuples(objects); row++) {
-        Writer sql = writer_new(SQL_MAX_BYTES);
-        writer_text(&sql, pg_cell(objects, row, 0));
-        pg_write_name(&sql, r->inside, to);
-        ok = run(r, &sql, e);
+        const char *const params[] = {pg_cell(objects, row, 0), pg_cell(objects, row, 1), to};
+        PGresult *statement = pg_query(r->inside, SQL_MOVING, 3, params, e);
+        ok = statement != NULL;
+        if (ok) {
+            Writer sql = writer_new(SQL_MAX_BYTES);
+            writer_text(&sql, pg_cell(statement, 0, 0));
+            ok = run(r, &sql, e);
+        }
+        PQclear(statement);
     }
     PQclear(objects);
     return ok;

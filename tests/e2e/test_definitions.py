@@ -236,8 +236,8 @@ def test_pagila_gets_other_names(version_pair, versions):
     for name, found in fingerprints(pair.source).items():
         if "dts_" not in name:
             assert there[renamed.get(name, name.replace("public.", "shop."))] == found, name
-    assert pair.target.one("SELECT setval('crm.customer_customer_id_seq', nextval('crm.customer_customer_id_seq'))") == \
-        pair.source.one("SELECT last_value + 1 FROM customer_customer_id_seq")
+    last = "SELECT last_value FROM {}.rental_rental_id_seq"
+    assert pair.target.one(last.format("shop")) == pair.source.one(last.format("public"))
     assert pair.target.one('SELECT name FROM shop.customer_list WHERE id = 1').startswith("Changed")
 
 
@@ -271,3 +271,107 @@ def test_every_kind_in_upper_case(version_pair, versions):
     reference.sql(upper_case_alters(reference))
     reference.sql('ALTER SCHEMA kinds RENAME TO "KINDS"; ALTER SCHEMA extensions RENAME TO "EXTENSIONS"; CREATE SCHEMA "PUBLIC"')
     check_definitions(reference, pair.target)
+
+
+def test_a_schema_of_every_kind_moves_into_one_that_is_there(version_pair):
+    """One by one, because the other schema's name is taken."""
+    pair = version_pair(18, 18)
+    make_kinds(pair)
+    pair.source.sql(PLAIN_BODIES + "DROP TYPE kinds.later")
+    reference = reference_of(pair, "SELECT 1")
+    done = pair.job(phases=["schema", "full"], objects={"rename": {"schemas": {"kinds": "public"}}}).run()
+    assert done.exit == 0, done.err
+    assert pair.target.sql("SELECT 1 FROM pg_namespace WHERE nspname ~ 'kinds|walferry_'") == []
+    moved = {re.sub(r"\bkinds\.", "public.", what) for what in inventory(reference)
+             if what not in ("schema kinds: every kind", "event trigger on_ddl: an event trigger")}
+    assert inventory(pair.target) == moved
+
+
+def test_schemas_exchange_their_names_and_are_merged(pair):
+    pair.source.sql("""CREATE SCHEMA a; CREATE SCHEMA b; CREATE SCHEMA c; CREATE SCHEMA d;
+        CREATE TABLE a.t (id int PRIMARY KEY, x text); CREATE TABLE b.t (id serial PRIMARY KEY REFERENCES a.t, y text);
+        CREATE TYPE c.e AS ENUM ('x'); CREATE TABLE c.u (id serial PRIMARY KEY, v c.e, k int GENERATED ALWAYS AS (1) STORED);
+        CREATE VIEW d.w AS SELECT * FROM c.u JOIN a.t USING (id); CREATE TABLE d.only (id int PRIMARY KEY);
+        INSERT INTO a.t VALUES (1, 'a'); INSERT INTO b.t VALUES (1, 'b'); INSERT INTO c.u (v) VALUES ('x')""")
+    done = pair.job(phases=["schema", "full"], objects={"rename": {"schemas": {"a": "b", "b": "a", "c": "d"},
+                                                                  "tables": {"a.t": "b.s", "c.u": "d.only", "d.only": "d.u"}}}).run()
+    assert done.exit == 0, done.err
+    assert pair.target.sql("SELECT nspname FROM pg_namespace WHERE nspname ~ '^.$|walferry_' ORDER BY 1") == [("a",), ("b",), ("d",)]
+    assert pair.target.sql("SELECT s.x, t.y, o.v::text, w.id FROM b.s JOIN a.t USING (id) JOIN d.only o USING (id) JOIN d.w USING (id)") == \
+        [("a", "b", "x", 1)]
+    assert pair.target.one("SELECT nextval(pg_get_serial_sequence('d.only', 'id'))") == 2
+
+
+@pytest.mark.parametrize("fault", ["snapshot.scratch_made:kill", "snapshot.before_handover:kill", "snapshot.mid_table:kill@1"])
+def test_a_job_that_renames_is_killed_and_goes_on(pair, fault):
+    bank = pair.bank(ballast_tables=1, ballast_rows=2000)
+    objects = {"rename": {"schemas": {"public": "bank"}}, "case": "upper"}
+    job = pair.job(objects=objects)
+    process = job.start(fault=fault)
+    assert process.wait(60) == -9
+    scratch = "SELECT count(*) FROM pg_database WHERE datname LIKE 'dts_sync_%'"
+    assert pair.target.one(scratch) == (1 if "scratch" in fault else 0)
+    job.start()
+    job.wait_for("running")
+    bank.stop()
+    job.drain(pair.source)
+    assert pair.target.one(scratch) == 0
+    tables = [row[0] for row in pair.source.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename !~ 'dts_'")]
+    assert tables
+    for table in tables:
+        rows = "SELECT md5(string_agg(t::text, ' ' ORDER BY t::text)) FROM {} t"
+        assert pair.source.one(rows.format(f"public.{table}")) == pair.target.one(rows.format(f'bank."{table.upper()}"'))
+    assert pair.target.one("SELECT count(*) FROM pg_index WHERE indrelid = ANY (SELECT oid FROM pg_class"
+                           " WHERE relnamespace = 'bank'::regnamespace)") == \
+        pair.source.one("SELECT count(*) FROM pg_index JOIN pg_class c ON c.oid = indrelid"
+                        " WHERE relnamespace = 'public'::regnamespace AND relname !~ 'dts_'")
+
+
+def test_cleanup_drops_the_database_that_a_killed_run_left(pair):
+    pair.source.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    job = pair.job(objects={"case": "upper"})
+    assert job.start(fault="snapshot.scratch_made:kill").wait(60) == -9
+    assert pair.target.one("SELECT count(*) FROM pg_database WHERE datname LIKE 'dts_sync_%'") == 1
+    cleaned = job.call("cleanup")
+    assert cleaned.exit == 0 and "database for new names" in cleaned.out + cleaned.err
+    assert pair.target.one("SELECT count(*) FROM pg_database WHERE datname LIKE 'dts_sync_%'") == 0
+
+
+def test_code_that_names_what_gets_another_name_is_refused(pair):
+    pair.source.sql("""CREATE SCHEMA "o.dd"; CREATE TABLE t (id int PRIMARY KEY, note text, other text); CREATE TABLE "o.dd"."T '" (id int PRIMARY KEY);
+        CREATE FUNCTION plain() RETURNS int LANGUAGE sql AS 'SELECT note FROM (SELECT 1 AS note) s';
+        CREATE FUNCTION reads() RETURNS text LANGUAGE sql AS 'SELECT "note" FROM t';
+        CREATE FUNCTION dynamic() RETURNS void LANGUAGE plpgsql AS $$BEGIN EXECUTE 'SELECT 1 FROM "o.dd"."T ''"'; END$$;
+        CREATE FUNCTION handed(r t) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN r.NOTE; END';
+        CREATE FUNCTION parsed() RETURNS text BEGIN ATOMIC SELECT note FROM t; END;
+        CREATE FUNCTION pathed() RETURNS int LANGUAGE sql SET search_path = "o.dd" AS 'SELECT 1';
+        CREATE FUNCTION args() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+        CREATE TRIGGER by_name BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION args('id', 'note');
+        CREATE TRIGGER quiet BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION args('id', 'other')""")
+    names = {"rename": {"schemas": {'o.dd': "even"}, "columns": {"public.t": {"note": "remark"}}}}
+    job = pair.job(objects=names)
+    done = job.run()
+    assert done.exit == 2 and "renamed-in-code: 5 routines and triggers" in done.err, done.err
+    for named in ("function public.reads() (note)", "function public.dynamic() (o.dd)", "function public.handed(public.t) (note)",
+                  "function public.pathed() (o.dd)", "trigger by_name on table public.t (note)"):
+        assert named in done.err
+    assert pair.source.slot(job.slot) is None and pair.target.sql("SELECT 1 FROM pg_namespace WHERE nspname = 'even'") == []
+    pair.source.sql("DROP TRIGGER by_name ON t")
+    without = {"exclude": ["public.reads", "public.dynamic", "public.handed", "public.pathed"]}
+    done = pair.job(phases=["schema", "full"], objects=names | without).run()
+    assert done.exit == 0, done.err
+    pair.target.sql("INSERT INTO t VALUES (1, 'here')")
+    assert pair.target.one("SELECT parsed()") == "here"
+
+
+def test_without_the_right_to_make_a_database_nothing_gets_another_name(pair):
+    pair.source.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    role = f"maker_{pair.name}"
+    pair.target.sql(f"CREATE ROLE {role} LOGIN; GRANT CREATE ON DATABASE {pair.target.name} TO {role}; GRANT CREATE ON SCHEMA public TO {role}")
+    job = pair.job(phases=["schema", "full"], objects={"case": "upper"}, target_dsn=pair.target.dsn(user=role))
+    done = job.run()
+    assert done.exit == 2 and "rename-rights" in done.err and f"ALTER ROLE {role} CREATEDB" in done.err.replace('"', ""), done.err
+    pair.target.sql(f"ALTER ROLE {role} CREATEDB")
+    done = job.run()
+    assert done.exit == 0, done.err
+    assert pair.target.sql('SELECT "ID" FROM "PUBLIC"."T"') == []
