@@ -168,7 +168,7 @@ static bool run_prepare(Run *run, Error *e) {
 static bool run_watch(Run *run) {
     pthread_t thread;
     run->main_thread = pthread_self();
-    run->meter = meter_new(run->cfg, run->metrics, run->job->started_us);
+    run->meter = meter_new(run->cfg, run->metrics, run->job->throttle, run->job->started_us);
     run->live = !run->arguments->json && screen_possible();
     run->line_ms = clock_ms() + LOAD_LINE_MS;
     if (run->live)

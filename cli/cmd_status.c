@@ -67,6 +67,16 @@ static void table_fill(Progress *p, const json_t *table) {
             shown->rows < shown->rows_estimated ? (double)shown->rows / (double)shown->rows_estimated : 0.99;
 }
 
+static void limits_fill(Progress *p, const json_t *load) {
+    static const char *const keys[THROTTLE_KINDS] = {[THROTTLE_QUERIES] = "queries_per_s",
+                                                     [THROTTLE_ROWS] = "rows_per_s",
+                                                     [THROTTLE_BYTES] = "bytes_per_s"};
+    for (int kind = 0; kind < THROTTLE_KINDS; kind++) {
+        int64_t per_s = number_get(load, keys[kind]);
+        p->limit[kind] = per_s > 0 ? per_s : 0;
+    }
+}
+
 static void progress_fill(Progress *p, const json_t *status) {
     const json_t *lag = json_object_get(status, "lag"), *stages = json_object_get(lag, "stages");
     const json_t *totals = json_object_get(status, "totals"), *slot = json_object_get(status, "slot");
@@ -86,6 +96,7 @@ static void progress_fill(Progress *p, const json_t *status) {
     text_get(slot, "wal_status", p->wal_status, sizeof p->wal_status);
     p->retained_bytes = number_get(slot, "retained_bytes");
     p->rss_bytes = number_get(status, "rss_bytes");
+    limits_fill(p, json_object_get(json_object_get(status, "throttle"), "load"));
     p->lag_ms = number_get(lag, "ms");
     p->received_ms = number_get(stages, "received_ms");
     p->decoded_ms = number_get(stages, "decoded_ms");

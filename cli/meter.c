@@ -19,17 +19,19 @@ typedef struct Speed {
 struct Meter {
     const Config *cfg;
     Metrics *metrics;
+    const Throttle *throttle;
     int64_t started_us, read_us;
     Speed bytes, share, changes;
     Speed *tables;
     int table_count;
 };
 
-Meter *meter_new(const Config *cfg, Metrics *metrics, int64_t started_us) {
+Meter *meter_new(const Config *cfg, Metrics *metrics, const Throttle *throttle, int64_t started_us) {
     Meter *meter = calloc(1, sizeof *meter);
     assert(meter != NULL);
     meter->cfg = cfg;
     meter->metrics = metrics;
+    meter->throttle = throttle;
     meter->started_us = meter->read_us = started_us;
     return meter;
 }
@@ -197,6 +199,8 @@ void meter_read(Meter *meter, int64_t now_us, Progress *out) {
     tables_read(meter, passed_s, out);
     out->retained_bytes = m->wal_status[0] != '\0' ? atomic_load(&m->retained_bytes) : -1;
     pthread_mutex_unlock(&m->lock);
+    for (int kind = 0; kind < THROTTLE_KINDS; kind++)
+        out->limit[kind] = throttle_get(meter->throttle, (ThrottleKind)kind);
     out->bytes_per_s = speed_note(&meter->bytes, (double)atomic_load(&m->bytes_copied), passed_s);
     out->changes_per_s = speed_note(&meter->changes, (double)out->changes, passed_s);
     out->lag_ms = status_lag_ms(meter->cfg, m, now_us);

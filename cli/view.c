@@ -134,6 +134,25 @@ static void table_draw(Canvas *c, const ProgressTable *table, int name_columns) 
     row_end(c);
 }
 
+/* "limits  5,000 rows/s, 10 MiB/s", as far as there are some. */
+static void limits_draw(Canvas *c, const Progress *p) {
+    const char *between = "";
+    if (p->limit[THROTTLE_QUERIES] + p->limit[THROTTLE_ROWS] + p->limit[THROTTLE_BYTES] == 0)
+        return;
+    put(c, STYLE_STRONG, "limits  ");
+    if (p->limit[THROTTLE_QUERIES] > 0) {
+        put(c, STYLE_PLAIN, "%s queries/s", UNIT_COUNT(p->limit[THROTTLE_QUERIES]));
+        between = ", ";
+    }
+    if (p->limit[THROTTLE_ROWS] > 0) {
+        put(c, STYLE_PLAIN, "%s%s rows/s", between, UNIT_COUNT(p->limit[THROTTLE_ROWS]));
+        between = ", ";
+    }
+    if (p->limit[THROTTLE_BYTES] > 0)
+        put(c, STYLE_PLAIN, "%s%s/s", between, UNIT_BYTES(p->limit[THROTTLE_BYTES]));
+    row_end(c);
+}
+
 static void tables_draw(Canvas *c, const Progress *p, int rows) {
     if (p->tables == 0)
         return;
@@ -145,6 +164,8 @@ static void tables_draw(Canvas *c, const Progress *p, int rows) {
         speed_draw(c, p->bytes_per_s, p->load_left_ms);
     }
     row_end(c);
+    if (progress_loads(p))
+        limits_draw(c, p);
     int name_columns = 0;
     for (int at = 0; at < p->shown; at++)
         name_columns =
@@ -234,7 +255,7 @@ static void lines_draw(Canvas *c, const ViewLines *lines) {
 
 void view_draw(Writer *out, const Progress *p, const ViewLines *lines, int width, int height, bool colour) {
     /* rows that everything else needs, with two of the log, before tables get theirs */
-    enum { OTHER_ROWS = 11 };
+    enum { OTHER_ROWS = 12 };
     Canvas c = {.out = out, .width = width, .columns_left = width, .rows_left = height, .colour = colour};
     title_draw(&c, p);
     phases_draw(&c, p);

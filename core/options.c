@@ -97,8 +97,10 @@ static const Option TABLE[] = {
     ROW("objects.tables.*.distributed_by[]", "distribution key of a table in the Greenplum family",
         .type = OPTION_IDENTIFIER, OF_TABLE),
 
-    ROW("existing", "what the full load does with tables that the destination has already",
-        CHOICE("fail|keep|truncate|drop"), DEFAULT("fail"), ONLY("fail")),
+    ROW("existing",
+        "what the full load does with tables that the destination has already; a job keeps to what it began "
+        "with",
+        CHOICE("fail|keep|truncate|drop"), DEFAULT("fail"), NOW(existing)),
     ROW("conflicts", "what to do when a change does not fit the destination's rows",
         CHOICE("stop|source-wins|skip"), DEFAULT("stop"), ONLY("stop")),
     ROW("ddl", "what to do when a captured table changes its columns", CHOICE("stop|pause-table|apply"),
@@ -106,8 +108,10 @@ static const Option TABLE[] = {
 
     ROW("load.workers", "tables copied at the same time; auto: the number of cores, at most 8",
         NUMBER(1, 128), .automatic = true, DEFAULT("auto"), NOW(load.workers)),
-    ROW("load.split_above", "larger tables are copied in ranges; auto: more than a fair share",
-        SIZE(MIB, PIB), .automatic = true, DEFAULT("auto"), ONLY("auto")),
+    ROW("load.split_above",
+        "larger tables are copied in ranges; auto: those that would keep one worker busy when the others are "
+        "done",
+        SIZE(MIB, PIB), .automatic = true, DEFAULT("auto"), NOW(load.split_above_bytes)),
     ROW("load.owners",
         "who owns the objects at the destination: the account of target.dsn, or who owns them at the source",
         CHOICE("destination-user|keep"), DEFAULT("destination-user"), NOW(load.owners)),
@@ -115,11 +119,11 @@ static const Option TABLE[] = {
         NOW(load.privileges)),
 
     ROW("throttle.load.queries_per_s", "limit of queries at the source in the full load; 0: no limit", RATE,
-        DEFAULT("0"), ONLY("0")),
+        DEFAULT("0"), NOW(throttle.load.queries_per_s)),
     ROW("throttle.load.rows_per_s", "limit of rows in the full load; 0: no limit", RATE, DEFAULT("0"),
-        ONLY("0")),
+        NOW(throttle.load.rows_per_s)),
     ROW("throttle.load.bytes_per_s", "limit of bytes in the full load; 0: no limit", SIZE_RATE, DEFAULT("0"),
-        ONLY("0")),
+        NOW(throttle.load.bytes_per_s)),
     ROW("throttle.apply.rows_per_s", "limit of rows while applying changes; 0: no limit", RATE, DEFAULT("0"),
         ONLY("0")),
     ROW("throttle.apply.bytes_per_s", "limit of bytes while applying changes; 0: no limit", SIZE_RATE,

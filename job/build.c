@@ -5,6 +5,7 @@
 #include "core/log.h"
 #include "job/phases.h"
 #include "snapshot/choice.h"
+#include "snapshot/existing.h"
 #include "snapshot/large_object.h"
 #include "snapshot/load.h"
 #include "snapshot/rename.h"
@@ -24,7 +25,11 @@ static const char SQL_LOOK[] = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY
 enum { ROUNDS_MAX = 10 };
 
 static Load load_of(const Walk *walk) {
-    return (Load){walk->job->cfg, walk->selection, walk->job->metrics, &walk->job->stop};
+    return (Load){.cfg = walk->job->cfg,
+                  .selection = walk->selection,
+                  .metrics = walk->job->metrics,
+                  .throttle = walk->job->throttle,
+                  .stop = &walk->job->stop};
 }
 
 /* pg_dump locks every table that it is not told to leave alone, and words for a missing right cannot be told from those
@@ -53,6 +58,18 @@ static bool parts_choose(const Walk *walk, DumpParts *out, Error *e) {
     return ours != NULL;
 }
 
+/* What the job found at the target is in its record; the rest of what is there is asked for. */
+static bool existing_find(const Walk *walk, PGresult **relations, PGresult **objects, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    *relations = *objects = NULL;
+    if (cfg->existing == EXISTING_FAIL)
+        return true;
+    *relations = state_existing(walk->record, cfg, e);
+    if (*relations != NULL)
+        *objects = existing_objects(walk->source, walk->record, e);
+    return *objects != NULL;
+}
+
 /* A definition that the target refused: perhaps it could not know it. */
 static bool schema_failed(const Walk *walk, const char *doing, Error *e) {
     int source = walk->source->version / 10000, target = walk->record->version / 10000;
@@ -72,15 +89,15 @@ static bool schema_failed(const Walk *walk, const char *doing, Error *e) {
         target, source, target);
 }
 
-static bool names_change(Walk *walk, const DumpParts *parts, Dump *dump, Error *e) {
+static bool names_change(Walk *walk, const DumpParts *parts, const PGresult *relations_there, Dump *dump,
+                         Error *e) {
     Renaming renaming = {.cfg = walk->job->cfg,
                          .mapping = walk->selection->mapping,
                          .parts = parts,
+                         .relations_there = relations_there,
                          .source = walk->source,
                          .target = walk->record,
                          .stop = &walk->job->stop};
-    if (!mapping_renames(walk->selection->mapping))
-        return true;
     metrics_activity(walk->job->metrics, "renaming the definitions");
     return rename_dump(&renaming, dump, e) ||
            schema_failed(walk, "giving the definitions their new names", e);
@@ -127,22 +144,30 @@ static bool chosen_take(Walk *walk, const char *snapshot, DumpParts *parts, Dump
     return ok;
 }
 
-static bool dump_read(Walk *walk, const char *snapshot, Dump *out, Error *e) {
+/* Definitions that get other names are made once with everything that they need, be it there already or not. */
+static bool dump_read(Walk *walk, const char *snapshot, const PGresult *relations, const PGresult *objects,
+                      Dump *out, Error *e) {
     DumpParts parts;
     Choice *choice = NULL;
-    metrics_activity(walk->job->metrics, "reading the definitions");
+    bool renames = mapping_renames(walk->selection->mapping);
     if (!parts_choose(walk, &parts, e) || !choice_read(walk, snapshot, &choice, e))
         return false;
-    parts.choice = choice;
-    bool ok = chosen_take(walk, snapshot, &parts, out, e);
+    DumpParts first = parts;
+    first.choice = choice;
+    first.relations_there = renames ? NULL : relations;
+    first.objects_there = renames ? NULL : objects;
+    bool ok = chosen_take(walk, snapshot, &first, out, e);
     choice_free(choice);
-    parts.choice = NULL; /* what gets new names was chosen before */
-    parts.unreadable = NULL;
-    return ok && names_change(walk, &parts, out, e);
+    return ok && (!renames || names_change(walk, &parts, relations, out, e));
 }
 
 bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e) {
-    bool ok = dump_read(walk, snapshot, out, e);
+    PGresult *relations, *objects;
+    metrics_activity(walk->job->metrics, "reading the definitions");
+    bool ok =
+        existing_find(walk, &relations, &objects, e) && dump_read(walk, snapshot, relations, objects, out, e);
+    PQclear(relations);
+    PQclear(objects);
     metrics_activity(walk->job->metrics, "%s", "");
     return ok;
 }
@@ -159,11 +184,11 @@ static bool definitions_make(const Walk *walk, const Dump *dump, Error *e) {
 bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e) {
     const Config *cfg = walk->job->cfg;
     Error ignored;
-    if (cfg->phases.schema && !build_dump(walk, exported->snapshot, dump, e))
-        return false;
     if (!pg_run(walk->record, "BEGIN; SET LOCAL lock_timeout = '10s'", e))
         return false;
-    bool ok = !cfg->phases.schema || definitions_make(walk, dump, e);
+    bool ok = existing_settle(walk->source, walk->record, cfg, walk->selection, e) &&
+              (!cfg->phases.schema ||
+               (build_dump(walk, exported->snapshot, dump, e) && definitions_make(walk, dump, e)));
     if (ok && state_schema_made(walk->record, cfg, e) &&
         pg_run(walk->record, "SET LOCAL synchronous_commit = on; COMMIT", e)) {
         log_info("schema made at the target");
@@ -184,8 +209,13 @@ static int loaded_tables(const Walk *walk) {
 /* Large objects last: their numbers in the rows are of the same snapshot or of an older one. */
 static bool rows_load(Walk *walk, const TableRecords *records, const Exported *exported, Error *e) {
     Load load = load_of(walk);
+    PGresult *existing = state_existing(walk->record, walk->job->cfg, e);
+    if (existing == NULL)
+        return false;
+    load.existing = existing;
     int left = 0, loaded_before = loaded_tables(walk);
     bool ok = load_tables(&load, records, exported->snapshot, exported->point, &left, e);
+    PQclear(existing);
     walk->progressed = walk->progressed || loaded_tables(walk) > loaded_before;
     if (ok && left > 0)
         log_info("%d tables are left: loading them again under a new snapshot", left);
@@ -222,21 +252,24 @@ bool build_load(Walk *walk, Exported *first, Error *e) {
                 "tables are locked or rewritten on the source again and again while they are loaded");
 }
 
-/* Indexes side by side, but those behind a view or function that stands on a key only when that is made. */
+/* Vacuums and indexes side by side, but those behind a view or function that stands on a key only when that is made.
+ * Without a dump the vacuums alone. */
 bool build_indexes(Walk *walk, Dump *dump, Error *e) {
     Load load = load_of(walk);
     bool ok = true;
-    for (int from = 0, to = 0; ok && from < dump->entry_count; from = to) {
+    int from = 0, to = 0;
+    do {
         while (to < dump->entry_count && dump->entries[to].kind != DUMP_DEFINITION)
             to++;
         while (to < dump->entry_count && dump->entries[to].kind == DUMP_DEFINITION)
             to++;
         Dump part = {.preamble = dump->preamble, .entries = dump->entries + from, .entry_count = to - from};
         int done_before = atomic_load(&walk->job->metrics->post_data_done);
-        ok = load_entries(&load, &part, 1u << DUMP_INDEX, e) &&
+        ok = load_indexes(&load, walk->source, &part, e) &&
              load_entries(&load, &part, 1u << DUMP_DEFINITION, e);
         walk->progressed = walk->progressed || atomic_load(&walk->job->metrics->post_data_done) > done_before;
-    }
+        from = to;
+    } while (ok && from < dump->entry_count);
     return ok;
 }
 
@@ -259,8 +292,9 @@ bool build_rest(Walk *walk, Dump *dump, Error *e) {
     int sequences = 0;
     if (triggers_can_be_kept_still(walk))
         kinds |= 1u << DUMP_FOREIGN_KEY | 1u << DUMP_TRIGGER;
-    if (!load_entries(&load, dump, kinds, e) || !load_analyze(&load, e) ||
-        !load_refresh(&load, walk->source, walk->record, e) ||
+    if (!load_entries(&load, dump, kinds, e) ||
+        ((kinds & 1u << DUMP_FOREIGN_KEY) != 0 && !load_validate(&load, walk->source, dump, e)) ||
+        !load_analyze(&load, e) || !load_refresh(&load, walk->source, walk->record, e) ||
         (walk->job->cfg->phases.incremental && !still_keep(walk->record, walk->selection, e)) ||
         !load_entries(&load, dump, 1u << DUMP_LAST, e) ||
         !sequence_carry(walk->source, walk->record, walk->selection, &sequences, e))

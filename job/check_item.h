@@ -115,6 +115,9 @@ CheckState source_version_judge(int version, const char **why);
 /* A JSON string, also of bytes that are not UTF-8 (an SQL_ASCII database may hold such names). */
 json_t *text_json(const char *text);
 
+/* check_existing.c: the tables that are there, when `existing` is another way than fail. */
+bool existing_look(Check *c, Finding *out, Error *e);
+
 /* ---- the looks, by file ---- */
 
 CheckLook check_source_connection, check_source_version, check_source_primary, check_wal_level,

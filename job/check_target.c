@@ -308,7 +308,11 @@ static void none_look(Check *c, const PGresult *rows, Finding *out) {
         names_add(&names, t->target_full_name);
     }
     if (names.count > 0) {
-        finding_fix(out, "-- or name an empty database in target.dsn");
+        finding_fix(
+            out, "-- or name an empty database in target.dsn, or say in the job file what becomes of them: "
+                 "existing: keep (their rows stay, the source's win later), existing: truncate (their "
+                 "rows go, their definitions stay), existing: drop (they are made again); "
+                 "existing: fail is the default");
         finding_fail(out, "%d of %d tables exist at the target already: %s", names.count, c->selection->count,
                      names_text(&names));
     } else {
@@ -336,7 +340,8 @@ static bool empty_look(Check *c, Filled *filled, Finding *out, Error *e) {
     for (int from = 0; ok && from < filled->count; from += TABLES_AT_ONCE)
         ok = filled_ask(c, filled, from, &names, e);
     if (ok && names.count > 0) {
-        finding_fix(out, "TRUNCATE these tables on the target, if nobody needs their rows");
+        finding_fix(out, "TRUNCATE these tables on the target, if nobody needs their rows, or set "
+                         "existing: truncate or existing: keep");
         finding_fail(out, "%d of %d tables at the target are not empty: %s", names.count, c->selection->count,
                      names_text(&names));
     }
@@ -360,7 +365,11 @@ static bool prepared_look(Check *c, const PGresult *rows, Finding *out, Error *e
             filled.tables[filled.count++] = t;
     }
     missing_look(c, there, out);
-    bool ok = !c->cfg->phases.full || empty_look(c, &filled, out, e);
+    bool ok = true;
+    if (c->cfg->existing != EXISTING_FAIL)
+        ok = existing_look(c, out, e);
+    else if (c->cfg->phases.full)
+        ok = empty_look(c, &filled, out, e);
     free(there);
     free(filled.tables);
     if (ok && out->state == CHECK_PASSED)
@@ -379,8 +388,10 @@ bool check_existing_tables(Check *c, Finding *out, Error *e) {
     if (rows == NULL)
         return false;
     bool ok = true;
-    if (cfg->phases.schema)
+    if (cfg->phases.schema && cfg->existing == EXISTING_FAIL)
         none_look(c, rows, out);
+    else if (cfg->phases.schema)
+        ok = existing_look(c, out, e);
     else
         ok = prepared_look(c, rows, out, e);
     PQclear(rows);

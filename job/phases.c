@@ -111,6 +111,22 @@ static bool metrics_fill(Walk *walk, Error *e) {
     return metrics_restore(walk, e);
 }
 
+/* Tables are loaded, and their changes applied, as the job began to. */
+static bool existing_keeps(Walk *walk, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    PGresult *found = state_existing(walk->record, cfg, e);
+    bool ok = found != NULL;
+    const char *before =
+        ok && PQntuples(found) > 0 ? pg_cell(found, 0, 2) : existing_policy_name(cfg->existing);
+    if (ok && strcmp(before, existing_policy_name(cfg->existing)) != 0) {
+        fail(e, ERR_CONFIG, "job \"%s\" was begun with \"existing: %s\", which cannot change to %s",
+             cfg->name, before, existing_policy_name(cfg->existing));
+        ok = fail_hint(e, "set it back, or begin again: walferry cleanup, then walferry run");
+    }
+    PQclear(found);
+    return ok;
+}
+
 static bool walk_open(Walk *walk, Error *e) {
     Job *job = walk->job;
     const Config *cfg = job->cfg;
@@ -127,7 +143,8 @@ static bool walk_open(Walk *walk, Error *e) {
         !state_read(walk->record, cfg, &walk->job_record, e))
         return false;
     memcpy(job->last_instance, walk->job_record.instance, sizeof job->last_instance);
-    if (walk->job_record.exists && walk->job_record.birth == BIRTH_DONE && !recorded_keep(walk, e))
+    if (walk->job_record.exists && walk->job_record.birth == BIRTH_DONE &&
+        (!existing_keeps(walk, e) || !recorded_keep(walk, e)))
         return false;
     return true;
 }
@@ -260,7 +277,7 @@ static bool build(Walk *walk, Exported *exported, Dump *dump, bool *complete, Er
     bool reached = true;
     if (cfg->phases.schema && dump->pre_data == NULL && !build_dump(walk, NULL, dump, e))
         return false;
-    if (cfg->phases.schema && !build_indexes(walk, dump, e))
+    if ((cfg->phases.schema || cfg->phases.full) && !build_indexes(walk, dump, e))
         return false;
     if (!converge(walk, &reached, e))
         return false;

@@ -29,7 +29,7 @@ typedef struct Facts {
     Lsn source, confirmed, restart, applied;
     int64_t safe_bytes, retained_bytes;
     int64_t lag_ms, received_ms, decoded_ms, queued_ms, applied_ms;
-    json_t *tables;
+    json_t *tables, *throttle;
     int64_t rows_copied, changes, transactions, bytes, conflicts, dead_letters, retries;
     int64_t rss_bytes;
 } Facts;
@@ -44,6 +44,7 @@ static Facts facts_unknown(void) {
                    .queued_ms = UNKNOWN,
                    .applied_ms = UNKNOWN,
                    .tables = json_array(),
+                   .throttle = json_null(),
                    .rows_copied = UNKNOWN,
                    .changes = UNKNOWN,
                    .transactions = UNKNOWN,
@@ -162,6 +163,7 @@ static json_t *facts_json(const Config *cfg, const Facts *facts) {
     put(status, "lag", facts_lag(facts));
     put(status, "tables", facts->tables);
     put(status, "totals", facts_totals(facts));
+    put(status, "throttle", facts->throttle);
     put(status, "gear", json_null());
     put(status, "rss_bytes", json_number(facts->rss_bytes));
     put(status, "error", json_words(facts->error));
@@ -186,6 +188,16 @@ int64_t status_lag_ms(const Config *cfg, Metrics *metrics, int64_t now_us) {
         return -1;
     int64_t overdue_ms = (now_us - beat_us) / 1000 - cfg->source.heartbeat_ms;
     return overdue_ms > 0 && cfg->source.heartbeat_ms > 0 ? lag_ms + overdue_ms : lag_ms;
+}
+
+/* What is in force: "set" may have changed it. */
+static json_t *throttle_json(const Throttle *throttle) {
+    json_t *load = json_object(), *object = json_object();
+    put(load, "queries_per_s", json_number(throttle_get(throttle, THROTTLE_QUERIES)));
+    put(load, "rows_per_s", json_number(throttle_get(throttle, THROTTLE_ROWS)));
+    put(load, "bytes_per_s", json_number(throttle_get(throttle, THROTTLE_BYTES)));
+    put(object, "load", load);
+    return object;
 }
 
 static void facts_numbers(Facts *facts, const Config *cfg, Metrics *m) {
@@ -215,9 +227,10 @@ static void facts_numbers(Facts *facts, const Config *cfg, Metrics *m) {
     facts->rss_bytes = status_rss_bytes();
 }
 
-json_t *status_running(const Config *cfg, Metrics *metrics) {
+json_t *status_running(const Config *cfg, Metrics *metrics, const Throttle *throttle) {
     Facts facts = facts_unknown();
     facts_numbers(&facts, cfg, metrics);
+    facts.throttle = throttle_json(throttle);
     pthread_mutex_lock(&metrics->lock);
     facts.reason = metrics->reason;
     facts.error = metrics->error;

@@ -5,14 +5,25 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/fault.h"
+#include "core/log.h"
 #include "snapshot/relay.h"
 #include "snapshot/session.h"
 
-enum { SQL_MAX_BYTES = 4 << 20 }; /* 1600 columns with names of 63 bytes, quoted, several times over */
+#define DUPLICATE "23505"
+
+enum {
+    SQL_MAX_BYTES = 4 << 20, /* 1600 columns with names of 63 bytes, quoted, several times over */
+    SOURCE_QUERIES = 8       /* of one table or range: its transaction, lock, proofs and COPY */
+};
 
 static const char SQL_TARGET_BEGIN[] =
     "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = error";
 static const char SQL_LOCK_TIMEOUT[] = "SET LOCAL lock_timeout = '10s'";
+
+/* Whatever the server's settings and its statistics say, a range reads its own blocks and no others. */
+static const char SQL_BY_PLACE[] = "SET LOCAL enable_tidscan = on; SET LOCAL enable_seqscan = off;"
+                                   " SET LOCAL max_parallel_workers_per_gather = 0";
 
 /* Trap A10: pg_class is read under the imported snapshot, pg_relation_filenode() and to_regclass() answer for
  * now. */
@@ -20,6 +31,11 @@ static const char SQL_PROOF[] =
     "SELECT c.relfilenode IS NOT DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid),"
     " pg_catalog.to_regclass($2)::oid IS NOT DISTINCT FROM c.oid"
     " FROM pg_catalog.pg_class c WHERE c.oid = $1::oid";
+
+/* TRUNCATE refuses a table that others refer to, also when those are empty. */
+static const char SQL_REFERRED[] = "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE contype = 'f'"
+                                   " AND confrelid = pg_catalog.to_regclass($1) AND conrelid <> confrelid)";
+#define KEPT_ROWS "pg_temp.walferry_rows"
 
 static const char SQL_SOURCE_COLUMNS[] =
     "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnum, a.atttypid, a.atttypmod,"
@@ -45,6 +61,7 @@ typedef struct Copying {
     Writer name, target_name;       /* quoted, with its schema */
     Writer columns, target_columns; /* "a, b", or empty when there is none to name */
     bool binary;
+    bool frozen; /* the same transaction truncated the table */
 } Copying;
 
 static bool definition_changed(const Table *table, Error *e) {
@@ -170,7 +187,8 @@ static bool source_columns_check(Copying *c, Error *e) {
 
 /* COPY_DONE: the table is locked, its rows are those of the snapshot and its columns those we know. */
 static CopyResult source_begin(Copying *c, Error *e) {
-    if (!session_import(c->source, c->job->snapshot, e) || !table_lock(c, e))
+    if (!session_turn(c->job->throttle, SOURCE_QUERIES, c->job->stop, e) ||
+        !session_import(c->source, c->job->snapshot, e) || !table_lock(c, e))
         return COPY_FAILED;
     CopyResult result = rewrite_check(c, e);
     if (result == COPY_DONE && !source_columns_check(c, e))
@@ -215,11 +233,68 @@ static bool target_columns_check(Copying *c, Error *e) {
     return ok;
 }
 
-static bool target_begin(Copying *c, Error *e) {
+/* True: the table is not of the job's making, and others refer to it. Where it has rows, the references do not act: check
+ * has seen to it that the session may take the replica role. */
+static bool referred_look(Copying *c, bool *referred, Error *e) {
+    const char *const params[] = {writer_string(&c->target_name)};
+    *referred = false;
+    if (c->job->existing == EXISTING_FAIL && c->job->cfg->phases.schema)
+        return true;
+    PGresult *rows = pg_query(c->target, SQL_REFERRED, 1, params, e);
+    if (rows != NULL)
+        *referred = pg_cell_bool(rows, 0, 0);
+    PQclear(rows);
+    return rows != NULL;
+}
+
+/* Waits for the transaction of an earlier attempt that is not over yet. */
+static CopyResult range_begin(Copying *c, Error *e) {
+    if (!pg_run(c->target, SQL_TARGET_BEGIN, e))
+        return COPY_FAILED;
+    if (!state_object_note(c->target, c->job->cfg, c->job->range->note, c->table->full_name, e))
+        return strcmp(e->sqlstate, DUPLICATE) == 0 ? COPY_THERE : COPY_FAILED;
+    return target_columns_check(c, e) ? COPY_DONE : COPY_FAILED;
+}
+
+static CopyResult target_begin(Copying *c, Error *e) {
+    if (c->job->range != NULL)
+        return range_begin(c, e);
     Writer sql = writer_new(SQL_MAX_BYTES);
-    writer_format(&sql, "TRUNCATE ONLY %s", writer_string(&c->target_name));
-    bool ok = pg_run(c->target, SQL_TARGET_BEGIN, e) &&
-              session_run(c->target, writer_string(&sql), c->job->stop, e) && target_columns_check(c, e);
+    bool referred, ok = pg_run(c->target, SQL_TARGET_BEGIN, e) && referred_look(c, &referred, e);
+    c->frozen = ok && !referred && c->job->existing != EXISTING_KEEP;
+    if (c->frozen)
+        writer_format(&sql, "TRUNCATE ONLY %s", writer_string(&c->target_name));
+    else if (c->job->existing == EXISTING_KEEP)
+        writer_format(&sql, "CREATE TEMPORARY TABLE " KEPT_ROWS " (LIKE %s) ON COMMIT DROP",
+                      writer_string(&c->target_name));
+    else
+        writer_format(&sql, "DELETE FROM ONLY %s", writer_string(&c->target_name));
+    ok = ok && session_run(c->target, writer_string(&sql), c->job->stop, e) && target_columns_check(c, e);
+    writer_free(&sql);
+    return ok ? COPY_DONE : COPY_FAILED;
+}
+
+/* " (a, b)", or nothing where no column is named. */
+static void list_write(Writer *out, Writer *columns) {
+    if (columns->len > 0)
+        writer_format(out, " (%s)", writer_string(columns));
+}
+
+/* The rows that meet none of the destination's. */
+static bool kept_fill(Copying *c, int64_t rows, Error *e) {
+    if (c->job->existing != EXISTING_KEEP)
+        return true;
+    int64_t added;
+    Writer sql = writer_new(SQL_MAX_BYTES);
+    writer_format(&sql, "INSERT INTO %s", writer_string(&c->target_name));
+    list_write(&sql, &c->target_columns);
+    writer_format(&sql, " OVERRIDING SYSTEM VALUE SELECT %s FROM " KEPT_ROWS " ON CONFLICT DO NOTHING",
+                  writer_string(&c->target_columns));
+    bool ok = session_change(c->target, writer_string(&sql), c->job->stop, &added, e);
+    if (ok && added < rows)
+        log_info("table \"%s\": %" PRId64 " of %" PRId64
+                 " rows of the source met rows of the target, which stay",
+                 c->table->full_name, rows - added, rows);
     writer_free(&sql);
     return ok;
 }
@@ -235,32 +310,35 @@ static bool copy_start(Pg *pg, const char *sql, ExecStatusType wanted, Error *e)
     return ok;
 }
 
-/* A filter's rows come by a query; COPY TO takes no condition. A filter may end in a comment. */
-static void copy_out_write(Copying *c, const char *format, Writer *out) {
-    const char *columns = writer_string(&c->columns), *name = writer_string(&c->name);
-    if (c->table->where != NULL)
-        writer_format(out, "COPY (SELECT %s FROM ONLY %s WHERE (%s\n)) TO STDOUT (FORMAT %s)", columns, name,
-                      c->table->where, format);
-    else if (columns[0] == '\0')
-        writer_format(out, "COPY %s TO STDOUT (FORMAT %s)", name, format);
-    else
-        writer_format(out, "COPY %s (%s) TO STDOUT (FORMAT %s)", name, columns, format);
+/* COPY TO takes no condition: the rows of a range or of a filter come by a query. A filter may end in a comment. */
+static void source_write(Writer *out, Copying *c) {
+    const CopyRange *range = c->job->range;
+    const char *where = c->table->where, *name = writer_string(&c->name);
+    if (range == NULL && where == NULL) {
+        writer_format(out, "COPY %s", name);
+        list_write(out, &c->columns);
+        return;
+    }
+    writer_format(out, "COPY (SELECT %s FROM ONLY %s WHERE ", writer_string(&c->columns), name);
+    if (range != NULL)
+        writer_format(out, "ctid >= '(%" PRId64 ",0)'", range->from_block);
+    if (range != NULL && range->to_block >= 0)
+        writer_format(out, " AND ctid < '(%" PRId64 ",0)'", range->to_block);
+    if (where != NULL)
+        writer_format(out, "%s(%s\n)", range != NULL ? " AND " : "", where);
+    writer_text(out, ")");
 }
 
-static void copy_in_write(Copying *c, const char *format, Writer *in) {
-    const char *columns = writer_string(&c->target_columns), *name = writer_string(&c->target_name);
-    if (columns[0] == '\0')
-        writer_format(in, "COPY %s FROM STDIN (FORMAT %s, FREEZE)", name, format);
-    else
-        writer_format(in, "COPY %s (%s) FROM STDIN (FORMAT %s, FREEZE)", name, columns, format);
-}
-
-/* FREEZE is allowed since the same transaction truncated the table (trap B4). */
+/* FREEZE is allowed where the same transaction truncated the table (trap B4). */
 static bool copies_start(Copying *c, Error *e) {
     const char *format = c->binary ? "binary" : "text";
     Writer out = writer_new(SQL_MAX_BYTES), in = writer_new(SQL_MAX_BYTES);
-    copy_out_write(c, format, &out);
-    copy_in_write(c, format, &in);
+    source_write(&out, c);
+    writer_format(&out, " TO STDOUT (FORMAT %s)", format);
+    writer_format(&in, "COPY %s",
+                  c->job->existing == EXISTING_KEEP ? KEPT_ROWS : writer_string(&c->target_name));
+    list_write(&in, &c->target_columns);
+    writer_format(&in, " FROM STDIN (FORMAT %s%s)", format, c->frozen ? ", FREEZE" : "");
     assert(!out.full && !in.full);
     bool ok = copy_start(c->source, writer_string(&out), PGRES_COPY_OUT, e) &&
               copy_start(c->target, writer_string(&in), PGRES_COPY_IN, e);
@@ -271,15 +349,28 @@ static bool copies_start(Copying *c, Error *e) {
 
 /* Which row the source cannot send: each comes in a CopyData of its own, the binary form's header with the first. */
 static void row_tell(Copying *c, const Relay *relay, Error *e) {
+    const CopyRange *range = c->job->range;
+    char from[64] = "";
     if (relay->refused == 0)
         return;
-    fail_context(e, "row %" PRId64, relay->refused);
+    if (range != NULL)
+        snprintf(from, sizeof from, " WHERE ctid >= '(%" PRId64 ",0)'", range->from_block);
+    fail_context(e, "row %" PRId64 "%s", relay->refused, from);
     if (c->table->where != NULL)
-        return;
+        return; /* among which the statement below would not count */
     fail_hint(e,
-              "mend it at the source: SET synchronize_seqscans = off; SELECT ctid, * FROM ONLY %s"
+              "mend it at the source: SET synchronize_seqscans = off; SELECT ctid, * FROM ONLY %s%s"
               " OFFSET %" PRId64 " LIMIT 1",
-              writer_string(&c->name), relay->refused - 1);
+              writer_string(&c->name), from, relay->refused - 1);
+}
+
+static bool rows_note(Copying *c, const Relay *relay, Error *e) {
+    const CopyJob *job = c->job;
+    if (job->range == NULL)
+        return state_table_loaded(c->target, job->cfg, c->table, job->point, relay->rows, relay->bytes, e);
+    job->range->rows = relay->rows;
+    job->range->bytes = relay->bytes;
+    return FAULT("snapshot.range_commit", e);
 }
 
 static bool rows_copy(Copying *c, Error *e) {
@@ -288,10 +379,10 @@ static bool rows_copy(Copying *c, Error *e) {
                    .target = c->target,
                    .stop = job->stop,
                    .progress = job->progress,
-                   .metrics = job->metrics};
+                   .metrics = job->metrics,
+                   .throttle = job->throttle};
     bool ok = copies_start(c, e) && relay_run(&relay, e) && pg_run(c->source, "COMMIT", e) &&
-              state_table_loaded(c->target, job->cfg, c->table, job->point, relay.rows, relay.bytes, e) &&
-              pg_run(c->target, "COMMIT", e);
+              kept_fill(c, relay.rows, e) && rows_note(c, &relay, e) && pg_run(c->target, "COMMIT", e);
     row_tell(c, &relay, e);
     if (!ok)
         relay_untell(&relay);
@@ -300,9 +391,11 @@ static bool rows_copy(Copying *c, Error *e) {
 
 static CopyResult table_try(Copying *c, Error *e) {
     CopyResult result = source_begin(c, e);
-    if (result != COPY_DONE)
-        return result;
-    return target_begin(c, e) && rows_copy(c, e) ? COPY_DONE : COPY_FAILED;
+    if (result == COPY_DONE && c->job->range != NULL && !pg_run(c->source, SQL_BY_PLACE, e))
+        return COPY_FAILED;
+    if (result == COPY_DONE)
+        result = target_begin(c, e);
+    return result != COPY_DONE ? result : rows_copy(c, e) ? COPY_DONE : COPY_FAILED;
 }
 
 CopyResult copy_table(Pg *source, Pg *target, const CopyJob *job, Error *e) {
@@ -321,7 +414,8 @@ CopyResult copy_table(Pg *source, Pg *target, const CopyJob *job, Error *e) {
     CopyResult result = table_try(&c, e);
     session_leave(source);
     session_leave(target);
-    atomic_store(&job->progress->stage, result == COPY_DONE ? TABLE_LOADED : TABLE_PENDING);
+    if (job->range == NULL)
+        atomic_store(&job->progress->stage, result == COPY_DONE ? TABLE_LOADED : TABLE_PENDING);
     if (result == COPY_FAILED && e->kind != ERR_STOPPED && strstr(e->text, job->table->full_name) == NULL)
         fail_context(e, "table \"%s\"", job->table->full_name);
     Writer *const writers[] = {&c.name, &c.target_name, &c.columns, &c.target_columns};

@@ -14,7 +14,11 @@
 #define LIST_FILE     "/proc/self/fd/3"
 #define OWN_SCHEMA    "--exclude-schema=\"walferry\""
 #define OWN_TABLES    "--exclude-table=*.dts_*"
-enum { ARGUMENT_MAX = 4096 };
+enum {
+    ARGUMENT_MAX = 4096,
+    NAMES_AT_ONCE = 200,     /* in one pattern: pg_dump asks the server about each */
+    PATTERN_MAX = 128 * 1024 /* the system's limit for one argument */
+};
 
 static const char SQL_UNREADABLE[] =
     "SELECT n.nspname || '.' || c.relname, format('%I.%I', n.nspname, c.relname), n.nspname, c.relname, c.oid"
@@ -133,10 +137,24 @@ static char *option_of(const char *option, const char *value) {
     return w.at;
 }
 
+/* "--exclude-table="s"."a"|"b"|…": outside of quotes "|" is that of a regular expression. */
+static int exclusion_write(Writer *w, const PGresult *names, int from) {
+    const char *schema = pg_cell(names, from, 0);
+    int at = from;
+    writer_text(w, "--exclude-table=");
+    write_pattern(w, schema);
+    for (; at < PQntuples(names) && at < from + NAMES_AT_ONCE && strcmp(pg_cell(names, at, 0), schema) == 0;
+         at++) {
+        writer_text(w, at == from ? "." : "|");
+        write_pattern(w, pg_cell(names, at, 1));
+    }
+    return at;
+}
+
 /* What is not fixed, of malloc. */
 static int arguments_make(const Taking *t, char **out) {
     int count = 0;
-    const PGresult *locked = t->parts->unreadable;
+    const PGresult *locked = t->parts->unreadable, *there = t->parts->relations_there;
     out[count++] = pattern_of("--exclude-schema=", t->cfg->target.state_schema, NULL);
     out[count++] =
         pattern_of("--exclude-table=", t->cfg->source.heartbeat_schema, t->cfg->source.heartbeat_table);
@@ -146,6 +164,12 @@ static int arguments_make(const Taking *t, char **out) {
     for (int row = 0; row < PQntuples(locked); row++)
         out[count++] = pattern_of("--exclude-table=", pg_cell(locked, row, UNREADABLE_SCHEMA),
                                   pg_cell(locked, row, UNREADABLE_TABLE));
+    for (int row = 0; row < PQntuples(there);) {
+        Writer pattern = writer_new(PATTERN_MAX);
+        row = exclusion_write(&pattern, there, row);
+        writer_string(&pattern);
+        out[count++] = pattern.at;
+    }
     return count;
 }
 
@@ -162,7 +186,9 @@ static bool archive_take(const Taking *t, Error *e) {
                                         OWN_SCHEMA,
                                         OWN_TABLES};
     enum { FIXED = sizeof fixed / sizeof *fixed, MADE_MAX = 4 };
-    size_t most = FIXED + MADE_MAX + (size_t)PQntuples(t->parts->unreadable) + 3, count = 0;
+    size_t most = FIXED + MADE_MAX + (size_t)PQntuples(t->parts->unreadable) +
+                  (size_t)PQntuples(t->parts->relations_there) + 3,
+           count = 0;
     const char **arguments = calloc(most, sizeof *arguments);
     char **made = calloc(most, sizeof *made);
     assert(arguments != NULL && made != NULL);

@@ -25,7 +25,10 @@ typedef struct DumpParts {
     bool public_schema; /* comment, grants and owner of the schema `public`, which is the destination's own */
     const Choice *choice; /* NULL: everything */
     const PGresult
-        *unreadable; /* tables that the choice leaves out and that pg_dump must not try to lock; NULL: none */
+        *unreadable; /* tables that the choice leaves out and pg_dump must not try to lock; or NULL */
+    /* What the destination has already; NULL: nothing. Relations (schema, name) are left out with all that belongs to
+     * them, other objects (catalog, OID, ordered) alone. */
+    const PGresult *relations_there, *objects_there;
 } DumpParts;
 
 /* Which database, and as of when. */

@@ -2,22 +2,16 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "core/log.h"
-#include "snapshot/copy.h"
 #include "snapshot/load_intern.h"
 #include "snapshot/load_plan.h"
 #include "snapshot/pool.h"
 #include "snapshot/session.h"
 
-enum { CONNECT_WAIT_MS = 10000, SQL_MAX_BYTES = 1024, LIST_MAX_BYTES = 64 << 20 };
+enum { SQL_MAX_BYTES = 1024, LIST_MAX_BYTES = 64 << 20 };
 
 /* The caller's last change of state is flushed, and with it everything before. */
 static const char TARGET_OPTIONS[] = "SET synchronous_commit = off";
-/* Existing triggers and foreign keys of the destination must not act on rows that have had their effects
- * already. Not every account may; then they do, and `check` has said so. */
-static const char SQL_REPLICA_ROLE[] = "SET session_replication_role = replica";
 static const char SQL_POPULATED[] =
     "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = "
     "c.relnamespace"
@@ -46,7 +40,7 @@ static const char SQL_REFRESH[] = "SET LOCAL row_security = on; REFRESH MATERIAL
 Pg *load_target_open(const Load *load, Error *e) {
     const PgAddress address = {
         .dsn = load->cfg->target.dsn, .side = "target", .job = load->cfg->name, .options = TARGET_OPTIONS};
-    Pg *target = pg_open_wait(&address, CONNECT_WAIT_MS, e);
+    Pg *target = pg_open_wait(&address, LOAD_CONNECT_WAIT_MS, e);
     if (target == NULL)
         return NULL;
     target->when = RETRY_APPLYING;
@@ -57,95 +51,15 @@ Pg *load_target_open(const Load *load, Error *e) {
     return NULL;
 }
 
-/* ---- tables ---- */
-
-typedef struct TableSession {
-    Pg *source, *target;
-} TableSession;
-
-typedef struct TableWork {
-    const Load *load;
-    const int *order;
-    const char *snapshot;
-    Lsn point;
-    atomic_int left;
-} TableWork;
-
-static void table_session_close(void *context) {
-    TableSession *session = context;
-    pg_close(session->source);
-    pg_close(session->target);
-    free(session);
-}
-
-static void *table_session_open(void *shared, Error *e) {
-    const Load *load = ((const TableWork *)shared)->load;
-    const PgAddress address = {.dsn = load->cfg->source.dsn, .side = "source", .job = load->cfg->name};
-    TableSession *session = calloc(1, sizeof *session);
-    assert(session != NULL);
-    session->source = pg_open_wait(&address, CONNECT_WAIT_MS, e);
-    session->target = session->source == NULL ? NULL : load_target_open(load, e);
-    if (session->target == NULL) {
-        table_session_close(session);
-        return NULL;
-    }
-    Error refused;
-    pg_run(session->target, SQL_REPLICA_ROLE, &refused);
-    return session;
-}
-
-/* Somebody's lock on one table must not throw away the copies of the others that are under way. */
-#define LOCK_NOT_AVAILABLE "55P03"
-
-static bool table_run(void *shared, void *context, int piece, const atomic_bool *halt, Error *e) {
-    TableWork *work = shared;
-    TableSession *session = context;
-    int index = work->order[piece];
-    const Table *table = &work->load->selection->tables[index];
-    CopyJob job = {.cfg = work->load->cfg,
-                   .table = table,
-                   .snapshot = work->snapshot,
-                   .point = work->point,
-                   .progress = metrics_table(work->load->metrics, table->full_name),
-                   .metrics = work->load->metrics,
-                   .stop = halt};
-    CopyResult result = copy_table(session->source, session->target, &job, e);
-    if (result == COPY_REWRITTEN) {
-        log_warn(
-            "table \"%s\" was rewritten since the snapshot was taken; it is loaded again under a new one",
-            table->full_name);
-        atomic_fetch_add(&work->left, 1);
-    }
-    if (result == COPY_FAILED && strcmp(e->sqlstate, LOCK_NOT_AVAILABLE) == 0) {
-        log_warn("table \"%s\" is locked by somebody else; it is loaded again later", table->full_name);
-        atomic_fetch_add(&work->left, 1);
-        return true;
-    }
-    return result != COPY_FAILED;
-}
-
-bool load_tables(const Load *load, const TableRecords *records, const char *snapshot, Lsn point, int *left,
-                 Error *e) {
-    int *order = calloc((size_t)load->selection->count + 1, sizeof *order);
-    assert(order != NULL);
-    TableWork work = {.load = load, .order = order, .snapshot = snapshot, .point = point};
-    PoolWork pool = {.pieces = load_plan_tables(load->selection, records, order),
-                     .workers = load->cfg->load.workers,
-                     .stop = load->stop,
-                     .shared = &work,
-                     .open = table_session_open,
-                     .run = table_run,
-                     .close = table_session_close};
-    bool ok = pool_run(&pool, e);
-    *left = atomic_load(&work.left);
-    free(order);
-    return ok;
-}
-
 /* ---- statistics ---- */
 
+typedef struct AnalyzeWork {
+    const Load *load;
+    const int *order;
+} AnalyzeWork;
+
 static void *analyze_open(void *shared, Error *e) {
-    return load_target_open(((const TableWork *)shared)->load, e);
+    return load_target_open(((const AnalyzeWork *)shared)->load, e);
 }
 
 static void analyze_close(void *session) {
@@ -153,7 +67,7 @@ static void analyze_close(void *session) {
 }
 
 static bool analyze_run(void *shared, void *session, int piece, const atomic_bool *halt, Error *e) {
-    const TableWork *work = shared;
+    const AnalyzeWork *work = shared;
     const Table *table = &work->load->selection->tables[work->order[piece]];
     Writer sql = writer_new(SQL_MAX_BYTES);
     writer_text(&sql, "ANALYZE ");
@@ -167,7 +81,7 @@ static bool analyze_run(void *shared, void *session, int piece, const atomic_boo
 bool load_analyze(const Load *load, Error *e) {
     int *order = calloc((size_t)load->selection->count + 1, sizeof *order);
     assert(order != NULL);
-    TableWork work = {.load = load, .order = order};
+    AnalyzeWork work = {load, order};
     PoolWork pool = {.pieces = load_plan_tables(load->selection, NULL, order),
                      .workers = load->cfg->load.workers,
                      .stop = load->stop,

@@ -4,7 +4,19 @@
 
 #include "snapshot/load.h"
 
+typedef struct LoadStatement {
+    const char *sql, *hash, *what, *settings;
+} LoadStatement;
+
+enum { LOAD_CONNECT_WAIT_MS = 10000 };
+
 /* A connection to the destination that holds the job's lock in shared mode. */
 Pg *load_target_open(const Load *load, Error *e);
+/* The same with the dump's preamble. */
+Pg *load_entry_open(const Load *load, const char *preamble, Error *e);
+/* Runs `sql` in one transaction with its note, behind `settings` (""); `what` is for messages and the note. Left out
+ * when an earlier run made it. */
+bool load_entry_make(const Load *load, Pg *target, const LoadStatement *statement, const atomic_bool *halt,
+                     Error *e);
 
 #endif

@@ -4,21 +4,34 @@
 
 #include "core/selection.h"
 #include "core/state.h"
-#include "snapshot/dump.h"
 
 /* Indexes of the tables that `records` (NULL: nothing is) does not call loaded, largest first: a large one
  * that began last would run alone at the end. `out` has room for all; returns how many. */
 int load_plan_tables(const Selection *selection, const TableRecords *records, int *out);
 
-/* The entries of the wanted kinds in the three steps in which they can run. */
-typedef struct EntryPlan {
-    const DumpEntry **builds;   /* indexes, constraints over them, statistics: in any order, side by side */
-    const DumpEntry **attaches; /* joins partitions' indexes, which must be there: one after the other */
-    const DumpEntry **others;   /* one after the other in pg_restore's order */
-    int build_count, attach_count, other_count;
-} EntryPlan;
+/* One transaction's worth of rows. */
+typedef struct LoadPiece {
+    int table;                    /* of the selection */
+    int range;                    /* of its table, from 0; -1: the whole table */
+    int64_t from_block, to_block; /* of a range; to: not included, -1 for the last one: open above */
+    int64_t bytes;                /* estimated */
+} LoadPiece;
 
-EntryPlan load_plan_entries(const Dump *dump, unsigned kinds);
-void load_plan_free(EntryPlan *plan);
+typedef struct LoadPlan {
+    int count;
+    LoadPiece *pieces; /* in the order in which they begin; of malloc */
+} LoadPlan;
+
+/* How many of the first tables of `order` are worth cutting into ranges: with split_above_bytes (-1: auto) those above
+ * it; else as many as make the load end clearly sooner by a simple reckoning. It knows that a split table cannot be
+ * frozen while it is copied: one worker has to vacuum it afterwards, before its indexes (trap B4). So where tables
+ * of about one size keep all workers busy, none is split. */
+int load_plan_split(const Selection *selection, const int *order, int count, int workers,
+                    int64_t split_above_bytes);
+/* The pieces of all tables of `order`. blocks[table]: of its heap when it is to be split, else 0. Ranges are large at
+ * first and smaller towards the end of their table, so that the workers end together; together with the whole tables
+ * the largest begins first. */
+LoadPlan load_plan_pieces(const Selection *selection, const int *order, int count, int workers,
+                          const int64_t *blocks);
 
 #endif

@@ -9,7 +9,7 @@
 #include "core/error.h"
 
 typedef struct PoolWork {
-    int pieces;  /* 0 … pieces - 1, begun in this order */
+    int pieces;  /* 0 … pieces - 1, begun in this order, but for those that are not ready */
     int workers; /* at most one a piece is used */
     const atomic_bool *stop;
     void *shared;
@@ -18,6 +18,9 @@ typedef struct PoolWork {
     /* One piece. *halt becomes true when the whole pool is to end: by *stop, or by another piece's failure.
      */
     bool (*run)(void *shared, void *session, int piece, const atomic_bool *halt, Error *e);
+    /* Whether a piece may begin now; then it does, and this is not asked about it again. The end of another piece may
+     * change the answer. NULL: all may. Asked by one thread at a time. Some piece must be ready when nothing runs. */
+    bool (*take)(void *shared, int piece);
     void (*close)(void *session);
 } PoolWork;
 

@@ -1,5 +1,4 @@
 #include <stdlib.h>
-#include <string.h>
 
 #include "snapshot/load_plan.h"
 #include "testing.h"
@@ -35,39 +34,161 @@ static void loaded_tables_are_left_out(void **unused) {
     assert_memory_equal(order, expected, sizeof expected);
 }
 
-static DumpEntry entry(DumpKind kind, const char *type) {
-    return (DumpEntry){.kind = kind, .type = strdup(type)};
+/* ---- ranges ---- */
+
+enum { TABLES = 40 };
+static const int64_t MIB = 1 << 20;
+
+/* Tables of these sizes in MiB, largest first, which is also their order. */
+typedef struct Sizes {
+    Table tables[TABLES];
+    Selection selection;
+    int order[TABLES];
+    int64_t blocks[TABLES];
+} Sizes;
+
+static Sizes *sizes_of(const int64_t *mib, int count) {
+    Sizes *s = calloc(1, sizeof *s);
+    for (int at = 0; at < count; at++) {
+        s->tables[at].bytes = mib[at] * MIB;
+        s->order[at] = at;
+    }
+    s->selection = (Selection){.count = count, .tables = s->tables};
+    return s;
 }
 
-static void entries_go_into_the_step_they_can_run_in(void **unused) {
+static int split_of(const int64_t *mib, int count, int workers) {
+    Sizes *s = sizes_of(mib, count);
+    int split = load_plan_split(&s->selection, s->order, count, workers, -1);
+    free(s);
+    return split;
+}
+
+static void only_what_ends_the_load_sooner_is_split(void **unused) {
     (void)unused;
-    DumpEntry entries[] = {
-        entry(DUMP_INDEX, "INDEX"),
-        entry(DUMP_INDEX, "INDEX ATTACH"),
-        entry(DUMP_INDEX, "CONSTRAINT"),
-        entry(DUMP_OTHER, "COMMENT"),
-        entry(DUMP_FOREIGN_KEY, "FK CONSTRAINT"),
-        entry(DUMP_TRIGGER, "TRIGGER"),
-    };
-    const Dump dump = {.entry_count = 6, .entries = entries};
-    EntryPlan plan = load_plan_entries(&dump, 1u << DUMP_INDEX | 1u << DUMP_OTHER | 1u << DUMP_TRIGGER);
-    assert_int_equal(plan.build_count, 2);
-    assert_ptr_equal(plan.builds[1], &entries[2]);
-    assert_int_equal(plan.attach_count, 1);
-    assert_ptr_equal(plan.attaches[0], &entries[1]);
-    assert_int_equal(plan.other_count, 2);
-    assert_ptr_equal(plan.others[0], &entries[3]);
-    assert_ptr_equal(plan.others[1], &entries[5]);
-    load_plan_free(&plan);
-    for (int at = 0; at < 6; at++)
-        free(entries[at].type);
+    assert_int_equal(split_of((const int64_t[]){1000}, 1, 1), 0);
+    assert_int_equal(split_of((const int64_t[]){1000}, 1, 2), 1);
+    assert_int_equal(split_of((const int64_t[]){63}, 1, 8), 0);
+    assert_int_equal(split_of((const int64_t[]){0}, 1, 8), 0);
+    assert_int_equal(split_of((const int64_t[]){1000, 1000}, 2, 2), 0);
+    assert_int_equal(split_of((const int64_t[]){640, 500, 1, 1}, 4, 2), 0);
+    assert_int_equal(split_of((const int64_t[]){1000, 1000, 1, 1}, 4, 4), 2);
+    assert_int_equal(split_of((const int64_t[]){4000, 200, 200, 200}, 4, 4), 1);
+    assert_int_equal(split_of((const int64_t[]){500, 500, 500, 500, 500, 500, 500, 500}, 8, 4), 0);
+    assert_int_equal(split_of((const int64_t[]){INT64_C(1) << 33}, 1, 64), 1);
+}
+
+static void a_given_size_is_the_limit(void **unused) {
+    (void)unused;
+    Sizes *s = sizes_of((const int64_t[]){30, 20, 10, 0}, 4);
+    assert_int_equal(load_plan_split(&s->selection, s->order, 4, 1, 10 * MIB), 2);
+    assert_int_equal(load_plan_split(&s->selection, s->order, 4, 2, 100 * MIB), 0);
+    assert_int_equal(load_plan_split(&s->selection, s->order, 4, 2, MIB), 3);
+    free(s);
+}
+
+/* Gives each piece to the worker that is free first: when do the first and the last end? */
+static void ends_of(const LoadPlan *plan, int workers, int64_t *first, int64_t *last) {
+    int64_t busy[64] = {0};
+    for (int at = 0; at < plan->count; at++) {
+        int next = 0;
+        for (int worker = 1; worker < workers; worker++)
+            next = busy[worker] < busy[next] ? worker : next;
+        busy[next] += plan->pieces[at].bytes;
+    }
+    *first = *last = busy[0];
+    for (int worker = 1; worker < workers; worker++) {
+        *first = busy[worker] < *first ? busy[worker] : *first;
+        *last = busy[worker] > *last ? busy[worker] : *last;
+    }
+}
+
+/* Every block is in one range, the last one is open above, and none is empty. */
+static void check_ranges(const LoadPlan *plan, int table, int64_t blocks) {
+    int64_t at = 0;
+    int found = 0;
+    for (bool open = false; !open; found++) {
+        const LoadPiece *piece = NULL;
+        for (int n = 0; n < plan->count; n++)
+            if (plan->pieces[n].table == table && plan->pieces[n].range == found)
+                piece = &plan->pieces[n];
+        assert_non_null(piece);
+        assert_int_equal(piece->from_block, at);
+        open = piece->to_block < 0;
+        assert_true(open ? at < blocks : piece->to_block > at && piece->to_block < blocks);
+        at = piece->to_block;
+    }
+    for (int n = 0; n < plan->count; n++)
+        assert_true(plan->pieces[n].table != table || plan->pieces[n].range < found);
+}
+
+static void ranges_hold_every_block_once_and_workers_end_together(void **unused) {
+    (void)unused;
+    for (int workers = 1; workers <= 64; workers++) {
+        for (int64_t blocks = 1; blocks <= INT64_C(4) << 30; blocks = blocks * 7 + 1) {
+            Sizes *s = sizes_of((const int64_t[]){0}, 1);
+            s->tables[0].bytes = blocks * 8192;
+            s->blocks[0] = blocks;
+            LoadPlan plan = load_plan_pieces(&s->selection, s->order, 1, workers, s->blocks);
+            int64_t first, last;
+            check_ranges(&plan, 0, blocks);
+            ends_of(&plan, workers, &first, &last);
+            assert_in_range(last - first, 0, s->tables[0].bytes / workers / 32 + 2 * MIB);
+            assert_in_range(plan.count, 1, 20 * workers + 64);
+            free(plan.pieces);
+            free(s);
+        }
+    }
+}
+
+static void tables_and_ranges_begin_with_the_largest(void **unused) {
+    (void)unused;
+    Sizes *s = sizes_of((const int64_t[]){100, 40, 30, 1, 0}, 5);
+    s->blocks[0] = 100 * 128;
+    LoadPlan plan = load_plan_pieces(&s->selection, s->order, 5, 2, s->blocks);
+    check_ranges(&plan, 0, s->blocks[0]);
+    assert_int_equal(plan.pieces[0].table, 1);
+    assert_int_equal(plan.pieces[0].range, -1);
+    for (int at = 1; at < plan.count; at++)
+        assert_true(plan.pieces[at - 1].bytes >= plan.pieces[at].bytes);
+    int64_t first, last;
+    ends_of(&plan, 2, &first, &last);
+    assert_in_range(last - first, 0, 2 * MIB);
+    free(plan.pieces);
+    free(s);
+}
+
+static void heap_of_few_blocks_and_much_toast_is_cut_by_its_blocks(void **unused) {
+    (void)unused;
+    Sizes *s = sizes_of((const int64_t[]){1000}, 1);
+    s->blocks[0] = 3;
+    LoadPlan plan = load_plan_pieces(&s->selection, s->order, 1, 4, s->blocks);
+    assert_int_equal(plan.count, 3);
+    check_ranges(&plan, 0, 3);
+    free(plan.pieces);
+    free(s);
+}
+
+static void nothing_to_load_is_a_plan_without_pieces(void **unused) {
+    (void)unused;
+    Sizes *s = sizes_of(NULL, 0);
+    LoadPlan plan = load_plan_pieces(&s->selection, s->order, 0, 4, s->blocks);
+    assert_int_equal(plan.count, 0);
+    assert_int_equal(load_plan_split(&s->selection, s->order, 0, 4, -1), 0);
+    free(plan.pieces);
+    free(s);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_largest_table_comes_first),
         cmocka_unit_test(loaded_tables_are_left_out),
-        cmocka_unit_test(entries_go_into_the_step_they_can_run_in),
+        cmocka_unit_test(only_what_ends_the_load_sooner_is_split),
+        cmocka_unit_test(a_given_size_is_the_limit),
+        cmocka_unit_test(ranges_hold_every_block_once_and_workers_end_together),
+        cmocka_unit_test(tables_and_ranges_begin_with_the_largest),
+        cmocka_unit_test(heap_of_few_blocks_and_much_toast_is_cut_by_its_blocks),
+        cmocka_unit_test(nothing_to_load_is_a_plan_without_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

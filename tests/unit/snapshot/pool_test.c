@@ -59,6 +59,55 @@ static void every_piece_is_run_once(void **unused) {
     assert_int_equal(atomic_load(&shared.closed), 4);
 }
 
+typedef struct Chain {
+    atomic_int ended;
+    int began[20];
+} Chain;
+
+static void *chain_open(void *context, Error *e) {
+    (void)e;
+    return context;
+}
+
+static void chain_close(void *session) {
+    (void)session;
+}
+
+/* A piece waits for the end of the one before it, but for the last, which waits for nobody. */
+static bool chain_take(void *context, int piece) {
+    Chain *chain = context;
+    return piece == 19 || atomic_load(&chain->ended) >= piece;
+}
+
+static bool chain_run(void *context, void *session, int piece, const atomic_bool *halt, Error *e) {
+    Chain *chain = context;
+    (void)session, (void)halt, (void)e;
+    chain->began[piece] = atomic_load(&chain->ended);
+    clock_sleep_ms(2);
+    atomic_fetch_add(&chain->ended, piece == 19 ? 0 : 1);
+    return true;
+}
+
+static void a_piece_waits_until_it_may_begin_and_others_go_before(void **unused) {
+    (void)unused;
+    Chain chain = {0};
+    atomic_bool stop = false;
+    Error e;
+    PoolWork work = {.pieces = 20,
+                     .workers = 3,
+                     .stop = &stop,
+                     .shared = &chain,
+                     .open = chain_open,
+                     .run = chain_run,
+                     .take = chain_take,
+                     .close = chain_close};
+    assert_true(pool_run(&work, &e));
+    for (int piece = 0; piece < 19; piece++)
+        assert_int_equal(chain.began[piece], piece);
+    assert_in_range(chain.began[19], 0, 2);
+    assert_int_equal(atomic_load(&chain.ended), 19);
+}
+
 static void no_more_sessions_than_pieces_are_opened(void **unused) {
     (void)unused;
     Shared shared = {0};
@@ -107,6 +156,7 @@ static void stop_is_passed_on(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_piece_is_run_once),
+        cmocka_unit_test(a_piece_waits_until_it_may_begin_and_others_go_before),
         cmocka_unit_test(no_more_sessions_than_pieces_are_opened),
         cmocka_unit_test(the_first_failure_is_told_and_the_others_end),
         cmocka_unit_test(a_session_that_cannot_be_opened_ends_the_pool),

@@ -1,0 +1,260 @@
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "snapshot/load_intern.h"
+#include "snapshot/load_plan.h"
+#include "snapshot/pool.h"
+#include "snapshot/ranges.h"
+
+enum { RANGE_TRIES = 5, NOTE_SIZE = 64 };
+
+/* Existing triggers and foreign keys of the destination must not act on rows that have had their effects
+ * already. Not every account may; then they do, and `check` has said so. */
+static const char SQL_REPLICA_ROLE[] = "SET session_replication_role = replica";
+
+/* Somebody's lock on one table must not throw away the copies of the others that are under way. */
+#define LOCK_NOT_AVAILABLE "55P03"
+
+typedef struct TableSession {
+    Pg *source, *target;
+} TableSession;
+
+typedef struct TableWork {
+    const Load *load;
+    const char *snapshot;
+    Lsn point;
+    LoadPlan plan;
+    SplitTable *splits; /* one a table of the selection; used where a table is split */
+    atomic_int left;
+} TableWork;
+
+/* ---- sessions ---- */
+
+static void session_end(TableSession *session) {
+    pg_close(session->source);
+    pg_close(session->target);
+    *session = (TableSession){0};
+}
+
+static bool session_begin(const Load *load, TableSession *session, Error *e) {
+    const PgAddress address = {.dsn = load->cfg->source.dsn, .side = "source", .job = load->cfg->name};
+    session->source = pg_open_wait(&address, LOAD_CONNECT_WAIT_MS, e);
+    session->target = session->source == NULL ? NULL : load_target_open(load, e);
+    if (session->target == NULL) {
+        session_end(session);
+        return false;
+    }
+    Error refused;
+    pg_run(session->target, SQL_REPLICA_ROLE, &refused);
+    return true;
+}
+
+static void table_session_close(void *context) {
+    session_end(context);
+    free(context);
+}
+
+static void *table_session_open(void *shared, Error *e) {
+    TableSession *session = calloc(1, sizeof *session);
+    assert(session != NULL);
+    if (session_begin(((const TableWork *)shared)->load, session, e))
+        return session;
+    free(session);
+    return NULL;
+}
+
+/* ---- whole tables ---- */
+
+/* What was there when the job began. */
+static ExistingPolicy existing_of(const Load *load, const Table *table) {
+    return state_existing_has(load->existing, table->schema, table->name) ? load->cfg->existing
+                                                                          : EXISTING_FAIL;
+}
+
+static CopyJob copy_job(const TableWork *work, const Table *table, const atomic_bool *halt) {
+    return (CopyJob){.cfg = work->load->cfg,
+                     .table = table,
+                     .snapshot = work->snapshot,
+                     .point = work->point,
+                     .progress = metrics_table(work->load->metrics, table->full_name),
+                     .metrics = work->load->metrics,
+                     .throttle = work->load->throttle,
+                     .existing = existing_of(work->load, table),
+                     .stop = halt};
+}
+
+/* Whether a failure is only this table's, which waits for another snapshot; tells why. */
+static bool table_waits(const Table *table, CopyResult result, const Error *e) {
+    if (result == COPY_REWRITTEN)
+        log_warn(
+            "table \"%s\" was rewritten since the snapshot was taken; it is loaded again under a new one",
+            table->full_name);
+    bool locked = result == COPY_FAILED && strcmp(e->sqlstate, LOCK_NOT_AVAILABLE) == 0;
+    if (locked)
+        log_warn("table \"%s\" is locked by somebody else; it is loaded again later", table->full_name);
+    return locked || result == COPY_REWRITTEN;
+}
+
+static bool whole_run(TableWork *work, TableSession *session, const Table *table, const atomic_bool *halt,
+                      Error *e) {
+    CopyJob job = copy_job(work, table, halt);
+    CopyResult result = copy_table(session->source, session->target, &job, e);
+    if (!table_waits(table, result, e))
+        return result != COPY_FAILED;
+    atomic_fetch_add(&work->left, 1);
+    return true;
+}
+
+/* ---- ranges ---- */
+
+static void told_add(const CopyJob *job, int64_t rows, int64_t bytes) {
+    atomic_fetch_add(&job->progress->rows, rows);
+    atomic_fetch_add(&job->progress->bytes, bytes);
+    atomic_fetch_add(&job->metrics->rows_copied, rows);
+    atomic_fetch_add(&job->metrics->bytes_copied, bytes);
+}
+
+/* The range's transaction is rolled back, or its note is found; the snapshot may still be there. */
+static bool passes(const Error *e) {
+    return e->kind == ERR_RETRY && (e->connection || strcmp(e->sqlstate, LOCK_NOT_AVAILABLE) == 0 ||
+                                    strncmp(e->sqlstate, "40", 2) == 0);
+}
+
+static CopyResult range_copy(TableWork *work, TableSession *session, CopyJob *job, Error *e) {
+    for (int tries = 1;; tries++) {
+        CopyResult result = copy_table(session->source, session->target, job, e);
+        if (result != COPY_FAILED || !passes(e) || tries == RANGE_TRIES || atomic_load(job->stop))
+            return result;
+        log_warn("a range of table \"%s\" (from block %" PRId64 ") is copied again: %s",
+                 job->table->full_name, job->range->from_block, e->text);
+        session_end(session);
+        if (!session_begin(work->load, session, e))
+            return COPY_FAILED;
+    }
+}
+
+/* Whoever ends the last range counts the table as loaded. */
+static bool range_over(TableWork *work, TableSession *session, SplitTable *split, Error *e) {
+    if (atomic_fetch_sub(&split->left, 1) > 1)
+        return true;
+    bool loaded = false;
+    TableMetrics *progress = metrics_table(work->load->metrics, split->table->full_name);
+    if (!atomic_load(&split->given_up) &&
+        !ranges_end(session->target, work->load->cfg, split, work->point, &loaded, e))
+        return false;
+    atomic_store(&progress->stage, loaded ? TABLE_LOADED : TABLE_PENDING);
+    if (!loaded)
+        atomic_fetch_add(&work->left, 1);
+    return true;
+}
+
+static bool range_run(TableWork *work, TableSession *session, const LoadPiece *piece, const atomic_bool *halt,
+                      Error *e) {
+    SplitTable *split = &work->splits[piece->table];
+    char note[NOTE_SIZE];
+    if (atomic_load(&split->given_up))
+        return range_over(work, session, split, e);
+    ranges_note(split->table, piece->range, note, sizeof note);
+    CopyRange range = {.from_block = piece->from_block, .to_block = piece->to_block, .note = note};
+    CopyJob job = copy_job(work, split->table, halt);
+    job.range = &range;
+    CopyResult result = range_copy(work, session, &job, e);
+    if (result == COPY_THERE)
+        told_add(&job, range.rows, range.bytes);
+    if (table_waits(split->table, result, e))
+        atomic_store(&split->given_up, true);
+    else if (result == COPY_FAILED)
+        return false;
+    atomic_fetch_add(&split->rows, range.rows);
+    atomic_fetch_add(&split->bytes, range.bytes);
+    return range_over(work, session, split, e);
+}
+
+static bool piece_run(void *shared, void *session, int piece, const atomic_bool *halt, Error *e) {
+    TableWork *work = shared;
+    const LoadPiece *what = &work->plan.pieces[piece];
+    return what->range < 0 ? whole_run(work, session, &work->load->selection->tables[what->table], halt, e)
+                           : range_run(work, session, what, halt, e);
+}
+
+/* ---- the plan ---- */
+
+/* What an earlier attempt has told of this table is not so any more. */
+static void told_take_back(const CopyJob *job) {
+    told_add(job, -atomic_load(&job->progress->rows), -atomic_load(&job->progress->bytes));
+}
+
+/* blocks[table]: how far the heap of each table that is to be split goes; the table is empty then. */
+static bool splits_begin(TableWork *work, const int *order, int count, int64_t *blocks, Error *e) {
+    const Load *load = work->load;
+    TableSession session = {0};
+    bool ok = count == 0 || session_begin(load, &session, e);
+    for (int at = 0; ok && at < count; at++) {
+        const Table *table = &load->selection->tables[order[at]];
+        CopyJob job = copy_job(work, table, load->stop);
+        if (job.existing != EXISTING_FAIL)
+            continue; /* its rows go or stay in one transaction with the new ones */
+        ok = ranges_blocks(session.source, table, &blocks[order[at]], e) &&
+             (blocks[order[at]] == 0 || ranges_begin(session.target, load->cfg, table, load->stop, e));
+        if (ok && blocks[order[at]] > 0)
+            told_take_back(&job);
+    }
+    session_end(&session);
+    return ok;
+}
+
+static void splits_count(TableWork *work) {
+    for (int at = 0; at < work->plan.count; at++) {
+        const LoadPiece *piece = &work->plan.pieces[at];
+        if (piece->range < 0)
+            continue;
+        SplitTable *split = &work->splits[piece->table];
+        split->table = &work->load->selection->tables[piece->table];
+        split->ranges++;
+        atomic_fetch_add(&split->left, 1);
+    }
+    for (int table = 0; table < work->load->selection->count; table++)
+        if (work->splits[table].ranges > 0)
+            log_info("table \"%s\" is copied in %d ranges", work->splits[table].table->full_name,
+                     work->splits[table].ranges);
+}
+
+static bool plan_make(TableWork *work, const TableRecords *records, Error *e) {
+    const Load *load = work->load;
+    size_t tables = (size_t)load->selection->count + 1;
+    int *order = calloc(tables, sizeof *order), workers = load->cfg->load.workers;
+    int64_t *blocks = calloc(tables, sizeof *blocks);
+    work->splits = calloc(tables, sizeof *work->splits);
+    assert(order != NULL && blocks != NULL && work->splits != NULL);
+    int count = load_plan_tables(load->selection, records, order);
+    int split = load_plan_split(load->selection, order, count, workers, load->cfg->load.split_above_bytes);
+    bool ok = splits_begin(work, order, split, blocks, e);
+    if (ok) {
+        work->plan = load_plan_pieces(load->selection, order, count, workers, blocks);
+        splits_count(work);
+    }
+    free(order);
+    free(blocks);
+    return ok;
+}
+
+bool load_tables(const Load *load, const TableRecords *records, const char *snapshot, Lsn point, int *left,
+                 Error *e) {
+    TableWork work = {.load = load, .snapshot = snapshot, .point = point};
+    bool ok = plan_make(&work, records, e);
+    PoolWork pool = {.pieces = work.plan.count,
+                     .workers = load->cfg->load.workers,
+                     .stop = load->stop,
+                     .shared = &work,
+                     .open = table_session_open,
+                     .run = piece_run,
+                     .close = table_session_close};
+    ok = ok && pool_run(&pool, e);
+    *left = atomic_load(&work.left);
+    free(work.plan.pieces);
+    free(work.splits);
+    return ok;
+}
