@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
 #include "snapshot/relay.h"
@@ -381,7 +382,7 @@ CopyResult copy_table(Pg *source, Pg *target, const CopyJob *job, Error *e) {
                  .columns = writer_new(SQL_MAX_BYTES)};
     pg_write_table(&c.name, source, job->table->schema, job->table->name);
     columns_write(&c);
-    atomic_store(&job->progress->stage, TABLE_COPYING);
+    metrics_copying(job->progress, clock_us());
     CopyResult result = table_try(&c, e);
     session_leave(source);
     session_leave(target);
