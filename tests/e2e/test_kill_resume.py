@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 KILLS = int(os.environ.get("WALFERRY_LOAD_KILLS", 20))
-TABLES, ROWS, WORKERS = 30, 1500, 2
+TABLES, ROWS, WORKERS = 18, 1500, 2
 
 
 @pytest.mark.deadline(240)
@@ -22,7 +22,7 @@ def test_killed_20_times_in_schema_load_and_indexes_it_ends_exact(pair):
     job = pair.job(load={"workers": WORKERS}, throttle={"load": {"rows_per_s": 3500}})
     rows_copied, killed_in = 0, Counter()
     while killed_in.total() < KILLS and not job.reached("catching-up"):
-        process = job.start()
+        process = job.start(fault="snapshot.build:sleep:100")
         time.sleep(choose.uniform(0.02, 1.6))
         status = job.status()
         runs = status["state"] == "running"
