@@ -62,20 +62,31 @@ static int row_of(const PGresult *rows, const char *schema, const char *name) {
 }
 
 static bool is_about(const PGresult *rows, int row, const Table *t) {
-    return row < PQntuples(rows) && strcmp(pg_cell(rows, row, COLUMN_SCHEMA), t->schema) == 0 &&
-           strcmp(pg_cell(rows, row, COLUMN_TABLE), t->name) == 0;
+    return row < PQntuples(rows) && strcmp(pg_cell(rows, row, COLUMN_SCHEMA), t->target_schema) == 0 &&
+           strcmp(pg_cell(rows, row, COLUMN_TABLE), t->target_name) == 0;
 }
 
-static const TableColumn *column_find(const Table *t, const char *name) {
+static const TableColumn *column_find(const Table *t, const char *target_name) {
     for (int at = 0; at < t->column_count; at++)
-        if (strcmp(t->columns[at].name, name) == 0)
+        if (strcmp(t->columns[at].target_name, target_name) == 0)
             return &t->columns[at];
     return NULL;
 }
 
-/* The first difference in words; false: there is none. */
+/* In whatever schema it is at the destination. */
+static bool type_fits(const TableColumn *column, const char *type) {
+    if (column->type_schema[0] == '\0')
+        return strcmp(column->type_text, type) == 0;
+    size_t length = strlen(type), name = strlen(column->type_name);
+    return length > name && type[length - name - 1] == '.' &&
+           strcmp(type + length - name, column->type_name) == 0;
+}
+
+/* The first difference in words; false: there is none. Under a column list the destination may have more. */
 static bool columns_differ(const Looking *l, const Table *t, int row, Writer *why) {
-    int same = 0;
+    int same = 0, taken = 0;
+    for (int at = 0; at < t->column_count; at++)
+        taken += t->columns[at].taken ? 1 : 0;
     for (; is_about(l->columns, row, t); row++) {
         if (pg_cell_null(l->columns, row, COLUMN_NAME))
             continue;
@@ -83,26 +94,28 @@ static bool columns_differ(const Looking *l, const Table *t, int row, Writer *wh
                    *type = pg_cell(l->columns, row, COLUMN_TYPE);
         const TableColumn *here = column_find(t, name);
         bool generated = pg_cell_bool(l->columns, row, COLUMN_GENERATED);
+        if (t->listed && (here == NULL || !here->taken))
+            continue;
         if (here == NULL)
-            writer_format(why, "%s (column \"%s\" is not at the source)", t->full_name, name);
-        else if (strcmp(here->type_text, type) != 0)
-            writer_format(why, "%s (column \"%s\" is %s, at the source %s)", t->full_name, name, type,
+            writer_format(why, "%s (column \"%s\" is not at the source)", t->target_full_name, name);
+        else if (!type_fits(here, type))
+            writer_format(why, "%s (column \"%s\" is %s, at the source %s)", t->target_full_name, name, type,
                           here->type_text);
         else if (here->generated != generated)
-            writer_format(why, "%s (column \"%s\" is generated on one side only)", t->full_name, name);
+            writer_format(why, "%s (column \"%s\" is generated on one side only)", t->target_full_name, name);
         if (why->len > 0)
             return true;
         same++;
     }
-    if (same < t->column_count)
-        writer_format(why, "%s (%d columns, at the source %d)", t->full_name, same, t->column_count);
-    return same < t->column_count;
+    if (same < taken)
+        writer_format(why, "%s (%d columns, at the source %d)", t->target_full_name, same, taken);
+    return same < taken;
 }
 
 /* Whether the destination has a key by which the source's changes find their rows: its identity, or any when that is
  * the whole row or nothing. */
 static bool has_key(const Looking *l, const Table *t) {
-    int row = row_of(l->keys, t->schema, t->name), identity = 0;
+    int row = row_of(l->keys, t->target_schema, t->target_name), identity = 0;
     for (int at = 0; at < t->column_count; at++)
         identity += t->columns[at].identity_key ? 1 : 0;
     if (row < 0 || t->identity != TABLE_IDENTITY_KEY)
@@ -120,12 +133,12 @@ static bool has_key(const Looking *l, const Table *t) {
 
 static void table_look(Looking *l, const Table *t) {
     ExistingPolicy policy = l->c->cfg->existing;
-    int row = row_of(l->columns, t->schema, t->name);
+    int row = row_of(l->columns, t->target_schema, t->target_name);
     if (row < 0)
         return;
     l->found++;
     if (pg_cell(l->columns, row, COLUMN_KIND)[0] != 'r') {
-        names_add(&l->other, t->full_name);
+        names_add(&l->other, t->target_full_name);
         return;
     }
     if (policy == EXISTING_DROP)
@@ -134,7 +147,7 @@ static void table_look(Looking *l, const Table *t) {
     if (columns_differ(l, t, row, &why))
         names_add(&l->differing, writer_string(&why));
     else if (policy == EXISTING_KEEP && !has_key(l, t))
-        names_add(&l->keyless, t->full_name);
+        names_add(&l->keyless, t->target_full_name);
     writer_free(&why);
 }
 
@@ -164,12 +177,16 @@ static void misfits_tell(Looking *l) {
 static bool partitions_look(Looking *l, Error *e) {
     PGresult *rows = pg_query(l->c->source, PARTITIONS_SQL, 0, NULL, e);
     Names names = names_new();
+    Arena *arena = arena_new();
     for (int row = 0; rows != NULL && row < PQntuples(rows); row++) {
-        bool parent = row_of(l->columns, pg_cell(rows, row, 0), pg_cell(rows, row, 1)) >= 0;
+        MappedName there =
+            mapping_relation(l->c->selection->mapping, arena, pg_cell(rows, row, 0), pg_cell(rows, row, 1));
+        bool parent = row_of(l->columns, there.schema, there.name) >= 0;
         const Table *leaf = selection_find(l->c->selection, pg_cell(rows, row, 2), pg_cell(rows, row, 3));
-        if (leaf != NULL && parent != (row_of(l->columns, leaf->schema, leaf->name) >= 0))
-            names_add(&names, leaf->full_name);
+        if (leaf != NULL && parent != (row_of(l->columns, leaf->target_schema, leaf->target_name) >= 0))
+            names_add(&names, leaf->target_full_name);
     }
+    arena_free(arena);
     if (names.count > 0) {
         finding_fix(l->out, "make the whole partitioned table at the target, or none of it");
         finding_fail(l->out, "of %d partitions only the table or only the partition is at the target: %s",

@@ -8,14 +8,13 @@
 #include "snapshot/pool.h"
 #include "snapshot/session.h"
 
-enum { SQL_MAX_BYTES = 1024 };
+enum { SQL_MAX_BYTES = 1024, LIST_MAX_BYTES = 64 << 20 };
 
 /* The caller's last change of state is flushed, and with it everything before. */
 static const char TARGET_OPTIONS[] = "SET synchronous_commit = off";
 static const char SQL_POPULATED[] =
-    "SELECT coalesce(pg_catalog.array_agg(n.nspname::text), '{}'),"
-    " coalesce(pg_catalog.array_agg(c.relname::text), '{}')"
-    " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = "
+    "c.relnamespace"
     " WHERE c.relkind = 'm' AND c.relispopulated"
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend x WHERE x.classid = 'pg_catalog.pg_class'::regclass"
     "                 AND x.objid = c.oid AND x.deptype = 'e')";
@@ -72,7 +71,7 @@ static bool analyze_run(void *shared, void *session, int piece, const atomic_boo
     const Table *table = &work->load->selection->tables[work->order[piece]];
     Writer sql = writer_new(SQL_MAX_BYTES);
     writer_text(&sql, "ANALYZE ");
-    pg_write_table(&sql, session, table->schema, table->name);
+    pg_write_table(&sql, session, table->target_schema, table->target_name);
     metrics_activity(work->load->metrics, "analyzing %s", table->full_name);
     bool ok = session_run(session, writer_string(&sql), halt, e);
     writer_free(&sql);
@@ -107,16 +106,38 @@ static bool view_refresh(const Load *load, Pg *target, const char *schema, const
     return ok ? true : fail_context(e, "materialized view \"%s.%s\"", schema, name);
 }
 
+/* The views that the job takes and that hold rows at the source, by their names at the destination, as two arrays. */
+static bool views_gather(const Load *load, Pg *source, Writer *schemas, Writer *names, Error *e) {
+    const Mapping *mapping = load->selection->mapping;
+    PGresult *rows = pg_query(source, SQL_POPULATED, 0, NULL, e);
+    Arena *arena = arena_new();
+    writer_text(schemas, "{");
+    writer_text(names, "{");
+    for (int row = 0; rows != NULL && row < PQntuples(rows); row++) {
+        const char *schema = pg_cell(rows, row, 0), *name = pg_cell(rows, row, 1);
+        if (mapping_takes(mapping, schema, name) != TAKEN_YES)
+            continue;
+        MappedName target = mapping_relation(mapping, arena, schema, name);
+        pg_write_item(schemas, target.schema);
+        pg_write_item(names, target.name);
+    }
+    writer_text(schemas, "}");
+    writer_text(names, "}");
+    arena_free(arena);
+    PQclear(rows);
+    return rows != NULL;
+}
+
 bool load_refresh(const Load *load, Pg *source, Pg *target, Error *e) {
-    PGresult *populated = pg_query(source, SQL_POPULATED, 0, NULL, e);
-    if (populated == NULL)
-        return false;
-    const char *const names[] = {pg_cell(populated, 0, 0), pg_cell(populated, 0, 1)};
-    PGresult *views = pg_query(target, SQL_MATERIALIZED_VIEWS, 2, names, e);
-    bool ok = views != NULL;
+    Writer schemas = writer_new(LIST_MAX_BYTES), names = writer_new(LIST_MAX_BYTES);
+    bool ok = views_gather(load, source, &schemas, &names, e);
+    const char *const params[] = {writer_string(&schemas), writer_string(&names)};
+    PGresult *views = ok ? pg_query(target, SQL_MATERIALIZED_VIEWS, 2, params, e) : NULL;
+    ok = views != NULL;
     for (int row = 0; ok && row < PQntuples(views); row++)
         ok = view_refresh(load, target, pg_cell(views, row, 0), pg_cell(views, row, 1), e);
     PQclear(views);
-    PQclear(populated);
+    writer_free(&schemas);
+    writer_free(&names);
     return ok;
 }

@@ -58,7 +58,7 @@ bool ranges_begin(Pg *target, const Config *cfg, const Table *table, const atomi
     int64_t forgotten;
     Writer sql = writer_new(SQL_MAX_BYTES);
     writer_text(&sql, "TRUNCATE ONLY ");
-    pg_write_table(&sql, target, table->schema, table->name);
+    pg_write_table(&sql, target, table->target_schema, table->target_name);
     bool ok = pg_run(target, SQL_BEGIN, e) && session_run(target, writer_string(&sql), stop, e) &&
               notes_forget(target, cfg, table, &forgotten, e) && pg_run(target, "COMMIT", e);
     writer_free(&sql);
@@ -72,7 +72,7 @@ static bool end_try(Pg *target, const Config *cfg, const SplitTable *split, Lsn 
     int64_t ranges;
     Writer name = writer_new(SQL_MAX_BYTES);
     ranges_vacuum_note(split->table, note, sizeof note);
-    pg_write_table(&name, target, split->table->schema, split->table->name);
+    pg_write_table(&name, target, split->table->target_schema, split->table->target_name);
     bool ok = pg_run(target, SQL_BEGIN, e) && notes_forget(target, cfg, split->table, &ranges, e);
     *loaded = ok && ranges == split->ranges;
     if (*loaded)
