@@ -13,13 +13,17 @@
 #include "snapshot/ranges.h"
 #include "snapshot/session.h"
 
-enum { WHAT_MAX_BYTES = 4096, SQL_MAX_BYTES = 1 << 20, SETTINGS_SIZE = 256, HASH_SIZE = 64 };
+enum { WHAT_MAX_BYTES = 4096, SETTINGS_SIZE = 256, HASH_SIZE = 64 };
 #define ATTACH "INDEX ATTACH"
 
 static const char SQL_LIMITS[] =
     "SELECT pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')),"
     " pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers')),"
     " pg_catalog.current_setting('max_parallel_maintenance_workers')";
+
+/* VACUUM cannot mark rows whose commit is not on disk as visible to all, and the server knows that of 32 transactions
+ * only together: one that is not would hide those of the ranges before it. */
+static const char SQL_FLUSHES[] = "SET synchronous_commit = local";
 
 /* What runs on one table at the moment. */
 typedef struct TableUse {
@@ -34,6 +38,7 @@ typedef struct BuildWork {
     int count;
     atomic_int unfinished;
     BuildLimits limits;
+    bool flushes;         /* something is to be vacuumed */
     pthread_mutex_t lock; /* guards what follows */
     TableUse *uses;       /* one a table of the selection */
 } BuildWork;
@@ -75,7 +80,11 @@ static void build_over(BuildWork *work, const Build *build) {
 
 static void *build_open(void *shared, Error *e) {
     const BuildWork *work = shared;
-    return load_entry_open(work->load, work->preamble, e);
+    Pg *target = load_entry_open(work->load, work->preamble, e);
+    if (target == NULL || !work->flushes || pg_run(target, SQL_FLUSHES, e))
+        return target;
+    pg_close(target);
+    return NULL;
 }
 
 static void build_close(void *session) {
@@ -101,17 +110,16 @@ static bool key_validate(const BuildWork *work, Pg *target, const DumpEntry *ent
                          Error *e) {
     char hash[HASH_SIZE];
     snprintf(hash, sizeof hash, "validate %s", entry->hash);
-    Writer what = writer_new(WHAT_MAX_BYTES), make = writer_new(SQL_MAX_BYTES),
-           validate = writer_new(SQL_MAX_BYTES);
+    ForeignKey key;
+    bool ok = true;
+    Writer what = writer_new(WHAT_MAX_BYTES);
     writer_format(&what, "validation of %s %s.%s", entry->type, entry->schema, entry->name);
-    bool ok = FAULT("snapshot.validate", e);
-    if (ok && foreign_key_split(entry->sql, &make, &validate)) {
-        const LoadStatement statement = {writer_string(&validate), hash, writer_string(&what), ""};
-        ok = load_entry_make(work->load, target, &statement, halt, e);
+    if (foreign_key_split(entry->sql, &key)) {
+        const LoadStatement statement = {writer_string(&key.validate), hash, writer_string(&what), ""};
+        ok = FAULT("snapshot.validate", e) && load_entry_make(work->load, target, &statement, halt, e);
     }
     writer_free(&what);
-    writer_free(&make);
-    writer_free(&validate);
+    foreign_key_free(&key);
     return ok;
 }
 
@@ -237,7 +245,9 @@ static bool kind_run(const Load *load, Pg *source, Pg *target, const Dump *dump,
         atomic_store(&load->metrics->post_data_total, wanted + PQntuples(unvacuumed));
         vacuums_add(&work, unvacuumed);
         entries_add(&work, dump, kind, facts);
-        ok = builds_run(&work, e) && (kind != DUMP_INDEX || attaches_run(&work, target, dump, e));
+        work.flushes = PQntuples(unvacuumed) > 0;
+        ok = (!work.flushes || state_flush(target, load->cfg, e)) && builds_run(&work, e) &&
+             (kind != DUMP_INDEX || attaches_run(&work, target, dump, e));
     }
     pthread_mutex_destroy(&work.lock);
     free(work.builds);
