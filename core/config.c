@@ -15,7 +15,7 @@
 
 /* value_store() writes fields by their place; these are the shapes that it relies on. */
 _Static_assert(sizeof(IdentityPolicy) == sizeof(int) && sizeof(LogLevel) == sizeof(int) &&
-                   sizeof(LogFormat) == sizeof(int),
+                   sizeof(LogFormat) == sizeof(int) && sizeof(LetterCase) == sizeof(int),
                "a choice is stored as an int");
 _Static_assert(offsetof(Config, source.heartbeat_table) ==
                    offsetof(Config, source.heartbeat_schema) + sizeof(char *),
@@ -92,9 +92,40 @@ static char *text_copy(const char *text, size_t length) {
     return copy;
 }
 
-static void value_store(Config *cfg, const Option *option, const OptionValue *value) {
+static void *list_grow(void *items, int count, size_t size) {
+    void *grown = realloc(items, ((size_t)count + 1) * size);
+    assert(grown != NULL);
+    return grown;
+}
+
+static void text_add(ConfigTexts *texts, const char *text) {
+    texts->items = list_grow(texts->items, texts->count, sizeof *texts->items);
+    texts->items[texts->count++] = text_copy(text, strlen(text));
+}
+
+static void pair_add(ConfigPairs *pairs, Slice key, const char *value) {
+    pairs->items = list_grow(pairs->items, pairs->count, sizeof *pairs->items);
+    pairs->items[pairs->count++] = (ConfigPair){text_copy(key.at, key.len), text_copy(value, strlen(value))};
+}
+
+static void table_store(char **schema_and_name, const char *text) {
+    ConfigName name;
+    bool read = config_table_read(text, &name, NULL);
+    assert(read);
+    (void)read;
+    schema_and_name[0] = text_copy(name.schema, NAME_BYTES_MAX);
+    schema_and_name[1] = text_copy(name.table, NAME_BYTES_MAX);
+}
+
+/* `key` is the entry's: what its free part is. */
+static void value_store(Config *cfg, const Option *option, const char *key, const OptionValue *value) {
     void *field = (char *)cfg + option->field;
     int number = (int)value->number;
+    Slice free_part;
+    if (option_free_part(option, key, &free_part)) {
+        pair_add(field, free_part, value->text);
+        return;
+    }
     switch (option->type) {
     case OPTION_DURATION:
     case OPTION_SIZE: memcpy(field, &value->number, sizeof value->number); return;
@@ -106,12 +137,9 @@ static void value_store(Config *cfg, const Option *option, const OptionValue *va
         else
             memcpy(field, &number, sizeof number);
         return;
-    case OPTION_TABLE: {
-        size_t schema_length = strcspn(value->text, ".");
-        ((char **)field)[0] = text_copy(value->text, schema_length);
-        ((char **)field)[1] = text_copy(value->text + schema_length + 1, NAME_BYTES_MAX);
-        return;
-    }
+    case OPTION_TABLE: table_store(field, value->text); return;
+    case OPTION_PATTERN:
+    case OPTION_INCLUSION: text_add(field, value->text); return;
     default: ((char **)field)[0] = text_copy(value->text, strlen(value->text));
     }
 }
@@ -129,8 +157,19 @@ static bool value_take(Loader *l, const ConfigEntry *entry, const Option *option
     if (!option_available(option, &value))
         return complaint_version(l->path, entry, option, l->e);
     if (option->stored)
-        value_store(l->cfg, option, &value);
+        value_store(l->cfg, option, entry->key, &value);
     return true;
+}
+
+static bool free_part_check(Loader *l, const ConfigEntry *entry, const Option *option) {
+    Slice part;
+    if (!option_free_part(option, entry->key, &part) || option_free_valid(option, arena_text(l->arena, part)))
+        return true;
+    complaint_about(l->path, entry, "does not name what it is for", l->e);
+    if (option->free == FREE_SCHEMA)
+        return fail_hint(l->e, "a name has 1 to %d bytes", NAME_BYTES_MAX);
+    return fail_hint(l->e, "names are written schema.table; one that holds a dot stands in double quotes: "
+                           "'\"a.b\".c'");
 }
 
 static bool type_takes_files(const Option *option) {
@@ -148,12 +187,15 @@ static bool entry_apply(Loader *l, const ConfigEntry *entry) {
 
     size_t count;
     const ConfigEntry **from = &l->from[option - options_table(&count)];
-    if (*from != NULL && option->stored && !option_is_list(option)) {
+    bool one_value = option->stored && !option_is_list(option) && option->free == FREE_ANY;
+    if (*from != NULL && one_value) {
         char sentence[80];
         snprintf(sentence, sizeof sentence, "stands here a second time, first in line %d", (*from)->line);
         return complaint_about(l->path, entry, sentence, l->e);
     }
     *from = entry;
+    if (!free_part_check(l, entry, option))
+        return false;
 
     Writer text = writer_new(CONFIG_VALUE_BYTES_MAX);
     bool good = config_expand(entry->value, type_takes_files(option), &text, l->e);
@@ -227,7 +269,7 @@ static void default_take(Loader *l, const ConfigEntry *part) {
     bool parsed = option_parse(option, part->value, &value);
     assert(parsed);
     (void)parsed;
-    value_store(l->cfg, option, &value);
+    value_store(l->cfg, option, part->key, &value);
 }
 
 static void defaults_store(Loader *l) {
@@ -290,9 +332,34 @@ static void secret_free(char *secret) {
     free(secret);
 }
 
+static void texts_free(ConfigTexts *texts) {
+    for (int at = 0; at < texts->count; at++)
+        free(texts->items[at]);
+    free(texts->items);
+}
+
+static void pairs_free(ConfigPairs *pairs) {
+    for (int at = 0; at < pairs->count; at++) {
+        free(pairs->items[at].key);
+        free(pairs->items[at].value);
+    }
+    free(pairs->items);
+}
+
+static void objects_free(Config *cfg) {
+    texts_free(&cfg->objects.include);
+    texts_free(&cfg->objects.exclude);
+    pairs_free(&cfg->objects.rename.schemas);
+    pairs_free(&cfg->objects.rename.tables);
+    pairs_free(&cfg->objects.rename.columns);
+    pairs_free(&cfg->objects.where);
+    pairs_free(&cfg->objects.columns);
+}
+
 void config_free(Config *cfg) {
     if (cfg == NULL)
         return;
+    objects_free(cfg);
     secret_free(cfg->source.dsn);
     secret_free(cfg->target.dsn);
     char *const texts[] = {cfg->name,

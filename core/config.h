@@ -19,6 +19,22 @@ typedef enum IdentityPolicy { IDENTITY_FAIL, IDENTITY_FULL, IDENTITY_INSERT_ONLY
 
 typedef enum OwnerPolicy { OWNERS_DESTINATION_USER, OWNERS_KEEP } OwnerPolicy;
 
+typedef enum LetterCase { CASE_KEEP, CASE_LOWER, CASE_UPPER } LetterCase;
+
+typedef struct ConfigTexts {
+    int count;
+    char **items;
+} ConfigTexts;
+
+/* Options with a free key, in the file's order: what stands for "*" and the value; of a list, one pair each item. */
+typedef struct ConfigPair {
+    char *key, *value;
+} ConfigPair;
+typedef struct ConfigPairs {
+    int count;
+    ConfigPair *items;
+} ConfigPairs;
+
 typedef struct Config {
     char *name; /* [a-z0-9_], 1 to 40 characters; made from both database names when absent */
     struct {
@@ -41,6 +57,14 @@ typedef struct Config {
         bool roles;    /* the roles that the database uses are made where they are missing */
         bool event_triggers;
     } schema;
+    struct {
+        ConfigTexts include, exclude; /* patterns: core/mapping compiles them */
+        struct {
+            ConfigPairs schemas, tables, columns;
+        } rename;
+        LetterCase letter_case;
+        ConfigPairs where, columns; /* row filters and column lists, by table */
+    } objects;
     struct {
         int workers;               /* resolved: auto is the number of cores, at most 8 */
         int64_t split_above_bytes; /* -1: auto */

@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "core/mapping.h"
 #include "core/pg.h"
 
 enum { WORKERS_AUTO_MAX = 8, SOCKET_PATH_MAX = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1 };
@@ -186,7 +187,8 @@ bool config_resolve(Config *cfg, const ConfigGiven *given, Error *e) {
     if (given->whole && !ends_check(cfg, e))
         return false;
     if (!phases_resolve(cfg, given, e) || (given->whole && !two_phase_check(cfg, e)) ||
-        !retry_resolve(cfg, given, e) || !name_resolve(cfg, e) || !name_is_free(cfg, e))
+        !retry_resolve(cfg, given, e) || !name_resolve(cfg, e) || !name_is_free(cfg, e) ||
+        !mapping_check(cfg, e))
         return false;
     names_resolve(cfg);
     workers_resolve(cfg);

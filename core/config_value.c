@@ -96,6 +96,36 @@ bool config_bool(const char *text, bool *out) {
     return false;
 }
 
+/* One part of a name; NULL when it is none, else what stands behind it. */
+static const char *part_read(const char *at, char out[NAME_BYTES_MAX + 1]) {
+    bool quoted = *at == '"', closed = !quoted;
+    size_t length = 0;
+    for (at += quoted; *at != '\0' && (quoted || *at != '.'); at++) {
+        if (quoted && *at == '"' && *++at != '"') {
+            closed = true;
+            break;
+        }
+        if (length == NAME_BYTES_MAX || *at == '\n')
+            return NULL;
+        out[length++] = *at;
+    }
+    out[length] = '\0';
+    return length > 0 && closed ? at : NULL;
+}
+
+bool config_table_read(const char *text, ConfigName *out, const char **rest) {
+    const char *at = part_read(text, out->schema);
+    if (at == NULL || *at != '.')
+        return false;
+    at = part_read(at + 1, out->table);
+    if (at == NULL)
+        return false;
+    if (rest == NULL)
+        return *at == '\0';
+    *rest = at + 1;
+    return *at == '.';
+}
+
 /* Length of the character at `at`, 0 when it is none (RFC 3629, section 4). */
 static size_t character_length(const unsigned char *at, size_t left) {
     unsigned char first = at[0];

@@ -53,6 +53,14 @@ static bool pattern_matches(const char *pattern, const char *key) {
            !text_ends(free_part, free_length, LIST_END) && dots_count(free_part, free_length) >= p.stars - 1;
 }
 
+bool option_free_part(const Option *option, const char *key, Slice *out) {
+    if (strchr(option->key, '*') == NULL)
+        return false;
+    Pattern p = pattern_of(option->key);
+    *out = (Slice){key + p.prefix_length, strlen(key) - p.prefix_length - p.suffix_length};
+    return true;
+}
+
 const Option *option_find(const char *key) {
     size_t count;
     const Option *table = options_table(&count);
@@ -137,12 +145,22 @@ bool option_nearest(const char *key, char *out, size_t size) {
     return nearest != NULL;
 }
 
+static bool all_later(const char *key, size_t length) {
+    size_t count;
+    const Option *table = options_table(&count);
+    for (const Option *option = table; option < table + count; option++) {
+        if (strncmp(option->key, key, length) == 0 && option->reach != OPTION_LATER)
+            return false;
+    }
+    return true;
+}
+
 void option_feature(const Option *option, Writer *w) {
     const char *key = option->key;
     size_t length = strlen(key) - (option_is_list(option) ? strlen(LIST_END) : 0);
     const char *dot = strchr(key, '.');
     const char *second = dot == NULL ? NULL : strchr(dot + 1, '.');
-    if (option->reach == OPTION_LATER && second != NULL)
+    if (second != NULL && all_later(key, (size_t)(second - key) + 1))
         length = (size_t)(second - key);
     writer_bytes(w, (Slice){key, length});
 }

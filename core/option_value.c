@@ -36,9 +36,21 @@ static bool identifier_valid(const char *text, size_t length) {
 }
 
 static bool table_valid(const char *text) {
-    const char *dot = strchr(text, '.');
-    return dot != NULL && strchr(dot + 1, '.') == NULL && identifier_valid(text, (size_t)(dot - text)) &&
-           identifier_valid(dot + 1, strlen(dot + 1));
+    ConfigName name;
+    return config_table_read(text, &name, NULL);
+}
+
+bool option_free_valid(const Option *option, const char *free_part) {
+    ConfigName name;
+    const char *column;
+    switch (option->free) {
+    case FREE_ANY: return true;
+    case FREE_SCHEMA: return identifier_valid(free_part, strlen(free_part));
+    case FREE_TABLE: return table_valid(free_part);
+    case FREE_COLUMN:
+        return config_table_read(free_part, &name, &column) && identifier_valid(column, strlen(column));
+    }
+    return false;
 }
 
 static bool schema_valid(const char *text) {
@@ -107,7 +119,8 @@ static bool text_parse(const Option *option, const char *text) {
     case OPTION_IDENTIFIER: return identifier_valid(text, length);
     case OPTION_SCHEMA: return schema_valid(text);
     case OPTION_TABLE: return table_valid(text);
-    case OPTION_PATTERN: return table_valid(text + (text[0] == '!'));
+    case OPTION_PATTERN: return text[0] != '!' && table_valid(text);
+    case OPTION_INCLUSION: return table_valid(text + (text[0] == '!'));
     case OPTION_ADDRESS: return address_valid(text);
     case OPTION_URL: return url_valid(text);
     case OPTION_POSITION: return position_valid(text);
@@ -207,6 +220,7 @@ void option_describe(const Option *option, Writer *w) {
         break;
     case OPTION_TABLE: writer_text(w, "schema.table"); break;
     case OPTION_PATTERN: writer_text(w, "schema.table, with * within a part"); break;
+    case OPTION_INCLUSION: writer_text(w, "schema.table, with * within a part; behind ! it excludes"); break;
     case OPTION_BOOL: writer_text(w, "yes or no"); break;
     case OPTION_CHOICE:
         writer_text(w, strchr(option->choices, '|') != NULL ? "one of " : "");

@@ -29,6 +29,9 @@
 #define YES_OR_NO           .type = OPTION_BOOL
 #define RATE                .type = OPTION_NUMBER, .min = 0, .max = INT64_C(1000000000)
 #define SIZE_RATE           .type = OPTION_SIZE, .min = 0, .max = TIB
+#define OF_SCHEMA           .free = FREE_SCHEMA
+#define OF_TABLE            .free = FREE_TABLE
+#define OF_COLUMN           .free = FREE_COLUMN
 #define DML                 .type = OPTION_CHOICE, .choices = "insert|update|delete|truncate"
 
 static const Option TABLE[] = {
@@ -71,20 +74,28 @@ static const Option TABLE[] = {
         YES_OR_NO, DEFAULT("no"), NOW(schema.roles)),
     ROW("schema.event_triggers", "copy event triggers", YES_OR_NO, DEFAULT("no"), NOW(schema.event_triggers)),
 
-    ROW("objects.include[]", "tables to take, as schema.table with *", .type = OPTION_PATTERN),
-    ROW("objects.exclude[]", "tables to leave out, as schema.table with *", .type = OPTION_PATTERN),
-    ROW("objects.rename.schemas.*", "another name for a schema", .type = OPTION_IDENTIFIER),
-    ROW("objects.rename.tables.*", "another name for a table", .type = OPTION_TABLE),
-    ROW("objects.rename.columns.*.*", "another name for a column", .type = OPTION_IDENTIFIER),
-    ROW("objects.case", "letter case of names that have no explicit rename", CHOICE("keep|lower|upper"),
-        DEFAULT("keep")),
+    ROW("objects.include[]", "tables to take, as schema.table with *; without one all are",
+        .type = OPTION_INCLUSION, NOW(objects.include)),
+    ROW("objects.exclude[]", "tables to leave out, as schema.table with *", .type = OPTION_PATTERN,
+        NOW(objects.exclude)),
+    ROW("objects.rename.schemas.*", "another name for a schema", .type = OPTION_IDENTIFIER, OF_SCHEMA,
+        NOW(objects.rename.schemas)),
+    ROW("objects.rename.tables.*", "another name for a table, as schema.table", .type = OPTION_TABLE,
+        OF_TABLE, NOW(objects.rename.tables)),
+    ROW("objects.rename.columns.*.*", "another name for a column", .type = OPTION_IDENTIFIER, OF_COLUMN,
+        NOW(objects.rename.columns)),
+    ROW("objects.case", "letter case (of A to Z) of names that have no explicit rename",
+        CHOICE("keep|lower|upper"), DEFAULT("keep"), NOW(objects.letter_case)),
     ROW("objects.dml[]", "the kinds of change to apply", DML),
-    ROW("objects.tables.*.where", "condition for the rows of a table to take", TEXT(1, 65536)),
-    ROW("objects.tables.*.columns[]", "columns of a table to take", .type = OPTION_IDENTIFIER),
-    ROW("objects.tables.*.dml[]", "the kinds of change to apply to a table", DML),
-    ROW("objects.tables.*.key[]", "columns that identify a table's rows", .type = OPTION_IDENTIFIER),
+    ROW("objects.tables.*.where", "condition for the rows of a table to take", TEXT(1, 65536), OF_TABLE,
+        NOW(objects.where)),
+    ROW("objects.tables.*.columns[]", "columns of a table to take", .type = OPTION_IDENTIFIER, OF_TABLE,
+        NOW(objects.columns)),
+    ROW("objects.tables.*.dml[]", "the kinds of change to apply to a table", DML, OF_TABLE),
+    ROW("objects.tables.*.key[]", "columns that identify a table's rows", .type = OPTION_IDENTIFIER,
+        OF_TABLE),
     ROW("objects.tables.*.distributed_by[]", "distribution key of a table in the Greenplum family",
-        .type = OPTION_IDENTIFIER),
+        .type = OPTION_IDENTIFIER, OF_TABLE),
 
     ROW("existing", "what the full load does with tables that the destination has already",
         CHOICE("fail|keep|truncate|drop"), DEFAULT("fail"), ONLY("fail")),

@@ -18,8 +18,9 @@ typedef enum OptionType {
     OPTION_JOB_NAME,   /* [a-z0-9_]{1,40} */
     OPTION_IDENTIFIER, /* a name at the server, 1 to 63 bytes, unquoted */
     OPTION_SCHEMA,     /* the same, and none of the server's own */
-    OPTION_TABLE,      /* schema.table, unquoted */
-    OPTION_PATTERN,    /* schema.table with "*" in the parts, perhaps behind "!" */
+    OPTION_TABLE,      /* schema.table, as config_table_read takes it */
+    OPTION_PATTERN,    /* the same with "*" in the parts */
+    OPTION_INCLUSION,  /* a pattern, perhaps behind "!" */
     OPTION_BOOL,
     OPTION_CHOICE,
     OPTION_NUMBER,   /* min to max */
@@ -36,6 +37,14 @@ typedef enum OptionReach {
     OPTION_NOW
 } OptionReach;
 
+/* What stands for "*" in a key. */
+typedef enum OptionFree {
+    FREE_ANY,
+    FREE_SCHEMA, /* a name */
+    FREE_TABLE,  /* schema.table */
+    FREE_COLUMN  /* schema.table.column; the column's name stands as it is */
+} OptionFree;
+
 typedef struct Option {
     const char *key; /* dotted; "*" is a free key, "[]" at the end a list of single values */
     const char *help;
@@ -46,7 +55,8 @@ typedef struct Option {
     size_t field; /* of Config, when `stored` */
     OptionType type;
     OptionReach reach;
-    bool stored;
+    OptionFree free;
+    bool stored;    /* of a free key: ConfigPairs; else a list of texts: ConfigTexts */
     bool computed;  /* the default text is a description: core/config_resolve makes the value */
     bool zero;      /* 0 is allowed below min: off */
     bool automatic; /* "auto" is allowed: number -1 */
@@ -67,6 +77,10 @@ const Option *option_find(const char *key);
 bool option_section(const char *key);
 bool option_section_free(const char *key);
 bool option_is_list(const Option *option);
+/* What stands for "*" in `key`, which is of this option; false when the option has no free key. */
+bool option_free_part(const Option *option, const char *key, Slice *out);
+/* Whether that is a name as option->free wants it. */
+bool option_free_valid(const Option *option, const char *free_part);
 /* Writes the key of the option nearest to a mistyped one; false when none is near. */
 bool option_nearest(const char *key, char *out, size_t size);
 /* The key without "[]"; of a key with many below it that none of can be used, the common part

@@ -393,6 +393,16 @@ void pg_write_table(Writer *w, Pg *pg, const char *schema, const char *name) {
     pg_write_name(w, pg, name);
 }
 
+void pg_write_item(Writer *w, const char *text) {
+    writer_text(w, w->len > 0 && w->at[w->len - 1] == '{' ? "\"" : ",\"");
+    for (; *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\')
+            writer_u8(w, '\\');
+        writer_u8(w, (uint8_t)*text);
+    }
+    writer_u8(w, '"');
+}
+
 void pg_write_literal(Writer *w, Pg *pg, const char *text) {
     quoted_write(w, PQescapeLiteral(pg->conn, text, strlen(text)), '\'', text);
 }

@@ -76,6 +76,8 @@ Lsn pg_cell_lsn(const PGresult *result, int row, int column); /* LSN_NONE for NU
 void pg_write_name(Writer *w, Pg *pg, const char *name);
 void pg_write_table(Writer *w, Pg *pg, const char *schema, const char *name);
 void pg_write_literal(Writer *w, Pg *pg, const char *text);
+/* One more item of an array's text, which begins with "{" and which the caller ends with "}". */
+void pg_write_item(Writer *w, const char *text);
 
 /* A DSN taken apart: "host=db1 port=5432 dbname=shop user=reader", never a secret. */
 bool pg_describe(const char *dsn, char *out, size_t size, Error *e);

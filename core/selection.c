@@ -43,13 +43,35 @@ enum TableField {
     T_BYTES
 };
 
+/* Who descends from whom, by partitioning or inheritance. */
+static const char PARENTS_SQL[] =
+    "SELECT h.inhrelid, h.inhparent, n.nspname, c.relname, c.relkind = 'p' FROM pg_inherits h"
+    " JOIN pg_class c ON c.oid = h.inhparent JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.relkind IN ('r', 'p') ORDER BY h.inhrelid, h.inhseqno";
+enum ParentField { P_CHILD, P_PARENT, P_SCHEMA, P_NAME, P_PARTITIONED };
+
 static const char COLUMNS_SQL[] =
     "SELECT c.oid, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid, a.attnotnull,"
-    "  a.attgenerated <> '', a.attidentity = 'a'"
+    "  a.attgenerated <> '', a.attidentity = 'a', CASE WHEN s.nspname = 'pg_catalog' THEN '' ELSE s.nspname "
+    "END,"
+    "  CASE WHEN s.nspname = 'pg_catalog' THEN format_type(a.atttypid, a.atttypmod)"
+    "       ELSE substr(format_type(a.atttypid, a.atttypmod), length(quote_ident(s.nspname)) + 2) END"
     " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+    " JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace s ON s.oid = t.typnamespace"
     " WHERE" SELECTED " ORDER BY c.oid, a.attnum";
-enum ColumnField { C_TABLE, C_NUMBER, C_NAME, C_TYPE_TEXT, C_TYPE, C_NOT_NULL, C_GENERATED, C_ALWAYS };
+enum ColumnField {
+    C_TABLE,
+    C_NUMBER,
+    C_NAME,
+    C_TYPE_TEXT,
+    C_TYPE,
+    C_NOT_NULL,
+    C_GENERATED,
+    C_ALWAYS,
+    C_TYPE_SCHEMA,
+    C_TYPE_NAME
+};
 
 /* Indexes that count as an identity (trap A1), the best candidate first. A not-null constraint that is NOT
  * VALID (18) proves nothing. */
@@ -93,7 +115,7 @@ static const char TYPES_SQL[] =
 static const char BEGIN_SQL[] = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
 typedef struct Catalogs {
-    PGresult *tables, *columns, *indexes, *types;
+    PGresult *tables, *columns, *indexes, *types, *parents;
     int column, index; /* next rows that are not given to a table yet */
 } Catalogs;
 
@@ -102,6 +124,7 @@ static void catalogs_clear(Catalogs *c) {
     PQclear(c->columns);
     PQclear(c->indexes);
     PQclear(c->types);
+    PQclear(c->parents);
 }
 
 static bool catalogs_read(Catalogs *c, Pg *source, const Config *cfg, Error *e) {
@@ -110,7 +133,8 @@ static bool catalogs_read(Catalogs *c, Pg *source, const Config *cfg, Error *e) 
     return (c->tables = pg_query(source, TABLES_SQL, 3, params, e)) != NULL &&
            (c->columns = pg_query(source, COLUMNS_SQL, 3, params, e)) != NULL &&
            (c->indexes = pg_query(source, INDEXES_SQL, 0, NULL, e)) != NULL &&
-           (c->types = pg_query(source, TYPES_SQL, 0, NULL, e)) != NULL;
+           (c->types = pg_query(source, TYPES_SQL, 0, NULL, e)) != NULL &&
+           (c->parents = pg_query(source, PARENTS_SQL, 0, NULL, e)) != NULL;
 }
 
 static uint32_t cell_oid(const PGresult *rows, int row, int column) {
@@ -121,19 +145,107 @@ static const char *cell_copy(Arena *arena, const PGresult *rows, int row, int co
     return arena_text(arena, slice_text(pg_cell(rows, row, column)));
 }
 
-static bool type_is_known(const PGresult *types, uint32_t type) {
-    int low = 0, high = PQntuples(types);
+/* The first row of this OID in rows that are ordered by it (their first cell), or where it would be. */
+static int oid_row(const PGresult *rows, uint32_t oid) {
+    int low = 0, high = PQntuples(rows);
     while (low < high) {
         int middle = low + (high - low) / 2;
-        uint32_t here = cell_oid(types, middle, 0);
-        if (here == type)
-            return true;
-        if (here < type)
+        if (cell_oid(rows, middle, 0) < oid)
             low = middle + 1;
         else
             high = middle;
     }
+    return low;
+}
+
+static bool row_is_of(const PGresult *rows, int row, uint32_t oid) {
+    return row < PQntuples(rows) && cell_oid(rows, row, 0) == oid;
+}
+
+static bool type_is_known(const PGresult *types, uint32_t type) {
+    return row_is_of(types, oid_row(types, type), type);
+}
+
+/* ---- what the job says of a table, its ancestors asked, too ---- */
+
+static Taken lineage_takes(const Mapping *m, const PGresult *parents, uint32_t oid, const char *schema,
+                           const char *name) {
+    Taken taken = mapping_takes(m, schema, name);
+    for (int row = oid_row(parents, oid); taken != TAKEN_EXCLUDED && row_is_of(parents, row, oid); row++) {
+        Taken parent = lineage_takes(m, parents, cell_oid(parents, row, P_PARENT),
+                                     pg_cell(parents, row, P_SCHEMA), pg_cell(parents, row, P_NAME));
+        taken = parent == TAKEN_NO ? taken : parent;
+    }
+    return taken;
+}
+
+/* A table and where it stands in the tree: what the options of one table are asked for. */
+typedef struct Relative {
+    uint32_t oid;
+    const char *schema, *name;
+} Relative;
+
+typedef bool RelativeHas(const Mapping *m, const Relative *relative);
+
+static bool has_where(const Mapping *m, const Relative *r) {
+    return mapping_where(m, r->schema, r->name) != NULL;
+}
+
+static bool has_list(const Mapping *m, const Relative *r) {
+    return mapping_lists(m, r->schema, r->name);
+}
+
+/* The table itself or the nearest ancestor that has it; false: nobody. */
+static bool nearest_find(const Mapping *m, const PGresult *parents, RelativeHas *has, Relative *at) {
+    if (has(m, at))
+        return true;
+    uint32_t oid = at->oid;
+    for (int row = oid_row(parents, oid); row_is_of(parents, row, oid); row++) {
+        *at = (Relative){cell_oid(parents, row, P_PARENT), pg_cell(parents, row, P_SCHEMA),
+                         pg_cell(parents, row, P_NAME)};
+        if (nearest_find(m, parents, has, at))
+            return true;
+    }
     return false;
+}
+
+static bool column_exists(const PGresult *columns, uint32_t table, const char *name) {
+    for (int row = oid_row(columns, table); row_is_of(columns, row, table); row++)
+        if (strcmp(pg_cell(columns, row, C_NAME), name) == 0)
+            return true;
+    return false;
+}
+
+/* The topmost table that has the column: whoever renames it there renames it below. */
+static Relative column_origin(const Catalogs *c, Relative at, const char *column) {
+    const PGresult *parents = c->parents;
+    for (int row = oid_row(parents, at.oid); row_is_of(parents, row, at.oid); row++) {
+        uint32_t parent = cell_oid(parents, row, P_PARENT);
+        if (!pg_cell_bool(parents, row, P_PARTITIONED) && !column_exists(c->columns, parent, column))
+            continue;
+        at = (Relative){parent, pg_cell(parents, row, P_SCHEMA), pg_cell(parents, row, P_NAME)};
+        return column_origin(c, at, column);
+    }
+    return at;
+}
+
+static void columns_map(const Mapping *m, Arena *arena, const Catalogs *c, const Table *t,
+                        TableColumn *columns) {
+    const Relative self = {t->oid, t->schema, t->name};
+    Relative lister = self;
+    bool listed = nearest_find(m, c->parents, has_list, &lister), renames = mapping_renames(m);
+    for (int at = 0; at < t->column_count; at++) {
+        TableColumn *column = &columns[at];
+        column->taken = !listed || mapping_list_holds(m, lister.schema, lister.name, column->name);
+        column->target_name = column->name;
+        column->target_type_schema = column->type_schema;
+        if (!renames)
+            continue;
+        Relative origin = column_origin(c, self, column->name);
+        column->target_name = mapping_column(m, arena, origin.schema, origin.name, column->name);
+        if (column->type_schema[0] != '\0')
+            column->target_type_schema = mapping_schema(m, arena, column->type_schema);
+    }
 }
 
 static const char *full_name(Arena *arena, const char *schema, const char *name) {
@@ -143,6 +255,18 @@ static const char *full_name(Arena *arena, const char *schema, const char *name)
     full[schema_length] = '.';
     memcpy(full + schema_length + 1, name, name_length);
     return full;
+}
+
+static void table_map(const Mapping *m, Arena *arena, const Catalogs *c, Table *t) {
+    Relative with_where = {t->oid, t->schema, t->name}, with_list = with_where;
+    if (nearest_find(m, c->parents, has_where, &with_where))
+        t->where = mapping_where(m, with_where.schema, with_where.name);
+    t->listed = nearest_find(m, c->parents, has_list, &with_list);
+    MappedName target = mapping_relation(m, arena, t->schema, t->name);
+    t->target_schema = target.schema;
+    t->target_name = target.name;
+    bool same = target.schema == t->schema && target.name == t->name;
+    t->target_full_name = same ? t->full_name : full_name(arena, target.schema, target.name);
 }
 
 static Table table_read(Arena *arena, const PGresult *rows, int row) {
@@ -162,15 +286,22 @@ static Table table_read(Arena *arena, const PGresult *rows, int row) {
     return t;
 }
 
-/* The attribute numbers that make the table's identity ("1 3"), or NULL; takes the table's index rows. */
-static const char *identity_read(Arena *arena, Table *t, Catalogs *c) {
+/* Attribute numbers ("1 3"), or NULL. */
+typedef struct IdentityKeys {
+    const char *used, *candidate;
+} IdentityKeys;
+
+/* The keys of the table's identity and of what could be one; takes the table's index rows. */
+static IdentityKeys identity_read(Arena *arena, Table *t, Catalogs *c) {
     const PGresult *rows = c->indexes;
-    const char *keys = NULL, *candidate = NULL;
+    const char *keys = NULL, *candidate = NULL, *candidate_keys = NULL;
     while (c->index < PQntuples(rows) && cell_oid(rows, c->index, I_TABLE) < t->oid)
         c->index++;
     for (; c->index < PQntuples(rows) && cell_oid(rows, c->index, I_TABLE) == t->oid; c->index++) {
-        if (candidate == NULL)
+        if (candidate == NULL) {
             candidate = pg_cell(rows, c->index, I_NAME);
+            candidate_keys = pg_cell(rows, c->index, I_KEYS);
+        }
         if ((t->identity_setting == 'd' && pg_cell_bool(rows, c->index, I_PRIMARY)) ||
             (t->identity_setting == 'i' && pg_cell_bool(rows, c->index, I_CHOSEN)))
             keys = pg_cell(rows, c->index, I_KEYS);
@@ -181,7 +312,7 @@ static const char *identity_read(Arena *arena, Table *t, Catalogs *c) {
         t->identity = TABLE_IDENTITY_KEY;
     else if (candidate != NULL)
         t->identity_candidate = arena_text(arena, slice_text(candidate));
-    return keys;
+    return (IdentityKeys){keys, t->identity_candidate == NULL ? NULL : candidate_keys};
 }
 
 static bool keys_hold(const char *keys, int64_t number) {
@@ -193,21 +324,26 @@ static bool keys_hold(const char *keys, int64_t number) {
 }
 
 /* `columns` has room for what is left; takes the table's column rows. */
-static void columns_read(Arena *arena, Table *t, TableColumn *columns, Catalogs *c, const char *keys) {
+static void columns_read(Arena *arena, Table *t, TableColumn *columns, Catalogs *c, IdentityKeys keys) {
     const PGresult *rows = c->columns;
     t->columns = columns;
     for (; c->column < PQntuples(rows) && cell_oid(rows, c->column, C_TABLE) == t->oid; c->column++) {
         int row = c->column;
-        bool in_key = keys != NULL && keys_hold(keys, pg_cell_int(rows, row, C_NUMBER));
+        int64_t number = pg_cell_int(rows, row, C_NUMBER);
+        bool in_key = keys.used != NULL && keys_hold(keys.used, number);
         uint32_t type = cell_oid(rows, row, C_TYPE);
         columns[t->column_count++] = (TableColumn){
             .name = cell_copy(arena, rows, row, C_NAME),
+            .number = (int)number,
             .type_text = cell_copy(arena, rows, row, C_TYPE_TEXT),
+            .type_schema = cell_copy(arena, rows, row, C_TYPE_SCHEMA),
+            .type_name = cell_copy(arena, rows, row, C_TYPE_NAME),
             .type = type,
             .not_null = pg_cell_bool(rows, row, C_NOT_NULL),
             .generated = pg_cell_bool(rows, row, C_GENERATED),
             .identity_always = pg_cell_bool(rows, row, C_ALWAYS),
             .identity_key = in_key || t->identity == TABLE_IDENTITY_FULL,
+            .candidate_key = keys.candidate != NULL && keys_hold(keys.candidate, number),
             .binary_safe = type_is_known(c->types, type),
         };
     }
@@ -223,23 +359,46 @@ static int tables_compare(const void *a, const void *b) {
     return names_compare(left->schema, left->name, b);
 }
 
-static Selection *compile(Catalogs *c, IdentityPolicy policy) {
+static int targets_compare(const void *a, const void *b, void *context) {
+    const Selection *s = context;
+    const Table *left = &s->tables[*(const int *)a], *right = &s->tables[*(const int *)b];
+    int by_schema = strcmp(left->target_schema, right->target_schema);
+    return by_schema != 0 ? by_schema : strcmp(left->target_name, right->target_name);
+}
+
+static void targets_order(Selection *s) {
+    for (int at = 0; at < s->count; at++)
+        s->by_target[at] = at;
+    Selection view = *s;
+    qsort_r(s->by_target, (size_t)s->count, sizeof *s->by_target, targets_compare, &view);
+}
+
+static Selection *compile(Catalogs *c, const Config *cfg) {
     Arena *arena = arena_new();
     Selection *s = arena_alloc(arena, sizeof *s);
+    size_t most = (size_t)PQntuples(c->tables) + 1;
     s->arena = arena;
-    s->count = PQntuples(c->tables);
-    s->tables = arena_alloc(arena, (size_t)s->count * sizeof *s->tables + 1);
+    s->mapping = mapping_new(cfg);
+    s->tables = arena_alloc(arena, most * sizeof *s->tables);
+    s->by_target = arena_alloc(arena, most * sizeof *s->by_target);
     TableColumn *columns = arena_alloc(arena, (size_t)PQntuples(c->columns) * sizeof *columns + 1);
-    for (int row = 0; row < s->count; row++) {
-        Table *t = &s->tables[row];
+    for (int row = 0; row < PQntuples(c->tables); row++) {
+        Table *t = &s->tables[s->count];
+        TableColumn *own = columns + c->column;
         *t = table_read(arena, c->tables, row);
-        const char *keys = identity_read(arena, t, c);
-        t->insert_only = t->identity == TABLE_IDENTITY_NONE && policy == IDENTITY_INSERT_ONLY;
-        columns_read(arena, t, columns + c->column, c, keys);
+        IdentityKeys keys = identity_read(arena, t, c);
+        t->insert_only = t->identity == TABLE_IDENTITY_NONE && cfg->identity == IDENTITY_INSERT_ONLY;
+        columns_read(arena, t, own, c, keys);
+        if (lineage_takes(s->mapping, c->parents, t->oid, t->schema, t->name) != TAKEN_YES)
+            continue;
+        table_map(s->mapping, arena, c, t);
+        columns_map(s->mapping, arena, c, t, own);
+        s->count++;
     }
     /* One snapshot gave both lists. */
     assert(c->column == PQntuples(c->columns));
     qsort(s->tables, (size_t)s->count, sizeof *s->tables, tables_compare);
+    targets_order(s);
     return s;
 }
 
@@ -249,7 +408,7 @@ Selection *selection_load(Pg *source, const Config *cfg, Error *e) {
     Catalogs catalogs = {0};
     Selection *s = NULL;
     if ((!own || pg_run(source, BEGIN_SQL, e)) && catalogs_read(&catalogs, source, cfg, e))
-        s = compile(&catalogs, cfg->identity);
+        s = compile(&catalogs, cfg);
     catalogs_clear(&catalogs);
     Error ignored;
     if (own)
@@ -258,8 +417,10 @@ Selection *selection_load(Pg *source, const Config *cfg, Error *e) {
 }
 
 void selection_free(Selection *s) {
-    if (s != NULL)
-        arena_free(s->arena);
+    if (s == NULL)
+        return;
+    mapping_free(s->mapping);
+    arena_free(s->arena);
 }
 
 const Table *selection_find(const Selection *s, const char *schema, const char *name) {
@@ -275,6 +436,39 @@ const Table *selection_find(const Selection *s, const char *schema, const char *
             low = middle + 1;
     }
     return NULL;
+}
+
+const Table *selection_find_target(const Selection *s, const char *schema, const char *name) {
+    int low = 0, high = s->count;
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        const Table *t = &s->tables[s->by_target[middle]];
+        int by_schema = strcmp(schema, t->target_schema);
+        int order = by_schema != 0 ? by_schema : strcmp(name, t->target_name);
+        if (order == 0)
+            return t;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
+}
+
+MappedName selection_target(const Selection *s, Arena *arena, const char *schema, const char *name) {
+    const Table *t = s == NULL ? NULL : selection_find(s, schema, name);
+    if (t != NULL)
+        return (MappedName){t->target_schema, t->target_name};
+    return s == NULL ? (MappedName){schema, name} : mapping_relation(s->mapping, arena, schema, name);
+}
+
+const char *selection_target_column(const Selection *s, Arena *arena, const char *schema, const char *name,
+                                    const char *column) {
+    const Table *t = s == NULL ? NULL : selection_find(s, schema, name);
+    for (int at = 0; t != NULL && at < t->column_count; at++)
+        if (strcmp(t->columns[at].name, column) == 0)
+            return t->columns[at].target_name;
+    return s == NULL ? column : mapping_column(s->mapping, arena, schema, name, column);
 }
 
 void selection_keep(Selection *s, SelectionNameAt *name_at, const void *list, void (*leaves)(const Table *)) {
@@ -294,5 +488,6 @@ void selection_keep(Selection *s, SelectionNameAt *name_at, const void *list, vo
             leaves(&s->tables[at]);
     }
     s->count = kept;
+    targets_order(s);
     free(named);
 }

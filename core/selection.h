@@ -1,7 +1,9 @@
 /* selection: the objects of the job, read from the source's catalogs once and compiled: publication, COPY, check and
  * apply all use this one list. Immutable after selection_load; any thread may read it.
  * Default: every ordinary table (partition leaves included) outside the system schemas, extensions, `walferry` and
- * dts_*; the heartbeat table never. */
+ * dts_*; the heartbeat table never. Of these the job's patterns choose (core/mapping): a table whose ancestor (by
+ * partitioning or inheritance) is taken is taken, too; one whose ancestor is excluded is not. Row filters and column
+ * lists of an ancestor hold unless the table or a nearer one has its own. */
 #ifndef WALFERRY_CORE_SELECTION_H
 #define WALFERRY_CORE_SELECTION_H
 
@@ -11,17 +13,23 @@
 #include "core/arena.h"
 #include "core/config.h"
 #include "core/error.h"
+#include "core/mapping.h"
 #include "core/pg.h"
 
 typedef struct TableColumn {
-    const char *name;
-    const char *type_text; /* format_type(): for comparing both sides */
+    const char *name, *target_name;
+    int number;                                   /* pg_attribute.attnum */
+    const char *type_text;                        /* format_type(): for comparing both sides */
+    const char *type_schema, *target_type_schema; /* "" for pg_catalog */
+    const char *type_name;                        /* type_text without its schema */
     uint32_t type;
+    bool taken; /* there is no column list, or it holds this one */
     bool not_null;
     bool generated; /* stored generated: not copied, not streamed */
     bool identity_always;
-    bool identity_key; /* part of the replica identity in force; under FULL every column, as in the stream */
-    bool binary_safe;  /* trap B3: a binary form that means the same on every server we know */
+    bool identity_key;  /* part of the replica identity in force; under FULL every column, as in the stream */
+    bool candidate_key; /* part of Table.identity_candidate */
+    bool binary_safe;   /* trap B3: a binary form that means the same on every server we know */
 } TableColumn;
 
 /* What an UPDATE or DELETE of this table carries, counted as trap A1 demands (immediate, valid, unique, whole,
@@ -37,8 +45,12 @@ typedef struct Table {
     uint32_t oid;
     const char *schema, *name;
     const char *full_name; /* schema.name, unquoted: for people and JSON */
-    bool unlogged;         /* copied, never streamed */
-    bool has_children;     /* inheritance: ONLY is needed */
+    const char *target_schema, *target_name;
+    const char *target_full_name; /* the same pointer as full_name where nothing changes */
+    const char *where;            /* the row filter as the job says it, or NULL */
+    bool listed;                  /* it has a column list: see TableColumn.taken */
+    bool unlogged;                /* copied, never streamed */
+    bool has_children;            /* inheritance: ONLY is needed */
     bool row_security;
     bool owned; /* by a role whose rights the source account has */
     bool readable;
@@ -53,13 +65,30 @@ typedef struct Table {
 
 typedef struct Selection {
     Arena *arena;
+    Mapping *mapping;
     int count;
-    Table *tables; /* by schema and name */
+    Table *tables;  /* by schema and name */
+    int *by_target; /* places in tables, by target_schema and target_name */
 } Selection;
 
+/* `cfg` must live as long. */
 Selection *selection_load(Pg *source, const Config *cfg, Error *e);
 void selection_free(Selection *s);
 const Table *selection_find(const Selection *s, const char *schema, const char *name);
+const Table *selection_find_target(const Selection *s, const char *schema, const char *name);
+
+/* The names at the destination of a relation of the stream and of its columns, also when the source has dropped it since.
+ * Made in `arena` or lent; `s` NULL: every name stays. */
+MappedName selection_target(const Selection *s, Arena *arena, const char *schema, const char *name);
+const char *selection_target_column(const Selection *s, Arena *arena, const char *schema, const char *name,
+                                    const char *column);
+
+/* What is wrong with the names that the job gives (selection_check.c): two tables, or two columns of a table, with one
+ * name at the destination; `named`, for a job that is not born yet: options that name what the source has not, or what
+ * the job does not take. Tells each with what mends it. False and e only when the source does not answer. */
+typedef void SelectionTell(void *context, const char *sentence, const char *fix);
+bool selection_check(Pg *source, const Config *cfg, const Selection *s, bool named, SelectionTell *tell,
+                     void *context, Error *e);
 
 /* A name of somebody's list, in any order; false behind the last. */
 typedef bool SelectionNameAt(const void *list, int row, const char **schema, const char **name);

@@ -28,14 +28,18 @@ static const char LOOK_15_SQL[] =
 static const char LOOK_13_SQL[] = LOOK_SQL("p.pubviaroot", "false");
 static const char LOOK_12_SQL[] = LOOK_SQL("false", "false");
 
-/* Its members; a filter or a column list is never ours. */
+/* Its members, with their row filters and column lists ("1 3"). */
 #define MEMBERS_SQL(cut)                                                                                     \
     "SELECT c.oid, n.nspname, c.relname, " cut                                                               \
     " FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid"                                  \
     " JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace"                    \
     " WHERE p.pubname = $1 ORDER BY c.oid"
-static const char MEMBERS_15_SQL[] = MEMBERS_SQL("r.prqual IS NOT NULL OR r.prattrs IS NOT NULL");
-static const char MEMBERS_12_SQL[] = MEMBERS_SQL("false");
+#define FILTER_15                                                                                            \
+    "pg_get_expr(r.prqual, r.prrelid),"                                                                      \
+    " (SELECT string_agg(a::text, ' ' ORDER BY a) FROM unnest(r.prattrs::int2[]) a)"
+#define FILTER_12 "NULL, NULL"
+static const char MEMBERS_15_SQL[] = MEMBERS_SQL(FILTER_15);
+static const char MEMBERS_12_SQL[] = MEMBERS_SQL(FILTER_12);
 
 /* What a publication of the user's sends, in whatever way it says so. */
 #define SENT_SQL(cut)                                                                                        \
@@ -44,20 +48,30 @@ static const char MEMBERS_12_SQL[] = MEMBERS_SQL("false");
     " JOIN pg_class c ON c.oid = g.relid JOIN pg_namespace n ON n.oid = c.relnamespace"                      \
     " LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid"                             \
     " WHERE p.pubname = $1 ORDER BY c.oid"
-static const char SENT_15_SQL[] = SENT_SQL("coalesce(r.prqual IS NOT NULL OR r.prattrs IS NOT NULL, false)");
-static const char SENT_12_SQL[] = SENT_SQL("false");
+static const char SENT_15_SQL[] = SENT_SQL(FILTER_15);
+static const char SENT_12_SQL[] = SENT_SQL(FILTER_12);
+
+/* Which columns the filter of a publication that holds one table names. */
+static const char FILTERED_BY_SQL[] =
+    "SELECT d.refobjsubid FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid"
+    " JOIN pg_depend d ON d.classid = 'pg_publication_rel'::regclass AND d.objid = r.oid"
+    " AND d.refclassid = 'pg_class'::regclass AND d.refobjid = r.prrelid AND d.refobjsubid > 0"
+    " WHERE p.pubname = $1";
 
 typedef struct Member {
     uint32_t oid;
     const char *schema, *name;
-    bool cut; /* by a row filter or a column list */
+    const char *filter;  /* as the job or the server writes it, or NULL */
+    const char *columns; /* numbers of the columns in the list ("1 3"), or NULL */
+    const Table *table;  /* of a wanted one; NULL: the heartbeat's */
+    bool differs;        /* wanted and held, and the server sends other rows or columns than wanted */
 } Member;
 
 /* By OID. */
 typedef struct Members {
     int count;
     Member *rows;
-    PGresult *result; /* what the names of a list from the server are lent from */
+    PGresult *result; /* what the texts of a list from the server are lent from */
 } Members;
 
 /* One of the job's publications: what it should be, and what it is. */
@@ -65,6 +79,7 @@ typedef struct Publication {
     const char *name;
     bool inserts; /* the one for tables without identity */
     bool ours;    /* made by us; else only checked */
+    Arena *arena;
     Members wanted, held;
     bool exists, remake, options_differ;
 } Publication;
@@ -83,6 +98,16 @@ static bool is_wanted(const Table *t, bool inserts) {
     return !t->unlogged && (inserts ? t->insert_only : identity);
 }
 
+static const char *columns_text(Arena *arena, const Table *t) {
+    Writer out = writer_new(SIZE_MAX);
+    for (int at = 0; at < t->column_count; at++)
+        if (t->columns[at].taken && !t->columns[at].generated)
+            writer_format(&out, "%s%d", out.len == 0 ? "" : " ", t->columns[at].number);
+    const char *kept = arena_text(arena, writer_slice(&out));
+    writer_free(&out);
+    return kept;
+}
+
 static bool wanted_fill(Publication *p, Pg *source, const Config *cfg, const Selection *selection, Error *e) {
     uint32_t beat = 0;
     if (!p->inserts && cfg->source.heartbeat_ms > 0 && !heartbeat_table(source, cfg, &beat, e))
@@ -92,11 +117,17 @@ static bool wanted_fill(Publication *p, Pg *source, const Config *cfg, const Sel
     for (int n = 0; n < selection->count; n++) {
         const Table *t = &selection->tables[n];
         if (is_wanted(t, p->inserts))
-            p->wanted.rows[p->wanted.count++] = (Member){t->oid, t->schema, t->name, false};
+            p->wanted.rows[p->wanted.count++] =
+                (Member){.oid = t->oid,
+                         .schema = t->schema,
+                         .name = t->name,
+                         .filter = t->where,
+                         .columns = t->listed ? columns_text(p->arena, t) : NULL,
+                         .table = t};
     }
     if (beat != 0)
-        p->wanted.rows[p->wanted.count++] =
-            (Member){beat, cfg->source.heartbeat_schema, cfg->source.heartbeat_table, false};
+        p->wanted.rows[p->wanted.count++] = (Member){
+            .oid = beat, .schema = cfg->source.heartbeat_schema, .name = cfg->source.heartbeat_table};
     qsort(p->wanted.rows, (size_t)p->wanted.count, sizeof *p->wanted.rows, compare_by_oid);
     return true;
 }
@@ -111,12 +142,69 @@ static bool held_fill(Publication *p, Pg *source, Error *e) {
     p->held.rows = calloc((size_t)p->held.count + 1, sizeof *p->held.rows);
     assert(p->held.rows != NULL);
     for (int n = 0; n < p->held.count; n++)
-        p->held.rows[n] = (Member){(uint32_t)pg_cell_int(rows, n, 0), pg_cell(rows, n, 1),
-                                   pg_cell(rows, n, 2), pg_cell_bool(rows, n, 3)};
+        p->held.rows[n] = (Member){.oid = (uint32_t)pg_cell_int(rows, n, 0),
+                                   .schema = pg_cell(rows, n, 1),
+                                   .name = pg_cell(rows, n, 2),
+                                   .filter = pg_cell_null(rows, n, 3) ? NULL : pg_cell(rows, n, 3),
+                                   .columns = pg_cell_null(rows, n, 4) ? NULL : pg_cell(rows, n, 4)};
+    return true;
+}
+
+/* How the server would look for a filter's rows: the same words for what it stores and for what the job says. */
+static PGresult *filter_explain(Pg *source, const Member *member, const char *filter, Error *e) {
+    Writer sql = writer_new(SIZE_MAX);
+    writer_text(&sql, "EXPLAIN (COSTS off) SELECT FROM ONLY ");
+    pg_write_table(&sql, source, member->schema, member->name);
+    writer_format(&sql, " WHERE (%s\n)", filter);
+    PGresult *rows = pg_query(source, writer_string(&sql), 0, NULL, e);
+    writer_free(&sql);
+    if (rows == NULL)
+        fail_context(e, "row filter of table \"%s.%s\"", member->schema, member->name);
+    return rows;
+}
+
+static bool rows_equal(const PGresult *a, const PGresult *b) {
+    bool equal = PQntuples(a) == PQntuples(b);
+    for (int row = 0; equal && row < PQntuples(a); row++)
+        equal = strcmp(pg_cell(a, row, 0), pg_cell(b, row, 0)) == 0;
+    return equal;
+}
+
+static bool texts_equal(const char *a, const char *b) {
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool member_compare(Pg *source, Member *wanted, const Member *held, Error *e) {
+    wanted->differs =
+        !texts_equal(wanted->columns, held->columns) || (wanted->filter == NULL) != (held->filter == NULL);
+    if (wanted->differs || wanted->filter == NULL)
+        return true;
+    PGresult *said = filter_explain(source, wanted, wanted->filter, e);
+    PGresult *stored = said == NULL ? NULL : filter_explain(source, wanted, held->filter, e);
+    if (stored != NULL)
+        wanted->differs = !rows_equal(said, stored);
+    PQclear(said);
+    PQclear(stored);
+    return stored != NULL;
+}
+
+static bool members_compare(Publication *p, Pg *source, Error *e) {
+    int other = 0;
+    for (int n = 0; n < p->wanted.count; n++) {
+        Member *wanted = &p->wanted.rows[n];
+        while (other < p->held.count && p->held.rows[other].oid < wanted->oid)
+            other++;
+        if (other == p->held.count || p->held.rows[other].oid != wanted->oid)
+            continue;
+        if (!member_compare(source, wanted, &p->held.rows[other], e))
+            return false;
+        p->held.rows[other].differs = wanted->differs;
+    }
     return true;
 }
 
 static void publication_clear(Publication *p) {
+    arena_free(p->arena);
     free(p->wanted.rows);
     free(p->held.rows);
     PQclear(p->held.result);
@@ -145,10 +233,11 @@ static bool publication_look(Publication *p, Pg *source, Error *e) {
 static bool publication_read(Publication *p, Pg *source, const Config *cfg, const Selection *selection,
                              bool inserts, Error *e) {
     *p = (Publication){.name = inserts ? cfg->insert_publication : cfg->source.publication,
+                       .arena = arena_new(),
                        .inserts = inserts,
                        .ours = inserts || is_ours(cfg)};
     return wanted_fill(p, source, cfg, selection, e) && publication_look(p, source, e) &&
-           held_fill(p, source, e);
+           held_fill(p, source, e) && members_compare(p, source, e);
 }
 
 /* ---- changing ---- */
@@ -187,15 +276,33 @@ static bool options_run(Pg *source, const Publication *p, const char *verb, cons
     return statement_end(source, &sql, p->name, e);
 }
 
+/* What is sent of a table: its columns and rows. */
+static void cut_write(Pg *source, const Member *member, Writer *sql) {
+    const Table *t = member->table;
+    const char *comma = " (";
+    for (int at = 0; member->columns != NULL && at < t->column_count; at++) {
+        if (!t->columns[at].taken || t->columns[at].generated)
+            continue;
+        writer_text(sql, comma);
+        pg_write_name(sql, source, t->columns[at].name);
+        comma = ", ";
+    }
+    writer_text(sql, member->columns == NULL ? "" : ")");
+    if (member->filter != NULL)
+        writer_format(sql, " WHERE (%s\n)", member->filter);
+}
+
 /* ADD or DROP; ONLY, because the children of a table that is inherited from are members of their own. */
-static bool members_run(Pg *source, const Publication *p, const char *action, const Member *const *rows,
-                        int count, Error *e) {
+static bool members_run(Pg *source, const Publication *p, const char *action, bool cut,
+                        const Member *const *rows, int count, Error *e) {
     for (int from = 0; from < count; from += TABLES_AT_ONCE) {
         Writer sql = statement_begin(source, "ALTER PUBLICATION ", p->name);
         writer_text(&sql, action);
         for (int n = from; n < count && n < from + TABLES_AT_ONCE; n++) {
             writer_text(&sql, n == from ? " TABLE ONLY " : ", ONLY ");
             pg_write_table(&sql, source, rows[n]->schema, rows[n]->name);
+            if (cut)
+                cut_write(source, rows[n], &sql);
         }
         if (!statement_end(source, &sql, p->name, e))
             return false;
@@ -203,15 +310,15 @@ static bool members_run(Pg *source, const Publication *p, const char *action, co
     return true;
 }
 
-/* Members of a that b does not hold. One that is cut is held by neither, so that it is dropped and added
- * whole. */
+/* Members of a that b does not hold. One that differs is held by neither, so that it is dropped and added as it
+ * should be. */
 static int members_missing(const Members *a, const Members *b, const Member **out) {
     int count = 0, other = 0;
     for (int n = 0; n < a->count; n++) {
         while (other < b->count && b->rows[other].oid < a->rows[n].oid)
             other++;
         bool same = other < b->count && b->rows[other].oid == a->rows[n].oid;
-        if (!same || a->rows[n].cut || b->rows[other].cut)
+        if (!same || a->rows[n].differs)
             out[count++] = &a->rows[n];
     }
     return count;
@@ -221,9 +328,9 @@ static bool members_mend(Pg *source, const Publication *p, Error *e) {
     const Member **list = calloc((size_t)(p->wanted.count + p->held.count) + 1, sizeof *list);
     assert(list != NULL);
     int count = members_missing(&p->held, &p->wanted, list);
-    bool good = members_run(source, p, " DROP", list, count, e);
+    bool good = members_run(source, p, " DROP", false, list, count, e);
     count = members_missing(&p->wanted, &p->held, list);
-    good = good && members_run(source, p, " ADD", list, count, e);
+    good = good && members_run(source, p, " ADD", true, list, count, e);
     free(list);
     return good;
 }
@@ -258,8 +365,8 @@ static bool members_check(const Publication *p, ErrorKind kind, Error *e) {
     int gone = members_missing(&p->wanted, &p->held, list);
     bool good = gone == 0;
     if (!good)
-        fail(e, kind, "publication \"%s\" lacks %d of %d tables, or filters them: \"%s.%s\"", p->name, gone,
-             p->wanted.count, list[0]->schema, list[0]->name);
+        fail(e, kind, "publication \"%s\" lacks %d of %d tables, or filters them otherwise: \"%s.%s\"",
+             p->name, gone, p->wanted.count, list[0]->schema, list[0]->name);
     /* One of the user's may send more than the job needs. */
     int more = p->ours && good ? members_missing(&p->held, &p->wanted, list) : 0;
     if (more > 0)
@@ -334,6 +441,41 @@ void publication_names(Pg *source, const Config *cfg, const Selection *selection
 bool publication_drop(Pg *source, const Config *cfg, Error *e) {
     return (!is_ours(cfg) || drop_run(source, cfg->source.publication, e)) &&
            drop_run(source, cfg->insert_publication, e);
+}
+
+/* ---- row filters on trial ---- */
+
+static bool try_run(Pg *source, const Table *table, const char *publication, Error *e) {
+    Writer sql = writer_new(SIZE_MAX);
+    writer_text(&sql, LOCK_SQL);
+    writer_text(&sql, "CREATE PUBLICATION ");
+    pg_write_name(&sql, source, publication);
+    writer_text(&sql, " FOR TABLE ONLY ");
+    pg_write_table(&sql, source, table->schema, table->name);
+    writer_format(&sql, " WHERE (%s\n)", table->where);
+    bool good = pg_run(source, writer_string(&sql), e);
+    writer_free(&sql);
+    return good;
+}
+
+bool publication_try_filter(Pg *source, const Config *cfg, const Table *table,
+                            bool (*fits)(const TableColumn *), char column[64], Error *e) {
+    char name[64];
+    const char *const params[] = {name};
+    Error ignored;
+    snprintf(name, sizeof name, "%s_try", cfg->slot);
+    column[0] = '\0';
+    if (!pg_run(source, "BEGIN READ WRITE", e))
+        return false;
+    PGresult *rows = try_run(source, table, name, e) ? pg_query(source, FILTERED_BY_SQL, 1, params, e) : NULL;
+    for (int at = 0; rows != NULL && at < table->column_count; at++)
+        for (int row = 0; row < PQntuples(rows); row++)
+            if (pg_cell_int(rows, row, 0) == table->columns[at].number && !fits(&table->columns[at]))
+                snprintf(column, 64, "%s", table->columns[at].name);
+    bool good = rows != NULL;
+    PQclear(rows);
+    pg_run(source, "ROLLBACK", &ignored);
+    return good;
 }
 
 /* ---- replica identities ---- */

@@ -1,6 +1,6 @@
 /* publication: what the server sends. dts_sync_<job> publishes every captured table with all operations, and the
  * heartbeat table; dts_sync_<job>_i publishes the tables without identity (identity: insert-only) for INSERT and
- * TRUNCATE. Existing publications are compared and changed only by what differs; one that the user named is only
+ * TRUNCATE. Row filters and column lists of the job are theirs, too (15 and newer). Existing publications are compared and changed only by what differs; one that the user named is only
  * checked. Every statement runs under a short lock_timeout. Replica identities are set here, too (identity: full),
  * each under the same lock_timeout, and noted by the caller for cleanup. */
 #ifndef WALFERRY_DECODER_PUBLICATION_H
@@ -17,6 +17,11 @@ bool publication_verify(Pg *source, const Config *cfg, const Selection *selectio
 /* For START_REPLICATION: publication_names '"a","b"'. */
 void publication_names(Pg *source, const Config *cfg, const Selection *selection, Writer *out);
 bool publication_drop(Pg *source, const Config *cfg, Error *e); /* ours only; absent is fine */
+
+/* Asks the server whether it publishes the table's row filter, in a transaction that is rolled back (of an owner's
+ * account; nothing is made). *column: one that the filter names and `fits` does not take (trap A1), or "". */
+bool publication_try_filter(Pg *source, const Config *cfg, const Table *table,
+                            bool (*fits)(const TableColumn *), char column[64], Error *e);
 
 /* ALTER TABLE … REPLICA IDENTITY FULL, or USING INDEX where the table has a candidate; retried for wait_ms. */
 bool publication_set_identity(Pg *source, const Table *table, int64_t wait_ms, Error *e);

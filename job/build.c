@@ -200,7 +200,7 @@ bool build_rest(Walk *walk, Dump *dump, Error *e) {
         !load_analyze(&load, e) || !load_refresh(&load, walk->source, walk->record, e) ||
         (walk->job->cfg->phases.incremental && !still_keep(walk->record, walk->selection, e)) ||
         !load_entries(&load, dump, 1u << DUMP_LAST, e) ||
-        !sequence_carry(walk->source, walk->record, &sequences, e))
+        !sequence_carry(walk->source, walk->record, walk->selection, &sequences, e))
         return false;
     log_info("%d sequences carried over", sequences);
     return FAULT("snapshot.before_handover", e);

@@ -2,6 +2,7 @@
  *
  *   check.c         the list of items, their order, when each applies; report and JSON
  *   check_source.c  the source server: versions, settings, roles, what is free, what stands in the way
+ *   check_names.c   the job's own words: patterns, names at the target, row filters, column lists (trap A1)
  *   check_tables.c  the selected tables on the source: identities, rights, publication, heartbeat
  *   check_target.c  the target: connection, rights, existing tables, extensions; and both sides compared
  *   check_objects.c what the definitions need at the target: locks, roles, rights, triggers that keep still
@@ -118,6 +119,7 @@ CheckLook check_source_connection, check_source_version, check_source_primary, c
     check_plugin_libraries, check_replication_role, check_replication_slots, check_wal_senders,
     check_synchronous_standby, check_large_objects, check_long_transactions, check_prepared_transactions,
     check_two_phase, check_slot_name, check_slot, check_slot_timeout, check_pg_dump;
+CheckLook check_objects, check_row_filters;
 CheckLook check_publication_rights, check_replica_identity, check_select_rights, check_row_security,
     check_unlogged_tables, check_heartbeat;
 CheckLook check_target_connection, check_target_version, check_same_database, check_encryption,

@@ -232,16 +232,23 @@ bool check_extension_rows(Check *c, Finding *out, Error *e) {
 
 /* ---- what would act on applied rows ---- */
 
+/* By its names on the side that the rows were read from. */
+static const Table *table_of(const Check *c, bool source, const PGresult *rows, int row) {
+    const char *schema = pg_cell(rows, row, 0), *name = pg_cell(rows, row, 1);
+    return source ? selection_find(c->selection, schema, name)
+                  : selection_find_target(c->selection, schema, name);
+}
+
 static Names firing_names(Check *c, const PGresult *rows, Finding *out) {
     Names names = names_new();
     for (int row = 0; row < PQntuples(rows); row++) {
-        const Table *t = selection_find(c->selection, pg_cell(rows, row, 0), pg_cell(rows, row, 1));
+        const Table *t = table_of(c, c->cfg->phases.schema, rows, row);
         if (t == NULL)
             continue;
         Writer one = writer_new(NAME_MAX_BYTES), sql = writer_new(NAME_MAX_BYTES);
-        writer_format(&one, "%s of %s", pg_cell(rows, row, 2), t->full_name);
+        writer_format(&one, "%s of %s", pg_cell(rows, row, 2), t->target_full_name);
         writer_text(&sql, "ALTER TABLE ");
-        pg_write_table(&sql, c->target, t->schema, t->name);
+        pg_write_table(&sql, c->target, t->target_schema, t->target_name);
         writer_format(&sql, " %s %s ", pg_cell(rows, row, 4), pg_cell(rows, row, 3));
         pg_write_name(&sql, c->target, pg_cell(rows, row, 2));
         if (!c->cfg->phases.schema && !names_full(&names))
@@ -293,9 +300,9 @@ bool check_target_row_security(Check *c, Finding *out, Error *e) {
         return false;
     Names names = names_new();
     for (int row = 0; row < PQntuples(rows); row++) {
-        const Table *t = selection_find(c->selection, pg_cell(rows, row, 0), pg_cell(rows, row, 1));
+        const Table *t = table_of(c, made, rows, row);
         if (t != NULL)
-            names_add(&names, t->full_name);
+            names_add(&names, t->target_full_name);
     }
     if (names.count > 0) {
         role_fix(c, out, "ALTER ROLE ", pg_cell(c->target_facts, 0, TARGET_USER), " BYPASSRLS;");

@@ -203,7 +203,7 @@ static bool schemas_look(Check *c, Finding *out, Error *e) {
     Names names = names_new();
     const char *last = "";
     for (int n = 0; n < c->selection->count; n++) {
-        const char *schema = c->selection->tables[n].schema;
+        const char *schema = c->selection->tables[c->selection->by_target[n]].target_schema;
         bool closed = false;
         for (int row = 0; row < PQntuples(rows) && !closed && strcmp(schema, last) != 0; row++)
             closed = strcmp(pg_cell(rows, row, 0), schema) == 0;
@@ -230,15 +230,15 @@ static bool tables_look(Check *c, Finding *out, Error *e) {
         return false;
     Names names = names_new();
     for (int row = 0; row < PQntuples(rows); row++) {
-        const Table *t = selection_find(c->selection, pg_cell(rows, row, 0), pg_cell(rows, row, 1));
+        const Table *t = selection_find_target(c->selection, pg_cell(rows, row, 0), pg_cell(rows, row, 1));
         if (t == NULL)
             continue;
         Writer name = writer_new(1 << 10);
-        pg_write_table(&name, c->target, t->schema, t->name);
+        pg_write_table(&name, c->target, t->target_schema, t->target_name);
         if (!names_full(&names))
             grant_fix(c, out, "SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ", writer_string(&name));
         writer_free(&name);
-        names_add(&names, t->full_name);
+        names_add(&names, t->target_full_name);
     }
     if (names.count > 0)
         finding_fail(out, "no right to write into %d tables: %s", names.count, names_text(&names));
@@ -282,12 +282,12 @@ static bool filled_ask(Check *c, Filled *filled, int from, Names *names, Error *
     int to = from + TABLES_AT_ONCE < filled->count ? from + TABLES_AT_ONCE : filled->count;
     for (int n = from; n < to; n++) {
         writer_format(&sql, "%sSELECT %d WHERE EXISTS (SELECT FROM ONLY ", n == from ? "" : " UNION ALL ", n);
-        pg_write_table(&sql, c->target, filled->tables[n]->schema, filled->tables[n]->name);
+        pg_write_table(&sql, c->target, filled->tables[n]->target_schema, filled->tables[n]->target_name);
         writer_text(&sql, ")");
     }
     PGresult *rows = pg_query(c->target, writer_string(&sql), 0, NULL, e);
     for (int row = 0; rows != NULL && row < PQntuples(rows); row++)
-        names_add(names, filled->tables[pg_cell_int(rows, row, 0)]->full_name);
+        names_add(names, filled->tables[pg_cell_int(rows, row, 0)]->target_full_name);
     PQclear(rows);
     writer_free(&sql);
     return rows != NULL;
@@ -297,15 +297,15 @@ static bool filled_ask(Check *c, Filled *filled, int from, Names *names, Error *
 static void none_look(Check *c, const PGresult *rows, Finding *out) {
     Names names = names_new();
     for (int row = 0; row < PQntuples(rows); row++) {
-        const Table *t = selection_find(c->selection, pg_cell(rows, row, 0), pg_cell(rows, row, 1));
+        const Table *t = selection_find_target(c->selection, pg_cell(rows, row, 0), pg_cell(rows, row, 1));
         if (t == NULL)
             continue;
         Writer name = writer_new(1 << 10);
-        pg_write_table(&name, c->target, t->schema, t->name);
+        pg_write_table(&name, c->target, t->target_schema, t->target_name);
         if (!names_full(&names) && pg_cell(rows, row, 2)[0] == 'r')
             finding_fix(out, "DROP TABLE %s; -- on the target, if nobody needs it", writer_string(&name));
         writer_free(&name);
-        names_add(&names, t->full_name);
+        names_add(&names, t->target_full_name);
     }
     if (names.count > 0) {
         finding_fix(out, "-- or name an empty database in target.dsn");
@@ -321,7 +321,7 @@ static void missing_look(Check *c, const bool *there, Finding *out) {
     Names names = names_new();
     for (int n = 0; n < c->selection->count; n++)
         if (!there[n])
-            names_add(&names, c->selection->tables[n].full_name);
+            names_add(&names, c->selection->tables[n].target_full_name);
     if (names.count > 0) {
         finding_fix(out, "make them at the target, or add the phase \"schema\"");
         finding_fail(out, "%d of %d tables do not exist at the target: %s", names.count, c->selection->count,
@@ -351,7 +351,7 @@ static bool prepared_look(Check *c, const PGresult *rows, Finding *out, Error *e
     Filled filled = {.tables = calloc(count + 1, sizeof *filled.tables)};
     assert(there != NULL && filled.tables != NULL);
     for (int row = 0; row < PQntuples(rows); row++) {
-        const Table *t = selection_find(c->selection, pg_cell(rows, row, 0), pg_cell(rows, row, 1));
+        const Table *t = selection_find_target(c->selection, pg_cell(rows, row, 0), pg_cell(rows, row, 1));
         char kind = pg_cell(rows, row, 2)[0];
         if (t == NULL || (kind != 'r' && kind != 'p'))
             continue;

@@ -1,5 +1,6 @@
 #include "job/phases.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,10 +84,14 @@ static void metrics_name_tables(Walk *walk) {
     const Selection *selection = walk->selection;
     if (m->table_count > 0 || selection->count == 0)
         return;
-    const char **names = calloc((size_t)selection->count, sizeof *names);
-    for (int table = 0; table < selection->count; table++)
+    const char **names = calloc((size_t)selection->count * 2, sizeof *names);
+    assert(names != NULL);
+    const char **targets = names + selection->count;
+    for (int table = 0; table < selection->count; table++) {
         names[table] = selection->tables[table].full_name;
-    metrics_tables(m, names, names, selection->count);
+        targets[table] = selection->tables[table].target_full_name;
+    }
+    metrics_tables(m, names, targets, selection->count);
     free(names);
     for (int table = 0; table < selection->count; table++) {
         atomic_store(&m->tables[table].rows_estimated, selection->tables[table].rows_estimated);

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "core/clock.h"
+#include "core/mapping.h"
 #include "core/pg.h"
 #include "core/state.h"
 #include "decoder/slot.h"
@@ -15,7 +16,7 @@ static const char *const SOURCE_LSN_SQL =
     "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END";
 
 /* One try for each server: whoever asks for a status wants an answer now. */
-enum { STATUS_CONNECT_MS = 10000 };
+enum { STATUS_CONNECT_MS = 10000, NAME_SIZE = 200 };
 
 #define UNKNOWN INT64_MIN
 
@@ -235,19 +236,26 @@ json_t *status_running(const Config *cfg, Metrics *metrics) {
     return object;
 }
 
-static void facts_tables(Facts *facts, const JobRecord *record, const TableRecords *tables) {
+static void facts_tables(Facts *facts, const Config *cfg, const JobRecord *record,
+                         const TableRecords *tables) {
     bool streams = record->phase == PHASE_CATCHING_UP || record->phase == PHASE_RUNNING ||
                    record->phase == PHASE_CUTTING_OVER;
     facts->rows_copied = 0;
+    Arena *arena = arena_new();
+    Mapping *mapping = mapping_new(cfg);
     for (int at = 0; at < tables->count; at++) {
         const TableRecord *row = &tables->rows[at];
-        char name[200];
+        char name[NAME_SIZE], target[NAME_SIZE];
+        MappedName mapped = mapping_relation(mapping, arena, row->schema, row->name);
         snprintf(name, sizeof name, "%s.%s", row->schema, row->name);
+        snprintf(target, sizeof target, "%s.%s", mapped.schema, mapped.name);
         TableStage stage = !row->loaded ? TABLE_PENDING : streams ? TABLE_STREAMING : TABLE_LOADED;
-        json_array_append_new(facts->tables, table_json(name, name, stage, row->loaded ? row->rows : 0,
+        json_array_append_new(facts->tables, table_json(name, target, stage, row->loaded ? row->rows : 0,
                                                         UNKNOWN, row->loaded ? row->bytes : 0));
         facts->rows_copied += row->loaded ? row->rows : 0;
     }
+    mapping_free(mapping);
+    arena_free(arena);
 }
 
 static bool target_read(Pg *pg, const Config *cfg, Facts *facts, Error *e) {
@@ -264,7 +272,7 @@ static bool target_read(Pg *pg, const Config *cfg, Facts *facts, Error *e) {
     facts->applied = record.applied;
     if (!state_tables(pg, cfg, &tables, e))
         return false;
-    facts_tables(facts, &record, &tables);
+    facts_tables(facts, cfg, &record, &tables);
     state_tables_free(&tables);
     return true;
 }

@@ -33,7 +33,7 @@ void apply_plan_arrived(Sink *s, const PGresult *result, Error *e) {
     Lsn start;
     if (!table_start(s, s->planned, &start, e))
         return;
-    Plan *plan = plan_build(s->plan_arena, s->pg, s->planned, result, start, e);
+    Plan *plan = plan_build(s->plan_arena, s->pg, s->options.selection, s->planned, result, start, e);
     if (plan != NULL)
         plan->beside_prepared = s->options.cfg->source.two_phase;
     s->plans[s->planned->number] = plan;
@@ -50,7 +50,8 @@ static Plan *plan_of(Sink *s, const Relation *rel, const Transaction *tx, const 
         s->plan_capacity = capacity;
     }
     if (s->plans[rel->number] == NULL) {
-        const char *const params[] = {rel->schema, rel->name};
+        MappedName target = selection_target(s->options.selection, s->plan_arena, rel->schema, rel->name);
+        const char *const params[] = {target.schema, target.name};
         LiveNote note = {NOTE_PLAN, tx, change};
         s->planned = rel;
         if (!live_send_text(s->live, note, PLAN_QUERY, 2, params, e) || !live_drain(s->live, e))

@@ -82,7 +82,7 @@ static PlanWhere where_full(Plan *plan, const PGresult *columns) {
     for (int row = 0; row < PQntuples(columns); row++)
         in_key += pg_cell_bool(columns, row, CELL_IN_KEY) ? 1 : 0;
     for (uint16_t column = 0; column < plan->rel->column_count; column++) {
-        int row = row_of(columns, plan->rel->columns[column].name);
+        int row = row_of(columns, plan->columns[column].name);
         plan->columns[column].key = row >= 0 && pg_cell_bool(columns, row, CELL_IN_KEY);
         sent += plan->columns[column].key ? 1 : 0;
     }
@@ -110,13 +110,15 @@ static bool column_plan(Plan *plan, Arena *arena, Pg *pg, const PGresult *column
                         Error *e) {
     const Relation *rel = plan->rel;
     PlanColumn *out = &plan->columns[column];
-    int row = row_of(columns, rel->columns[column].name);
+    int row = row_of(columns, out->name);
     if (row < 0) {
-        fail(e, ERR_DATA, "table \"%s.%s\" has no column \"%s\" at the target", rel->schema, rel->name,
-             rel->columns[column].name);
+        bool renamed = strcmp(out->name, rel->columns[column].name) != 0;
+        fail(e, ERR_DATA, "table \"%s.%s\"%s has no column \"%s\" at the target%s%s%s", rel->schema,
+             rel->name, plan->called, out->name, renamed ? " (\"" : "",
+             renamed ? rel->columns[column].name : "", renamed ? "\" of the source)" : "");
         return fail_hint(e, "make the same change of the table at the target, then start again");
     }
-    out->quoted = quoted_name(arena, pg, rel->columns[column].name);
+    out->quoted = quoted_name(arena, pg, out->name);
     out->type = arena_text(arena, slice_text(pg_cell(columns, row, CELL_TYPE)));
     out->equal = equal_operator(arena, pg, columns, row);
     out->indexed = pg_cell_bool(columns, row, CELL_INDEXED);
@@ -126,15 +128,30 @@ static bool column_plan(Plan *plan, Arena *arena, Pg *pg, const PGresult *column
     return true;
 }
 
-Plan *plan_build(Arena *arena, Pg *pg, const Relation *rel, const PGresult *columns, Lsn start, Error *e) {
+/* ", there "crm.client"," behind the source's name, where the destination's is another one. */
+static const char *called_there(Arena *arena, const Relation *rel, MappedName target) {
+    if (strcmp(target.schema, rel->schema) == 0 && strcmp(target.name, rel->name) == 0)
+        return "";
+    Writer out = writer_new(TEXT_LIMIT);
+    writer_format(&out, ", there \"%s.%s\",", target.schema, target.name);
+    const char *kept = arena_text(arena, writer_slice(&out));
+    writer_free(&out);
+    return kept;
+}
+
+Plan *plan_build(Arena *arena, Pg *pg, const Selection *names, const Relation *rel, const PGresult *columns,
+                 Lsn start, Error *e) {
+    MappedName target = selection_target(names, arena, rel->schema, rel->name);
+    const char *called = called_there(arena, rel, target);
     if (PQntuples(columns) == 0) {
-        fail(e, ERR_DATA, "table \"%s.%s\" does not exist at the target", rel->schema, rel->name);
+        fail(e, ERR_DATA, "table \"%s.%s\"%s does not exist at the target", rel->schema, rel->name, called);
         fail_hint(e, "make it there, then start again");
         return NULL;
     }
     Plan *plan = arena_alloc(arena, sizeof *plan);
     Writer table = writer_new(TEXT_LIMIT);
-    pg_write_table(&table, pg, rel->schema, rel->name);
+    pg_write_table(&table, pg, target.schema, target.name);
+    plan->called = called;
     plan->rel = rel;
     plan->table = arena_text(arena, writer_slice(&table));
     writer_free(&table);
@@ -142,9 +159,12 @@ Plan *plan_build(Arena *arena, Pg *pg, const Relation *rel, const PGresult *colu
     plan->only = !plan->partitioned && pg_cell_bool(columns, 0, CELL_CHILDREN);
     plan->start = start;
     plan->columns = arena_alloc(arena, (size_t)(rel->column_count + 1) * sizeof(PlanColumn));
-    for (uint16_t column = 0; column < rel->column_count; column++)
+    for (uint16_t column = 0; column < rel->column_count; column++) {
+        const char *name = rel->columns[column].name;
+        plan->columns[column].name = selection_target_column(names, arena, rel->schema, rel->name, name);
         if (!column_plan(plan, arena, pg, columns, column, e))
             return NULL;
+    }
     plan->where = where_of(plan, columns);
     return plan;
 }

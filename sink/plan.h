@@ -9,6 +9,7 @@
 #include "core/change.h"
 #include "core/error.h"
 #include "core/pg.h"
+#include "core/selection.h"
 
 typedef enum PlanWhere {
     PLAN_WHERE_KEY,       /* the columns whose `key` is set */
@@ -17,6 +18,7 @@ typedef enum PlanWhere {
 } PlanWhere;
 
 typedef struct PlanColumn {
+    const char *name; /* at the destination */
     const char *quoted;
     const char *equal; /* " = ", or OPERATOR(…) for types whose = lies outside pg_catalog */
     const char *type;  /* for casts, as format_type() prints it */
@@ -39,8 +41,9 @@ typedef struct Shape {
 
 typedef struct Plan {
     const Relation *rel;
-    const char *table; /* quoted, qualified */
-    bool only;         /* the destination's table has inheritance children */
+    const char *table;  /* quoted, qualified */
+    const char *called; /* for people, behind the source's name: "" or ", there "crm.client"," */
+    bool only;          /* the destination's table has inheritance children */
     bool partitioned;
     bool has_always;
     bool beside_prepared; /* prepared transactions of the job may hold rows there; set by the caller */
@@ -50,11 +53,13 @@ typedef struct Plan {
     Shape *shapes;
 } Plan;
 
-/* The catalog query that plan_build reads: parameters schema, table; one row a column, none when it is
- * missing. */
+/* The catalog query that plan_build reads: parameters schema, table (selection_target of the relation); one row a
+ * column, none when it is missing. */
 extern const char PLAN_QUERY[];
-/* `start` as in table_state. ERR_DATA when the destination lacks the table or a column. `pg` only quotes. */
-Plan *plan_build(Arena *arena, Pg *pg, const Relation *rel, const PGresult *columns, Lsn start, Error *e);
+/* `names` says what the relation and its columns are called at the destination; `start` as in table_state. ERR_DATA
+ * when the destination lacks the table or a column. `pg` only quotes. */
+Plan *plan_build(Arena *arena, Pg *pg, const Selection *names, const Relation *rel, const PGresult *columns,
+                 Lsn start, Error *e);
 /* The shape for these columns, made on first use with a name of its own; its statement may not be prepared
  * yet. */
 Shape *plan_shape(Plan *plan, Arena *arena, ShapeKind kind, const bool *written, int finder,

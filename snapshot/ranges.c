@@ -58,7 +58,7 @@ bool ranges_begin(Pg *target, const Config *cfg, const Table *table, const atomi
     int64_t forgotten;
     Writer sql = writer_new(SQL_MAX_BYTES);
     writer_text(&sql, "TRUNCATE ONLY ");
-    pg_write_table(&sql, target, table->schema, table->name);
+    pg_write_table(&sql, target, table->target_schema, table->target_name);
     bool ok = pg_run(target, SQL_BEGIN, e) && session_run(target, writer_string(&sql), stop, e) &&
               notes_forget(target, cfg, table, &forgotten, e) && pg_run(target, "COMMIT", e);
     writer_free(&sql);
@@ -72,7 +72,7 @@ static bool end_try(Pg *target, const Config *cfg, const SplitTable *split, Lsn 
     int64_t ranges;
     Writer name = writer_new(SQL_MAX_BYTES);
     ranges_vacuum_note(split->table, note, sizeof note);
-    pg_write_table(&name, target, split->table->schema, split->table->name);
+    pg_write_table(&name, target, split->table->target_schema, split->table->target_name);
     bool ok = pg_run(target, SQL_BEGIN, e) && notes_forget(target, cfg, split->table, &ranges, e);
     *loaded = ok && ranges == split->ranges;
     if (*loaded)
@@ -94,13 +94,12 @@ bool ranges_end(Pg *target, const Config *cfg, const SplitTable *split, Lsn poin
     return ok ? true : fail_context(e, "table \"%s\"", split->table->full_name);
 }
 
-/* From 16 on VACUUM may use more of the server's buffers than a ring that it has to flush again and again. The file is
- * not cut: rows come at its end. */
+/* From 16 on VACUUM may use more of the server's buffers than a ring that it has to flush again and again. */
 bool ranges_vacuum(Pg *target, const Load *load, const char *note, const char *quoted_name,
                    const atomic_bool *stop, Error *e) {
     int64_t forgotten;
     Writer sql = writer_new(SQL_MAX_BYTES);
-    writer_format(&sql, "VACUUM (FREEZE, TRUNCATE false%s) %s",
+    writer_format(&sql, "VACUUM (FREEZE%s) %s",
                   target->version >= RING_SINCE ? ", BUFFER_USAGE_LIMIT '16MB'" : "", quoted_name);
     metrics_activity(load->metrics, "vacuuming %s", quoted_name);
     bool ok = FAULT("snapshot.vacuum", e) && session_run(target, writer_string(&sql), stop, e) &&

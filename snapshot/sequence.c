@@ -19,6 +19,22 @@ static const char SQL_SEQUENCES[] =
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass"
     "                 AND d.objid = c.oid AND d.deptype = 'e')"
     " ORDER BY s.schemaname::text COLLATE \"C\", s.sequencename::text COLLATE \"C\"";
+/* Which tables own a sequence, or use it in a default; by sequence. */
+static const char SQL_USERS[] =
+    "SELECT q.schema, q.name, u.owns, t.oid, n.nspname, t.relname, t.relkind FROM ("
+    " SELECT d.objid AS sequence, d.refobjid AS relation, true AS owns FROM pg_catalog.pg_depend d"
+    "  WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass"
+    "  AND d.deptype IN ('a', 'i')"
+    " UNION ALL SELECT d.refobjid, a.adrelid, false FROM pg_catalog.pg_depend d"
+    "  JOIN pg_catalog.pg_attrdef a ON a.oid = d.objid"
+    "  WHERE d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass"
+    ") AS u JOIN (SELECT c.oid, s.nspname AS schema, c.relname AS name FROM pg_catalog.pg_class c"
+    "  JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace WHERE c.relkind = 'S') AS q ON q.oid = "
+    "u.sequence"
+    " JOIN pg_catalog.pg_class t ON t.oid = u.relation JOIN pg_catalog.pg_namespace n ON n.oid = "
+    "t.relnamespace"
+    " ORDER BY q.schema::text COLLATE \"C\", q.name::text COLLATE \"C\"";
+enum UserField { USER_SCHEMA, USER_NAME, USER_OWNS, USER_OID, USER_TABLE_SCHEMA, USER_TABLE, USER_KIND };
 static const char SQL_SET[] = "SELECT pg_catalog.setval($1::regclass, $2::bigint, $3::boolean)";
 
 bool sequence_moves(int64_t increment, int64_t target_start, SequenceAt source, SequenceAt target) {
@@ -69,45 +85,95 @@ static bool sequence_set(Pg *target, const PGresult *rows, int row, SequenceAt t
     return ok;
 }
 
-static int names_compare(const PGresult *a, int row_a, const PGresult *b, int row_b) {
-    int by_schema = strcmp(pg_cell(a, row_a, 0), pg_cell(b, row_b, 0));
-    return by_schema != 0 ? by_schema : strcmp(pg_cell(a, row_a, 1), pg_cell(b, row_b, 1));
-}
+/* ---- which, and under which name ---- */
 
-static bool sequence_carry_one(Pg *source, const PGresult *from, int row, Pg *target, const PGresult *to,
-                               int to_row, int *count, Error *e) {
-    SequenceAt there, here;
-    if (!sequence_read(source, from, row, &there, e) || !sequence_read(target, to, to_row, &here, e))
-        return false;
-    if (!sequence_moves(pg_cell_int(from, row, 3), pg_cell_int(to, to_row, 4), there, here))
-        return true;
-    ++*count;
-    return sequence_set(target, to, to_row, there, e);
-}
+typedef struct Carrying {
+    Pg *source, *target;
+    const Selection *selection;
+    PGresult *from, *to, *users;
+    Arena *arena;
+    int *count;
+} Carrying;
 
-static bool sequences_carry(Pg *source, const PGresult *from, Pg *target, const PGresult *to, int *count,
-                            Error *e) {
-    int to_row = 0;
-    for (int row = 0; row < PQntuples(from); row++) {
-        while (to_row < PQntuples(to) && names_compare(to, to_row, from, row) < 0)
-            to_row++;
-        if (to_row == PQntuples(to) || names_compare(to, to_row, from, row) != 0) {
-            fail(e, ERR_DATA, "sequence \"%s.%s\" is missing at the destination", pg_cell(from, row, 0),
-                 pg_cell(from, row, 1));
-            return fail_hint(e, "make it there as it is on the source");
-        }
-        if (!sequence_carry_one(source, from, row, target, to, to_row, count, e))
-            return false;
+/* The first row of this name in rows that are ordered by their first two cells, or where it would be. */
+static int row_of(const PGresult *rows, const char *schema, const char *name) {
+    int low = 0, high = PQntuples(rows);
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        int by_schema = strcmp(pg_cell(rows, middle, 0), schema);
+        if ((by_schema != 0 ? by_schema : strcmp(pg_cell(rows, middle, 1), name)) < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    return true;
+    return low;
 }
 
-bool sequence_carry(Pg *source, Pg *target, int *count, Error *e) {
+static bool row_is(const PGresult *rows, int row, const char *schema, const char *name) {
+    return row < PQntuples(rows) && strcmp(pg_cell(rows, row, 0), schema) == 0 &&
+           strcmp(pg_cell(rows, row, 1), name) == 0;
+}
+
+/* A partitioned table is no table of the selection, its leaves are. */
+static bool user_taken(const Carrying *c, int row) {
+    const char *schema = pg_cell(c->users, row, USER_TABLE_SCHEMA);
+    const char *name = pg_cell(c->users, row, USER_TABLE);
+    if (pg_cell(c->users, row, USER_KIND)[0] != 'r')
+        return mapping_takes(c->selection->mapping, schema, name) == TAKEN_YES;
+    return selection_find(c->selection, schema, name) != NULL;
+}
+
+typedef enum Wanted { WANTED_NOT, WANTED_IF_THERE, WANTED } Wanted;
+
+static Wanted sequence_wanted(const Carrying *c, const char *schema, const char *name) {
+    Taken taken = mapping_takes(c->selection->mapping, schema, name);
+    bool owned = false, used = false;
+    if (taken == TAKEN_EXCLUDED)
+        return WANTED_NOT;
+    for (int row = row_of(c->users, schema, name); row_is(c->users, row, schema, name); row++) {
+        owned = owned || pg_cell_bool(c->users, row, USER_OWNS);
+        used = used || user_taken(c, row);
+    }
+    if (taken == TAKEN_YES && (used || !owned))
+        return WANTED;
+    return used ? WANTED_IF_THERE : WANTED_NOT;
+}
+
+static bool sequence_carry_one(Carrying *c, int row, Error *e) {
+    const char *schema = pg_cell(c->from, row, 0), *name = pg_cell(c->from, row, 1);
+    Wanted wanted = sequence_wanted(c, schema, name);
+    if (wanted == WANTED_NOT)
+        return true;
+    MappedName target = mapping_relation(c->selection->mapping, c->arena, schema, name);
+    int to_row = row_of(c->to, target.schema, target.name);
+    if (!row_is(c->to, to_row, target.schema, target.name)) {
+        if (wanted == WANTED_IF_THERE)
+            return true;
+        fail(e, ERR_DATA, "sequence \"%s.%s\" is missing at the destination", target.schema, target.name);
+        return fail_hint(e, "make it there as it is on the source");
+    }
+    SequenceAt there, here;
+    if (!sequence_read(c->source, c->from, row, &there, e) ||
+        !sequence_read(c->target, c->to, to_row, &here, e))
+        return false;
+    if (!sequence_moves(pg_cell_int(c->from, row, 3), pg_cell_int(c->to, to_row, 4), there, here))
+        return true;
+    ++*c->count;
+    return sequence_set(c->target, c->to, to_row, there, e);
+}
+
+bool sequence_carry(Pg *source, Pg *target, const Selection *selection, int *count, Error *e) {
+    Carrying c = {
+        .source = source, .target = target, .selection = selection, .arena = arena_new(), .count = count};
     *count = 0;
-    PGresult *from = pg_query(source, SQL_SEQUENCES, 0, NULL, e);
-    PGresult *to = from == NULL ? NULL : pg_query(target, SQL_SEQUENCES, 0, NULL, e);
-    bool ok = to != NULL && sequences_carry(source, from, target, to, count, e);
-    PQclear(from);
-    PQclear(to);
+    bool ok = (c.from = pg_query(source, SQL_SEQUENCES, 0, NULL, e)) != NULL &&
+              (c.users = pg_query(source, SQL_USERS, 0, NULL, e)) != NULL &&
+              (c.to = pg_query(target, SQL_SEQUENCES, 0, NULL, e)) != NULL;
+    for (int row = 0; ok && row < PQntuples(c.from); row++)
+        ok = sequence_carry_one(&c, row, e);
+    PQclear(c.from);
+    PQclear(c.users);
+    PQclear(c.to);
+    arena_free(c.arena);
     return ok;
 }

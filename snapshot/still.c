@@ -36,7 +36,7 @@ bool still_keep(Pg *target, const Selection *selection, Error *e) {
     int kept = 0;
     bool ok = rows != NULL;
     for (int row = 0; ok && row < PQntuples(rows); row++) {
-        if (selection_find(selection, pg_cell(rows, row, 0), pg_cell(rows, row, 1)) == NULL)
+        if (selection_find_target(selection, pg_cell(rows, row, 0), pg_cell(rows, row, 1)) == NULL)
             continue;
         if (kept++ < SHOWN_MAX)
             writer_format(&names, "%s%s of %s.%s", kept == 1 ? "" : ", ", pg_cell(rows, row, 2),

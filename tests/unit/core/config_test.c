@@ -171,12 +171,9 @@ static void documented_defaults_of_later_keys_are_taken(void **state) {
 
 static void what_comes_later_is_answered_so_with_its_line(void **state) {
     static const char *const CASES[][2] = {
-        {"objects:\n  rename: {schemas: {a: b}}\n",
-         "job.yaml:4: \"objects.rename\" is not available yet in this version"},
-        {"objects:\n  include: [\"a.*\"]\n",
-         "job.yaml:4: \"objects.include\" is not available yet in this version"},
+        {"objects:\n  dml: [insert]\n", "job.yaml:4: \"objects.dml\" is not available yet in this version"},
         {"objects: {tables: {s.t: {key: [id]}}}\n",
-         "job.yaml:3: \"objects.tables\" is not available yet in this version"},
+         "job.yaml:3: \"objects.tables.*.key\" is not available yet in this version"},
         {"kafka: {brokers: k1}\n", "job.yaml:3: \"kafka.brokers\" is not available yet in this version"},
         {"kafka: {topics: {route: [{match: a, to: b}]}}\n",
          "job.yaml:3: \"kafka.topics\" is not available yet in this version"},
@@ -202,6 +199,79 @@ static void what_comes_later_is_answered_so_with_its_line(void **state) {
     refused(SOURCE TARGET "target2: 1\n", "job.yaml:3: unknown key \"target2\"", NULL);
     refused(SOURCE TARGET "ddl: apply\n", "job.yaml:3: \"ddl: apply\" is not available yet in this version",
             "this version takes: stop");
+}
+
+static void objects_are_kept_as_they_were_written(void **state) {
+    (void)state;
+    Config *cfg = loaded(SOURCE TARGET "objects:\n"
+                                       "  include: [\"sales.*\", '\"a.b\".c', \"!sales.tmp_*\"]\n"
+                                       "  exclude: [x.y]\n"
+                                       "  rename:\n"
+                                       "    schemas: {sales: shop sales, a.b: ab}\n"
+                                       "    tables: {public.customer: '\"cr.m\".client'}\n"
+                                       "    columns: {public.customer: {nm: name, x.y: xy}}\n"
+                                       "  case: upper\n"
+                                       "  tables:\n"
+                                       "    sales.orders: {where: \"a > 1, b\", columns: [id, total]}\n");
+    assert_int_equal(cfg->objects.include.count, 3);
+    assert_string_equal(cfg->objects.include.items[1], "\"a.b\".c");
+    assert_string_equal(cfg->objects.include.items[2], "!sales.tmp_*");
+    assert_int_equal(cfg->objects.exclude.count, 1);
+    const ConfigPair *pair = cfg->objects.rename.schemas.items;
+    assert_int_equal(cfg->objects.rename.schemas.count, 2);
+    assert_string_equal(pair[0].key, "sales");
+    assert_string_equal(pair[0].value, "shop sales");
+    assert_string_equal(pair[1].key, "a.b");
+    pair = cfg->objects.rename.tables.items;
+    assert_string_equal(pair->key, "public.customer");
+    assert_string_equal(pair->value, "\"cr.m\".client");
+    pair = cfg->objects.rename.columns.items;
+    assert_int_equal(cfg->objects.rename.columns.count, 2);
+    assert_string_equal(pair[0].key, "public.customer.nm");
+    assert_string_equal(pair[1].key, "public.customer.x.y");
+    assert_int_equal(cfg->objects.letter_case, CASE_UPPER);
+    assert_string_equal(cfg->objects.where.items[0].value, "a > 1, b");
+    pair = cfg->objects.columns.items;
+    assert_int_equal(cfg->objects.columns.count, 2);
+    assert_string_equal(pair[1].key, "sales.orders");
+    assert_string_equal(pair[1].value, "total");
+    config_free(cfg);
+
+    const ConfigSetting settings[] = {{"source.dsn", "dbname=a"},
+                                      {"target.dsn", "dbname=b"},
+                                      {"objects.include", "a.b, c.d"},
+                                      {"objects.rename.tables.a.b", "e.f"},
+                                      {"objects.tables.a.b.columns", "i,j"}};
+    cfg = loaded_by_flags(NULL, settings, 5);
+    assert_int_equal(cfg->objects.include.count, 2);
+    assert_string_equal(cfg->objects.include.items[1], "c.d");
+    assert_string_equal(cfg->objects.rename.tables.items[0].value, "e.f");
+    assert_int_equal(cfg->objects.columns.count, 2);
+    config_free(cfg);
+}
+
+static void objects_are_named_rightly_and_once(void **state) {
+    (void)state;
+    const char *const hint = "names are written schema.table; one that holds a dot stands in double quotes: "
+                             "'\"a.b\".c'";
+    refused(SOURCE TARGET "objects: {rename: {tables: {customer: a.b}}}\n",
+            "job.yaml:3: \"objects.rename.tables.customer\" does not name what it is for", hint);
+    refused(SOURCE TARGET "objects: {rename: {tables: {a.b.c: a.b}}}\n",
+            "job.yaml:3: \"objects.rename.tables.a.b.c\" does not name what it is for", hint);
+    refused(SOURCE TARGET "objects: {tables: {'\"a.b': {where: x}}}\n",
+            "job.yaml:3: \"objects.tables.\"a.b.where\" does not name what it is for", hint);
+    refused(SOURCE TARGET "objects: {rename: {columns: {a: {b: c}}}}\n",
+            "job.yaml:3: \"objects.rename.columns.a.b\" does not name what it is for", hint);
+    refused(SOURCE TARGET "objects: {exclude: [\"!a.b\"]}\n",
+            "job.yaml:3: \"objects.exclude\" must be a list, each item schema.table, with * within a part, "
+            "not \"!a.b\"",
+            NULL);
+    refused(SOURCE TARGET "objects: {tables: {a.b: {where: x}, '\"a\".b': {where: y}}}\n",
+            "job.yaml: \"objects.tables\" names \"a.b\" twice", NULL);
+    refused(SOURCE TARGET "objects: {tables: {a.b: {columns: [i, j, i]}}}\n",
+            "job.yaml: \"objects.tables\" names \"a.b.i\" twice", NULL);
+    refused(SOURCE TARGET "objects: {rename: {columns: {a.b: {c.d: x}, '\"a\".b': {c.d: x}}}}\n",
+            "job.yaml: \"objects.rename.columns\" names \"a.b.c.d\" twice", NULL);
 }
 
 static void a_wrong_key_is_named_with_its_line_and_the_nearest_one(void **state) {
@@ -372,8 +442,8 @@ static void a_wrong_flag_is_named(void **state) {
         "phases", "full,",
         "--set phases: \"phases\" must be a list, each item one of schema, full, incremental, not \"\"");
     refused_by_flag("source", "x", "--set source: \"source\" takes keys below it, not a value");
-    refused_by_flag("objects.include", "a.b,c.d",
-                    "--set objects.include: \"objects.include\" is not available yet in this version");
+    refused_by_flag("objects.dml", "insert,update",
+                    "--set objects.dml: \"objects.dml\" is not available yet in this version");
     refused_by_flag("spill.dir", "\xFF", "--set spill.dir: \"spill.dir\": the value is not UTF-8");
     refused_by_flag("", "x", "--set : unknown key \"\"");
 }
@@ -522,6 +592,8 @@ int main(void) {
         FOLDER_TEST(every_available_key_is_stored),
         FOLDER_TEST(documented_defaults_of_later_keys_are_taken),
         FOLDER_TEST(what_comes_later_is_answered_so_with_its_line),
+        FOLDER_TEST(objects_are_kept_as_they_were_written),
+        FOLDER_TEST(objects_are_named_rightly_and_once),
         FOLDER_TEST(a_wrong_key_is_named_with_its_line_and_the_nearest_one),
         FOLDER_TEST(a_wrong_shape_is_named_as_such),
         FOLDER_TEST(a_wrong_value_is_named_with_what_would_be_right),

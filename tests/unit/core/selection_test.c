@@ -17,25 +17,34 @@ static const char TABLES[] = "10|s|z|f|t|f|t|t|d|5|8192\n"     /* primary key */
                              "14|s|whole|f|f|f|t|t|f|0|0\n"    /* FULL */
                              "15|a|bare|f|f|f|t|t|d|0|0\n"     /* no columns, no index */
                              "16|s|lost|f|f|f|t|t|i|0|0";      /* its chosen index is gone */
-/* OID, number, name, type text, type, not null, generated, always; by OID and number. */
-static const char COLUMNS[] = "10|1|a|integer|23|t|f|f\n10|3|b|text|25|t|f|f\n10|11|c|s.odd|70000|f|f|t\n"
-                              "11|1|a|integer|23|t|f|f\n"
-                              "12|1|a|integer|23|t|f|f\n12|2|b|integer|23|t|t|f\n"
-                              "13|1|a|integer|23|t|f|f\n"
-                              "14|1|a|integer|23|t|f|f\n14|2|b|s.mood|60000|f|f|f\n"
-                              "16|1|a|integer|23|t|f|f";
+/* OID, number, name, type text, type, not null, generated, always, the type's schema and name; by OID and number. */
+static const char COLUMNS[] =
+    "10|1|a|integer|23|t|f|f||integer\n10|3|b|text|25|t|f|f||text\n10|11|c|s.odd|70000|f|f|t|s|odd\n"
+    "11|1|a|integer|23|t|f|f||integer\n"
+    "12|1|a|integer|23|t|f|f||integer\n12|2|b|integer|23|t|t|f||integer\n"
+    "13|1|a|integer|23|t|f|f||integer\n"
+    "14|1|a|integer|23|t|f|f||integer\n14|2|b|s.mood|60000|f|f|f|s|mood\n"
+    "16|1|a|integer|23|t|f|f||integer";
 /* Table, index, primary, chosen, keys; the best first. Also of tables that were not selected. */
 static const char INDEXES[] =
     "9|other|t|f|1\n10|z_key|t|f|1 3\n10|z_more|f|f|11\n12|c_key|t|f|1\n12|c_two|f|t|2\n"
     "13|n_key|t|f|1\n16|l_key|t|f|1\n17|other|t|f|1";
+/* Child, parent, the parent's schema and name, partitioned; by child. */
+static const char PARENTS[] = "9|99|x|y|f\n"
+                              "12|50|s|part|t\n" /* chosen: a leaf of p.root, by two levels */
+                              "14|10|s|z|f\n"    /* whole inherits z: a is there, b is its own */
+                              "50|60|p|root|t";
 static const char TYPES[] = "16\n23\n25\n60000";
 
 static char state_schema[] = "st", beat_schema[] = "public", beat_table[] = "beats";
 
+static Config job;
+
 static Selection *load(FakeServer *f, FakeRule *rules, IdentityPolicy policy, Error *e) {
-    const Config cfg = {.identity = policy,
-                        .target = {.state_schema = state_schema},
-                        .source = {.heartbeat_schema = beat_schema, .heartbeat_table = beat_table}};
+    Config cfg = {.identity = policy,
+                  .target = {.state_schema = state_schema},
+                  .source = {.heartbeat_schema = beat_schema, .heartbeat_table = beat_table}};
+    cfg.objects = job.objects;
     *f = (FakeServer){.rules = rules};
     fake_start(f);
     const PgAddress to = {.dsn = f->dsn, .side = "source"};
@@ -48,11 +57,10 @@ static Selection *load(FakeServer *f, FakeRule *rules, IdentityPolicy policy, Er
 }
 
 static Selection *load_all(IdentityPolicy policy) {
-    FakeRule rules[] = {{.contains = "relreplident", .rows = TABLES},
-                        {.contains = "format_type", .rows = COLUMNS},
-                        {.contains = "indisunique", .rows = INDEXES},
-                        {.contains = "pg_type", .rows = TYPES},
-                        {0}};
+    FakeRule rules[] = {
+        {.contains = "relreplident", .rows = TABLES}, {.contains = "format_type", .rows = COLUMNS},
+        {.contains = "indisunique", .rows = INDEXES}, {.contains = "pg_type", .rows = TYPES},
+        {.contains = "inhseqno", .rows = PARENTS},    {0}};
     FakeServer f;
     Error e;
     Selection *s = load(&f, rules, policy, &e);
@@ -206,6 +214,112 @@ static void failing_query_leaves_no_transaction(void **state) {
     }
 }
 
+/* ---- what the job says of names ---- */
+
+static char *words[] = {(char[]){"p.root"}, (char[]){"s.z"},    (char[]){"s.nothing"}, (char[]){"s.part"},
+                        (char[]){"x > 1"},  (char[]){"x > 2"},  (char[]){"a"},         (char[]){"p.root.b"},
+                        (char[]){"s.z.a"},  (char[]){"s.z.b"},  (char[]){"S"},         (char[]){"t.new"},
+                        (char[]){"s"},      (char[]){"s.whole"}};
+enum { ROOT, Z, NOTHING, PART, FIRST, SECOND, A, ROOT_B, Z_A, Z_B, UPPER_S, NEW, SCHEMA_S, WHOLE };
+
+static void a_tree_is_taken_as_a_whole(void **state) {
+    (void)state;
+    job.objects.include = (ConfigTexts){2, words}; /* p.root and s.z */
+    Selection *s = load_all(IDENTITY_FAIL);
+    assert_int_equal(s->count, 3);
+    assert_string_equal(s->tables[0].full_name, "s.chosen");
+    assert_string_equal(s->tables[1].full_name, "s.whole");
+    assert_string_equal(s->tables[2].full_name, "s.z");
+    selection_free(s);
+    job.objects.exclude = (ConfigTexts){1, words + PART}; /* between root and leaf */
+    s = load_all(IDENTITY_FAIL);
+    assert_int_equal(s->count, 2);
+    assert_null(selection_find(s, "s", "chosen"));
+    selection_free(s);
+    job = (Config){0};
+}
+
+static void filters_and_lists_come_from_the_nearest(void **state) {
+    (void)state;
+    job.objects.where = (ConfigPairs){
+        3,
+        (ConfigPair[]){{words[ROOT], words[FIRST]}, {words[PART], words[SECOND]}, {words[Z], words[FIRST]}}};
+    job.objects.columns = (ConfigPairs){1, (ConfigPair[]){{words[ROOT], words[A]}}};
+    Selection *s = load_all(IDENTITY_FAIL);
+    assert_string_equal(find(s, "chosen")->where, "x > 2");
+    assert_string_equal(find(s, "z")->where, "x > 1");
+    assert_string_equal(find(s, "whole")->where, "x > 1");
+    assert_null(find(s, "nothing")->where);
+    assert_true(find(s, "chosen")->listed && !find(s, "z")->listed);
+    assert_true(find(s, "chosen")->columns[0].taken && !find(s, "chosen")->columns[1].taken);
+    assert_true(find(s, "z")->columns[1].taken);
+    assert_int_equal(find(s, "z")->columns[2].number, 11);
+    selection_free(s);
+    job = (Config){0};
+}
+
+static void names_at_the_target_follow_the_tree(void **state) {
+    (void)state;
+    job.objects.rename.tables = (ConfigPairs){1, (ConfigPair[]){{words[Z], words[NEW]}}};
+    job.objects.rename.schemas = (ConfigPairs){1, (ConfigPair[]){{words[SCHEMA_S], words[UPPER_S]}}};
+    job.objects.rename.columns = (ConfigPairs){3, (ConfigPair[]){{words[ROOT_B], words[SECOND]},
+                                                                 {words[Z_A], words[FIRST]},
+                                                                 {words[Z_B], words[SECOND]}}};
+    Selection *s = load_all(IDENTITY_FAIL);
+    const Table *z = find(s, "z"), *whole = find(s, "whole");
+    assert_string_equal(z->target_full_name, "t.new");
+    assert_string_equal(whole->target_full_name, "S.whole");
+    const Table *bare = selection_find(s, "a", "bare");
+    assert_ptr_equal(bare->target_full_name, bare->full_name);
+    assert_ptr_equal(selection_find_target(s, "t", "new"), z);
+    assert_ptr_equal(selection_find_target(s, "S", "whole"), whole);
+    assert_ptr_equal(selection_find_target(s, "a", "bare"), bare);
+    assert_null(selection_find_target(s, "s", "z"));
+    assert_string_equal(find(s, "chosen")->columns[1].target_name, "x > 2");
+    assert_string_equal(whole->columns[0].target_name, "x > 1");
+    assert_string_equal(whole->columns[1].target_name, "x > 2"); /* z has a b, too: it is the same column */
+    assert_string_equal(z->columns[2].target_name, "c");
+    assert_string_equal(z->columns[2].target_type_schema, "S");
+    assert_string_equal(z->columns[2].type_name, "odd");
+    assert_string_equal(z->columns[0].target_type_schema, "");
+    static const char *const names[][2] = {{"s", "z"}};
+    selection_keep(s, name_at, &(NameList){names, 1}, NULL);
+    assert_ptr_equal(selection_find_target(s, "t", "new"), &s->tables[0]);
+    assert_null(selection_find_target(s, "S", "whole"));
+    selection_free(s);
+    job = (Config){0};
+}
+
+typedef struct Sentences {
+    int count;
+    char text[3][200];
+} Sentences;
+
+static void sentence_note(void *context, const char *sentence, const char *fix) {
+    Sentences *told = context;
+    assert_true(told->count < 3);
+    snprintf(told->text[told->count++], sizeof told->text[0], "%s (%s)", sentence, fix);
+}
+
+static void two_of_one_name_are_told(void **state) {
+    (void)state;
+    job.objects.rename.tables =
+        (ConfigPairs){2, (ConfigPair[]){{words[Z], words[NEW]}, {words[NOTHING], words[NEW]}}};
+    job.objects.rename.columns = (ConfigPairs){1, (ConfigPair[]){{words[Z_B], words[A]}}};
+    Selection *s = load_all(IDENTITY_FAIL);
+    Sentences told = {0};
+    Error e;
+    assert_true(selection_check(NULL, &job, s, false, sentence_note, &told, &e));
+    assert_int_equal(told.count, 3);
+    assert_string_equal(told.text[0],
+                        "tables \"s.nothing\" and \"s.z\" would both be \"t.new\" at the target (give one of "
+                        "them another name in objects.rename, or leave one out)");
+    assert_non_null(strstr(told.text[1], "of table \"s.whole\" would both be \"a\" at the target"));
+    assert_non_null(strstr(told.text[2], "of table \"s.z\" would both be \"a\" at the target"));
+    selection_free(s);
+    job = (Config){0};
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_are_ordered_and_found),
@@ -215,6 +329,10 @@ int main(void) {
         cmocka_unit_test(key_columns_are_those_of_the_identity),
         cmocka_unit_test(trap_B3_binary_is_for_known_types),
         cmocka_unit_test(failing_query_leaves_no_transaction),
+        cmocka_unit_test(a_tree_is_taken_as_a_whole),
+        cmocka_unit_test(filters_and_lists_come_from_the_nearest),
+        cmocka_unit_test(names_at_the_target_follow_the_tree),
+        cmocka_unit_test(two_of_one_name_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

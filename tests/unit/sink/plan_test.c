@@ -76,7 +76,7 @@ static int target_column(Fixture *f, const char *name, const char *type, const c
 
 static Plan *plan_for(Fixture *f, char identity, const char *columns) {
     Relation *rel = relation_make(f->arena, 0, "sales", "orders", identity, columns);
-    return plan_build(f->arena, &f->pg, rel, f->result, (Lsn){100}, &f->e);
+    return plan_build(f->arena, &f->pg, NULL, rel, f->result, (Lsn){100}, &f->e);
 }
 
 static void assert_keys(const Plan *plan, const char *keys) {
@@ -211,7 +211,7 @@ static void names_are_quoted(void **state) {
     Fixture *f = *state;
     target_column(f, "I\"d", "integer", "k");
     Relation *rel = relation_make(f->arena, 0, "Sales 1", "or.ders", 'd', "I\"d*");
-    Plan *plan = plan_build(f->arena, &f->pg, rel, f->result, LSN_NONE, &f->e);
+    Plan *plan = plan_build(f->arena, &f->pg, NULL, rel, f->result, LSN_NONE, &f->e);
     assert_string_equal(plan->table, "\"Sales 1\".\"or.ders\"");
     assert_string_equal(plan->columns[0].quoted, "\"I\"\"d\"");
 }

@@ -1,0 +1,270 @@
+#include "core/mapping.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/config_value.h"
+
+typedef enum RuleKind { RULE_SCHEMA, RULE_TABLE, RULE_COLUMN, RULE_WHERE, RULE_LISTED } RuleKind;
+static const char *const OPTIONS[] = {"objects.rename.schemas", "objects.rename.tables",
+                                      "objects.rename.columns", "objects.tables", "objects.tables"};
+
+/* One thing that the job says of a name. Parts that its kind does not name are "". */
+typedef struct Rule {
+    RuleKind kind;
+    const char *schema, *table, *column;
+    const char *to_schema, *to; /* WHERE: `to` is the condition; LISTED: unused */
+} Rule;
+
+struct Mapping {
+    Arena *arena;
+    LetterCase letter_case;
+    bool chooses;
+    int include_count, exclude_count, rule_count;
+    ConfigName *include, *exclude;
+    Rule *rules; /* by kind and names */
+};
+
+/* ---- compiling ---- */
+
+static int rule_compare(const void *a, const void *b) {
+    const Rule *left = a, *right = b;
+    if (left->kind != right->kind)
+        return left->kind < right->kind ? -1 : 1;
+    int by_schema = strcmp(left->schema, right->schema);
+    int by_table = by_schema != 0 ? by_schema : strcmp(left->table, right->table);
+    return by_table != 0 ? by_table : strcmp(left->column, right->column);
+}
+
+static const char *text_keep(Mapping *m, const char *text) {
+    return arena_text(m->arena, slice_text(text));
+}
+
+static ConfigName name_read(const char *text, const char **rest) {
+    ConfigName name;
+    bool read = config_table_read(text, &name, rest);
+    assert(read);
+    (void)read;
+    return name;
+}
+
+static Rule rule_of(Mapping *m, RuleKind kind, const ConfigPair *pair) {
+    Rule rule = {.kind = kind, .schema = "", .table = "", .column = "", .to = pair->value};
+    if (kind == RULE_SCHEMA) {
+        rule.schema = pair->key;
+        return rule;
+    }
+    ConfigName from = name_read(pair->key, kind == RULE_COLUMN ? &rule.column : NULL);
+    rule.schema = text_keep(m, from.schema);
+    rule.table = text_keep(m, from.table);
+    if (kind == RULE_LISTED)
+        rule.column = pair->value;
+    if (kind == RULE_TABLE) {
+        ConfigName to = name_read(pair->value, NULL);
+        rule.to_schema = text_keep(m, to.schema);
+        rule.to = text_keep(m, to.table);
+    }
+    return rule;
+}
+
+static void rules_add(Mapping *m, RuleKind kind, const ConfigPairs *pairs) {
+    for (int at = 0; at < pairs->count; at++)
+        m->rules[m->rule_count++] = rule_of(m, kind, &pairs->items[at]);
+}
+
+static void rules_compile(Mapping *m, const Config *cfg) {
+    const ConfigPairs *const lists[] = {&cfg->objects.rename.schemas, &cfg->objects.rename.tables,
+                                        &cfg->objects.rename.columns, &cfg->objects.where,
+                                        &cfg->objects.columns};
+    size_t count = 1;
+    for (int kind = RULE_SCHEMA; kind <= RULE_LISTED; kind++)
+        count += (size_t)lists[kind]->count;
+    m->rules = arena_alloc(m->arena, count * sizeof *m->rules);
+    for (int kind = RULE_SCHEMA; kind <= RULE_LISTED; kind++)
+        rules_add(m, (RuleKind)kind, lists[kind]);
+    qsort(m->rules, (size_t)m->rule_count, sizeof *m->rules, rule_compare);
+}
+
+static void patterns_compile(Mapping *m, const Config *cfg) {
+    const ConfigTexts *include = &cfg->objects.include, *exclude = &cfg->objects.exclude;
+    size_t most = (size_t)include->count + (size_t)exclude->count + 1;
+    m->include = arena_alloc(m->arena, most * sizeof *m->include);
+    m->exclude = arena_alloc(m->arena, most * sizeof *m->exclude);
+    for (int at = 0; at < include->count; at++) {
+        const char *text = include->items[at];
+        if (text[0] == '!')
+            m->exclude[m->exclude_count++] = name_read(text + 1, NULL);
+        else
+            m->include[m->include_count++] = name_read(text, NULL);
+    }
+    for (int at = 0; at < exclude->count; at++)
+        m->exclude[m->exclude_count++] = name_read(exclude->items[at], NULL);
+}
+
+Mapping *mapping_new(const Config *cfg) {
+    Mapping *m = calloc(1, sizeof *m);
+    assert(m != NULL);
+    m->arena = arena_new();
+    m->letter_case = cfg->objects.letter_case;
+    patterns_compile(m, cfg);
+    rules_compile(m, cfg);
+    return m;
+}
+
+void mapping_free(Mapping *m) {
+    if (m != NULL)
+        arena_free(m->arena);
+    free(m);
+}
+
+bool mapping_check(const Config *cfg, Error *e) {
+    Mapping *m = mapping_new(cfg);
+    bool good = true;
+    for (int at = 1; good && at < m->rule_count; at++) {
+        const Rule *rule = &m->rules[at];
+        if (rule_compare(rule - 1, rule) != 0)
+            continue;
+        const char *dot = rule->table[0] == '\0' ? "" : ".", *column_dot = rule->column[0] == '\0' ? "" : ".";
+        good = fail(e, ERR_CONFIG, "\"%s\" names \"%s%s%s%s%s\" twice", OPTIONS[rule->kind], rule->schema,
+                    dot, rule->table, column_dot, rule->column);
+    }
+    mapping_free(m);
+    return good;
+}
+
+/* ---- choosing ---- */
+
+/* Goes back only to the last star: what an earlier one took never needs to change. */
+static bool part_matches(const char *pattern, const char *name) {
+    const char *star = NULL, *from = NULL;
+    while (*name != '\0') {
+        if (*pattern == '*') {
+            star = pattern++;
+            from = name;
+        } else if (*pattern == *name) {
+            pattern++;
+            name++;
+        } else if (star != NULL) {
+            pattern = star + 1;
+            name = ++from;
+        } else {
+            return false;
+        }
+    }
+    return pattern[strspn(pattern, "*")] == '\0';
+}
+
+static bool any_matches(const ConfigName *patterns, int count, const char *schema, const char *name) {
+    for (int at = 0; at < count; at++)
+        if (part_matches(patterns[at].schema, schema) && part_matches(patterns[at].table, name))
+            return true;
+    return false;
+}
+
+Taken mapping_takes(const Mapping *m, const char *schema, const char *name) {
+    if (any_matches(m->exclude, m->exclude_count, schema, name))
+        return TAKEN_EXCLUDED;
+    bool taken = m->include_count == 0 || any_matches(m->include, m->include_count, schema, name);
+    return taken ? TAKEN_YES : TAKEN_NO;
+}
+
+bool mapping_chooses(const Mapping *m) {
+    return m->include_count > 0;
+}
+
+/* ---- names ---- */
+
+static const Rule *rule_find(const Mapping *m, RuleKind kind, const char *schema, const char *table,
+                             const char *column) {
+    const Rule wanted = {.kind = kind, .schema = schema, .table = table, .column = column};
+    return bsearch(&wanted, m->rules, (size_t)m->rule_count, sizeof wanted, rule_compare);
+}
+
+static char letter_fold(char letter, LetterCase letter_case) {
+    if (letter_case == CASE_LOWER && letter >= 'A' && letter <= 'Z')
+        return (char)(letter - 'A' + 'a');
+    if (letter_case == CASE_UPPER && letter >= 'a' && letter <= 'z')
+        return (char)(letter - 'a' + 'A');
+    return letter;
+}
+
+static const char *name_fold(const Mapping *m, Arena *arena, const char *name) {
+    const char *first = name;
+    while (*first != '\0' && letter_fold(*first, m->letter_case) == *first)
+        first++;
+    if (*first == '\0')
+        return name;
+    char *folded = arena_text(arena, slice_text(name));
+    for (char *at = folded; *at != '\0'; at++)
+        *at = letter_fold(*at, m->letter_case);
+    return folded;
+}
+
+const char *mapping_schema(const Mapping *m, Arena *arena, const char *schema) {
+    const Rule *rule = rule_find(m, RULE_SCHEMA, schema, "", "");
+    if (rule == NULL)
+        return name_fold(m, arena, schema);
+    return strcmp(rule->to, schema) == 0 ? schema : arena_text(arena, slice_text(rule->to));
+}
+
+MappedName mapping_relation(const Mapping *m, Arena *arena, const char *schema, const char *name) {
+    const Rule *rule = rule_find(m, RULE_TABLE, schema, name, "");
+    if (rule == NULL)
+        return (MappedName){mapping_schema(m, arena, schema), name_fold(m, arena, name)};
+    bool schema_stays = strcmp(rule->to_schema, schema) == 0, name_stays = strcmp(rule->to, name) == 0;
+    return (MappedName){schema_stays ? schema : arena_text(arena, slice_text(rule->to_schema)),
+                        name_stays ? name : arena_text(arena, slice_text(rule->to))};
+}
+
+const char *mapping_column(const Mapping *m, Arena *arena, const char *schema, const char *table,
+                           const char *column) {
+    const Rule *rule = rule_find(m, RULE_COLUMN, schema, table, column);
+    if (rule == NULL)
+        return name_fold(m, arena, column);
+    return strcmp(rule->to, column) == 0 ? column : arena_text(arena, slice_text(rule->to));
+}
+
+bool mapping_renames(const Mapping *m) {
+    return m->letter_case != CASE_KEEP || (m->rule_count > 0 && m->rules[0].kind <= RULE_COLUMN);
+}
+
+/* ---- tables ---- */
+
+const char *mapping_where(const Mapping *m, const char *schema, const char *table) {
+    const Rule *rule = rule_find(m, RULE_WHERE, schema, table, "");
+    return rule == NULL ? NULL : rule->to;
+}
+
+static int table_compare(const void *a, const void *b) {
+    Rule left = *(const Rule *)a, right = *(const Rule *)b;
+    left.column = right.column = "";
+    return rule_compare(&left, &right);
+}
+
+bool mapping_lists(const Mapping *m, const char *schema, const char *table) {
+    const Rule wanted = {.kind = RULE_LISTED, .schema = schema, .table = table, .column = ""};
+    return bsearch(&wanted, m->rules, (size_t)m->rule_count, sizeof wanted, table_compare) != NULL;
+}
+
+bool mapping_list_holds(const Mapping *m, const char *schema, const char *table, const char *column) {
+    return rule_find(m, RULE_LISTED, schema, table, column) != NULL;
+}
+
+static const char *named_part(const char *part) {
+    return part[0] == '\0' ? NULL : part;
+}
+
+bool mapping_visit(const Mapping *m, bool (*visit)(void *context, const NamedObject *named, Error *e),
+                   void *context, Error *e) {
+    for (int at = 0; at < m->rule_count; at++) {
+        const Rule *rule = &m->rules[at];
+        const NamedObject named = {.option = OPTIONS[rule->kind],
+                                   .schema = rule->schema,
+                                   .table = named_part(rule->table),
+                                   .column = named_part(rule->column)};
+        if (!visit(context, &named, e))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,165 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/options.h"
+#include "decoder/publication.h"
+#include "job/check_item.h"
+
+enum { NAME_MAX_BYTES = 1 << 12 };
+
+/* ---- names ---- */
+
+static void complaint_take(void *context, const char *sentence, const char *fix) {
+    Finding *out = context;
+    finding_fail(out, "%s", sentence);
+    if (fix[0] != '\0')
+        finding_fix(out, "%s", fix);
+}
+
+/* Told of a job that is not born yet only: a table that the source drops later must not stop the others. */
+bool check_objects(Check *c, Finding *out, Error *e) {
+    const Selection *s = c->selection;
+    out->left_out =
+        c->cfg->objects.include.count + c->cfg->objects.exclude.count == 0 && !mapping_renames(s->mapping);
+    if (!selection_check(c->source, c->cfg, s, !c->resumed, complaint_take, out, e))
+        return false;
+    if (out->state == CHECK_FAILED) {
+        out->left_out = false;
+        return true;
+    }
+    if (s->count == 0 && mapping_chooses(s->mapping)) {
+        finding_fix(out, "name tables of the source, as schema.table with * within a part");
+        return finding_fail(out, "objects.include takes no table");
+    }
+    int renamed = 0;
+    for (int at = 0; at < s->count; at++)
+        renamed += s->tables[at].target_full_name != s->tables[at].full_name ? 1 : 0;
+    return finding_pass(out, "%d tables are taken, %d under another name", s->count, renamed);
+}
+
+/* ---- row filters and column lists ---- */
+
+/* Sent by a publication with UPDATE and DELETE: what trap A1 is about. */
+static bool is_restricted(const Check *c, const Table *t) {
+    bool inserts_only = t->insert_only && t->identity_candidate == NULL;
+    return c->cfg->phases.incremental && !t->unlogged && !inserts_only;
+}
+
+/* The birth of the job sets FULL where it finds no index that could serve. */
+static bool becomes_full(const Check *c, const Table *t) {
+    return t->identity == TABLE_IDENTITY_FULL ||
+           (t->identity == TABLE_IDENTITY_NONE && t->identity_candidate == NULL &&
+            c->cfg->identity == IDENTITY_FULL);
+}
+
+static void table_write(const Check *c, const Table *t, Writer *out) {
+    pg_write_table(out, c->source, t->schema, t->name);
+}
+
+static bool every_fits(const TableColumn *column) {
+    (void)column;
+    return true;
+}
+
+static bool identity_fits(const TableColumn *column) {
+    return column->identity_key || column->candidate_key;
+}
+
+static void list_look(const Check *c, const Table *t, Finding *out) {
+    Writer name = writer_new(NAME_MAX_BYTES);
+    table_write(c, t, &name);
+    if (becomes_full(c, t)) {
+        finding_fix(out,
+                    "give %s a primary key or a REPLICA IDENTITY USING INDEX, or leave out its columns list",
+                    writer_string(&name));
+        finding_fail(out, "table \"%s\" has the replica identity FULL, which permits no column list",
+                     t->full_name);
+    }
+    for (int at = 0; at < t->column_count && !becomes_full(c, t); at++) {
+        const TableColumn *column = &t->columns[at];
+        if (column->taken || !identity_fits(column))
+            continue;
+        finding_fix(out, "add \"%s\" to the columns of \"%s\"", column->name, t->full_name);
+        finding_fail(out, "the column list of table \"%s\" leaves out \"%s\", which is part of its identity",
+                     t->full_name, column->name);
+    }
+    writer_free(&name);
+}
+
+/* A filter that SELECT takes. */
+static bool select_look(Check *c, const Table *t, Finding *out) {
+    Writer sql = writer_new(SIZE_MAX);
+    Error refused;
+    writer_text(&sql, "SELECT FROM ONLY ");
+    table_write(c, t, &sql);
+    writer_format(&sql, " WHERE (%s\n) LIMIT 0", t->where);
+    bool good = pg_run(c->source, writer_string(&sql), &refused);
+    writer_free(&sql);
+    if (good)
+        return true;
+    finding_fix(out, "mend objects.tables.%s.where; names in it are written with their schema", t->full_name);
+    finding_fail(out, "the row filter of table \"%s\" is refused: %s", t->full_name, refused.text);
+    return false;
+}
+
+static void filter_look(Check *c, const Table *t, Finding *out) {
+    char column[NAME_BYTES_MAX + 1];
+    Error refused;
+    bool any = !is_restricted(c, t) || becomes_full(c, t);
+    bool ours = strcmp(c->cfg->source.publication, c->cfg->slot) == 0;
+    if (!select_look(c, t, out) || !c->cfg->phases.incremental || t->unlogged || !ours)
+        return;
+    if (!publication_try_filter(c->source, c->cfg, t, any ? every_fits : identity_fits, column, &refused)) {
+        finding_fix(out,
+                    "mend objects.tables.%s.where: a publication takes immutable built-in functions and "
+                    "types only",
+                    t->full_name);
+        finding_fail(out, "the row filter of table \"%s\" cannot be published: %s", t->full_name,
+                     refused.text);
+    } else if (column[0] != '\0') {
+        Writer name = writer_new(NAME_MAX_BYTES);
+        table_write(c, t, &name);
+        finding_fix(out,
+                    "ALTER TABLE %s REPLICA IDENTITY USING INDEX …; -- a unique index that holds \"%s\", or "
+                    "FULL",
+                    writer_string(&name), column);
+        finding_fail(out,
+                     "the row filter of table \"%s\" names column \"%s\", which is not part of its replica "
+                     "identity: every UPDATE and DELETE of the users would be refused",
+                     t->full_name, column);
+        writer_free(&name);
+    }
+}
+
+bool check_row_filters(Check *c, Finding *out, Error *e) {
+    (void)e;
+    int count = 0, failed = 0;
+    for (int at = 0; at < c->selection->count; at++) {
+        const Table *t = &c->selection->tables[at];
+        bool published = c->cfg->phases.incremental && !t->unlogged;
+        if (t->where == NULL && !t->listed)
+            continue;
+        count++;
+        if (published && c->source->version < 150000) {
+            failed++;
+            continue;
+        }
+        if (t->listed && is_restricted(c, t))
+            list_look(c, t, out);
+        if (t->where != NULL)
+            filter_look(c, t, out);
+    }
+    out->left_out = count == 0;
+    if (failed > 0) {
+        finding_fix(out, "upgrade the source, leave out \"where\" and \"columns\", or load without the phase "
+                         "\"incremental\"");
+        finding_fail(out,
+                     "a publication knows row filters and column lists from PostgreSQL 15 on: %d tables have "
+                     "one",
+                     failed);
+    }
+    if (out->state == CHECK_PASSED)
+        finding_pass(out, "%d tables have a row filter or a column list that the source takes", count);
+    return true;
+}
