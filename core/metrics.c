@@ -139,6 +139,14 @@ void metrics_activity(Metrics *m, const char *format, ...) {
     text_set(m, m->activity, sizeof m->activity, activity);
 }
 
+void metrics_builds(Metrics *m, const BuildMetrics *builds, int count) {
+    pthread_mutex_lock(&m->lock);
+    m->build_count = count < BUILDS_SHOWN_MAX ? count : BUILDS_SHOWN_MAX;
+    if (m->build_count > 0)
+        memcpy(m->builds, builds, (size_t)m->build_count * sizeof *builds);
+    pthread_mutex_unlock(&m->lock);
+}
+
 void metrics_beat(Metrics *m, const BeatStamps *stamps) {
     pthread_mutex_lock(&m->lock);
     m->beat = *stamps;

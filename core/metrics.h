@@ -34,6 +34,16 @@ typedef struct TableMetrics {
     atomic_llong rows, rows_estimated, bytes, bytes_estimated;
 } TableMetrics;
 
+/* What one of our sessions builds at the destination behind the rows, as the server itself tells it
+ * (pg_stat_progress_*), about once a second. */
+typedef struct BuildMetrics {
+    char table[160]; /* schema.table at the destination */
+    char step
+        [64]; /* "index: building index: scanning table", "vacuum: scanning heap", in the server's words */
+    int64_t done, total; /* blocks or rows of this step; total 0: not known */
+} BuildMetrics;
+enum { BUILDS_SHOWN_MAX = 16 };
+
 /* When a beat passed each stage, by the monotonic clock in microseconds. */
 typedef struct BeatStamps {
     int64_t number;
@@ -57,7 +67,9 @@ typedef struct Metrics {
     char reason[600];     /* why the state is what it is */
     char error[600];      /* the last error */
     char wal_status[16];
-    char activity[200];   /* what is being waited for or built, for the view */
+    char activity[200];                    /* what is being waited for or built, for the view */
+    BuildMetrics builds[BUILDS_SHOWN_MAX]; /* the first build_count; 0: nothing is built at the moment */
+    int build_count;
     TableMetrics *tables; /* fixed array once set */
     TableMetrics **tables_by_name;
     int table_count;
@@ -73,6 +85,8 @@ void metrics_phase(Metrics *m, Phase phase);
 void metrics_state(Metrics *m, RunState state, const char *reason); /* reason may be NULL */
 /* A beat was applied; the keeper, who knows when it was made, turns the stamps into lags. */
 void metrics_beat(Metrics *m, const BeatStamps *stamps);
+/* The builds of this moment instead of those before; further ones than are shown are left out. */
+void metrics_builds(Metrics *m, const BuildMetrics *builds, int count);
 void metrics_error(Metrics *m, const char *text);
 void metrics_activity(Metrics *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

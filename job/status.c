@@ -29,7 +29,7 @@ typedef struct Facts {
     Lsn source, confirmed, restart, applied;
     int64_t safe_bytes, retained_bytes;
     int64_t lag_ms, received_ms, decoded_ms, queued_ms, applied_ms;
-    json_t *tables;
+    json_t *tables, *builds;
     int64_t rows_copied, changes, transactions, bytes, conflicts, dead_letters, retries;
     int64_t rss_bytes;
 } Facts;
@@ -44,6 +44,7 @@ static Facts facts_unknown(void) {
                    .queued_ms = UNKNOWN,
                    .applied_ms = UNKNOWN,
                    .tables = json_array(),
+                   .builds = json_array(),
                    .rows_copied = UNKNOWN,
                    .changes = UNKNOWN,
                    .transactions = UNKNOWN,
@@ -161,6 +162,7 @@ static json_t *facts_json(const Config *cfg, const Facts *facts) {
     put(status, "applied_lsn", json_lsn(facts->applied));
     put(status, "lag", facts_lag(facts));
     put(status, "tables", facts->tables);
+    put(status, "builds", facts->builds);
     put(status, "totals", facts_totals(facts));
     put(status, "gear", json_null());
     put(status, "rss_bytes", json_number(facts->rss_bytes));
@@ -178,6 +180,15 @@ static json_t *table_json(const char *name, const char *target, TableStage stage
     put(table, "rows_estimated", json_number(rows_estimated));
     put(table, "bytes", json_number(bytes));
     return table;
+}
+
+static json_t *build_json(const BuildMetrics *build) {
+    json_t *object = json_object();
+    put(object, "table", json_words(build->table));
+    put(object, "step", json_words(build->step));
+    put(object, "done", json_number(build->done));
+    put(object, "total", build->total > 0 ? json_number(build->total) : json_null());
+    return object;
 }
 
 int64_t status_lag_ms(const Config *cfg, Metrics *metrics, int64_t now_us) {
@@ -231,6 +242,8 @@ json_t *status_running(const Config *cfg, Metrics *metrics) {
                                      atomic_load(&table->rows), known(atomic_load(&table->rows_estimated)),
                                      atomic_load(&table->bytes)));
     }
+    for (int at = 0; at < metrics->build_count; at++)
+        json_array_append_new(facts.builds, build_json(&metrics->builds[at]));
     json_t *object = facts_json(cfg, &facts);
     pthread_mutex_unlock(&metrics->lock);
     return object;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/fault.h"
 #include "snapshot/build_plan.h"
 #include "snapshot/entry_facts.h"
@@ -13,7 +14,7 @@
 #include "snapshot/ranges.h"
 #include "snapshot/session.h"
 
-enum { WHAT_MAX_BYTES = 4096, SETTINGS_SIZE = 256, HASH_SIZE = 64 };
+enum { WHAT_MAX_BYTES = 4096, SETTINGS_SIZE = 256, HASH_SIZE = 64, ASK_EVERY_MS = 1000 };
 #define ATTACH "INDEX ATTACH"
 
 static const char SQL_LIMITS[] =
@@ -25,6 +26,19 @@ static const char SQL_LIMITS[] =
  * only together: one that is not would hide those of the ranges before it. */
 static const char SQL_FLUSHES[] = "SET synchronous_commit = local";
 
+static const char SQL_PROGRESS[] =
+    "SELECT n.nspname || '.' || c.relname, p.step, p.done, p.total FROM ("
+    " SELECT pid, relid, 'index: ' || phase AS step,"
+    "  CASE WHEN tuples_total > 0 THEN tuples_done ELSE blocks_done END AS done,"
+    "  CASE WHEN tuples_total > 0 THEN tuples_total ELSE blocks_total END AS total"
+    "  FROM pg_catalog.pg_stat_progress_create_index"
+    " UNION ALL SELECT pid, relid, 'vacuum: ' || phase, heap_blks_scanned, heap_blks_total"
+    "  FROM pg_catalog.pg_stat_progress_vacuum) p"
+    " JOIN pg_catalog.pg_stat_activity a ON a.pid = p.pid AND a.datname = pg_catalog.current_database()"
+    "  AND a.application_name = pg_catalog.current_setting('application_name')"
+    " JOIN pg_catalog.pg_class c ON c.oid = p.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " ORDER BY p.total DESC, 1";
+
 /* What runs on one table at the moment. */
 typedef struct TableUse {
     int beside; /* builds that let others run beside them; -1: one that does not */
@@ -34,6 +48,8 @@ typedef struct TableUse {
 typedef struct BuildWork {
     const Load *load;
     const char *preamble;
+    Pg *watcher; /* asks how far the others are */
+    int64_t asked_ms;
     Build *builds;
     int count;
     atomic_int unfinished;
@@ -196,6 +212,25 @@ static bool limits_read(BuildWork *work, Pg *target, Error *e) {
     return true;
 }
 
+/* Only shown: an error here is met again by those who work. */
+static void progress_ask(void *shared) {
+    BuildWork *work = shared;
+    BuildMetrics builds[BUILDS_SHOWN_MAX];
+    Error ignored;
+    if (clock_ms() < work->asked_ms + ASK_EVERY_MS)
+        return;
+    work->asked_ms = clock_ms();
+    PGresult *rows = pg_query(work->watcher, SQL_PROGRESS, 0, NULL, &ignored);
+    int count = rows == NULL ? 0 : PQntuples(rows) < BUILDS_SHOWN_MAX ? PQntuples(rows) : BUILDS_SHOWN_MAX;
+    for (int row = 0; row < count; row++) {
+        builds[row] = (BuildMetrics){.done = pg_cell_int(rows, row, 2), .total = pg_cell_int(rows, row, 3)};
+        snprintf(builds[row].table, sizeof builds[row].table, "%s", pg_cell(rows, row, 0));
+        snprintf(builds[row].step, sizeof builds[row].step, "%s", pg_cell(rows, row, 1));
+    }
+    metrics_builds(work->load->metrics, builds, count);
+    PQclear(rows);
+}
+
 static bool builds_run(BuildWork *work, Error *e) {
     build_plan_sort(work->builds, work->count);
     atomic_store(&work->unfinished, work->count);
@@ -206,8 +241,11 @@ static bool builds_run(BuildWork *work, Error *e) {
                      .open = build_open,
                      .run = build_run,
                      .take = build_take,
-                     .close = build_close};
-    return pool_run(&pool, e);
+                     .close = build_close,
+                     .tick = progress_ask};
+    bool ok = pool_run(&pool, e);
+    metrics_builds(work->load->metrics, NULL, 0);
+    return ok;
 }
 
 /* Joins partitions' indexes, which are there now, one after the other. */
@@ -233,7 +271,10 @@ static int entries_of(const Dump *dump, DumpKind kind) {
 static bool kind_run(const Load *load, Pg *source, Pg *target, const Dump *dump, DumpKind kind, Error *e) {
     EntryFacts *facts = entry_facts_read(source, load->selection, e);
     PGresult *unvacuumed = facts == NULL ? NULL : ranges_unvacuumed(target, load->cfg, e);
-    BuildWork work = {.load = load, .preamble = dump->preamble == NULL ? "" : dump->preamble};
+    BuildWork work = {.load = load,
+                      .preamble = dump->preamble == NULL ? "" : dump->preamble,
+                      .watcher = target,
+                      .asked_ms = clock_ms()};
     bool ok = unvacuumed != NULL && limits_read(&work, target, e);
     int wanted = entries_of(dump, kind);
     work.builds = calloc((size_t)(wanted + PQntuples(unvacuumed)) + 1, sizeof *work.builds);

@@ -332,3 +332,20 @@ def test_filtered_and_renamed_table_is_split_as_well(pair):
     assert ranges_of(job)
     rows = "SELECT count(*), min(id), max(id), sum(n), sum(length(v)) FROM wide"
     assert pair.target.sql(rows) == pair.source.sql(rows + " WHERE n < 3")
+
+
+@pytest.mark.parametrize("version", [14, 18])
+def test_progress_of_an_index_is_the_server_s_own(version_pair, version):
+    pair = version_pair(version, version)
+    wide(pair, 3000)
+    slow = "FUNCTION slow(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN {} RETURN $1; END $$"
+    pair.source.sql(f"CREATE {slow.format('')}; CREATE TABLE slowly (id int);"
+                    " INSERT INTO slowly SELECT generate_series(1, 1200); CREATE INDEX slow_index ON slowly (slow(id))")
+    pair.source.sql(f"CREATE OR REPLACE {slow.format('PERFORM pg_catalog.pg_sleep(0.002);')}")
+    job = pair.job(load={"workers": 2}, identity="full")
+    job.start()
+    seen = poll_until(lambda: job.status()["builds"], "the build is shown", 30)
+    assert seen[0]["table"] == "public.slowly" and seen[0]["step"].startswith("index: building index")
+    assert 0 <= seen[0]["done"] <= seen[0]["total"]
+    job.wait_for("running")
+    assert job.status()["builds"] == []

@@ -24,6 +24,24 @@ static void a_new_run_checks_and_knows_no_lag(void **unused) {
     metrics_free(NULL);
 }
 
+static void builds_are_those_of_the_moment(void **unused) {
+    (void)unused;
+    Metrics *m = metrics_new();
+    BuildMetrics many[BUILDS_SHOWN_MAX + 2] = {
+        {.table = "public.a", .step = "index: scanning", .done = 1, .total = 2}};
+    many[1].total = 7;
+    metrics_builds(m, many, BUILDS_SHOWN_MAX + 2);
+    assert_int_equal(m->build_count, BUILDS_SHOWN_MAX);
+    assert_string_equal(m->builds[0].table, "public.a");
+    assert_int_equal(m->builds[1].total, 7);
+    metrics_builds(m, many + 1, 1);
+    assert_int_equal(m->build_count, 1);
+    assert_int_equal(m->builds[0].total, 7);
+    metrics_builds(m, NULL, 0);
+    assert_int_equal(m->build_count, 0);
+    metrics_free(m);
+}
+
 static void names_are_the_documented_ones(void **unused) {
     (void)unused;
     static const char *const PHASES[] = {"checking", "schema",       "full",     "catching-up",
@@ -105,9 +123,9 @@ static void tables_have_copies_of_their_names(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_new_run_checks_and_knows_no_lag), cmocka_unit_test(names_are_the_documented_ones),
-        cmocka_unit_test(since_is_when_the_phase_began),     cmocka_unit_test(texts_are_set_cut_and_cleared),
-        cmocka_unit_test(tables_have_copies_of_their_names),
+        cmocka_unit_test(builds_are_those_of_the_moment), cmocka_unit_test(a_new_run_checks_and_knows_no_lag),
+        cmocka_unit_test(names_are_the_documented_ones),  cmocka_unit_test(since_is_when_the_phase_began),
+        cmocka_unit_test(texts_are_set_cut_and_cleared),  cmocka_unit_test(tables_have_copies_of_their_names),
     };
     return cmocka_run_group_tests_name("metrics", tests, NULL, NULL);
 }

@@ -35,7 +35,7 @@ static void status_has_exactly_the_documented_keys(void **unused) {
     metrics_tables(m, names, names, 1);
     json_t *status = status_running(&cfg, m);
     keys_are(status,
-             "job phase state reason since source slot applied_lsn lag tables totals gear rss_bytes error");
+             "job phase state reason since source slot applied_lsn lag tables builds totals gear rss_bytes error");
     keys_are(json_object_get(status, "source"), "system_identifier timeline lsn");
     keys_are(json_object_get(status, "slot"),
              "name confirmed_lsn restart_lsn wal_status safe_wal_bytes retained_bytes");
