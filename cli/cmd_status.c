@@ -81,11 +81,13 @@ static void builds_fill(Progress *p, const json_t *builds) {
     const json_t *build;
     size_t at;
     json_array_foreach(builds, at, build) {
-        if (p->builds == METRICS_BUILDS_MAX)
+        if (p->builds == BUILDS_SHOWN_MAX)
             return;
         BuildMetrics *shown = &p->build[p->builds++];
         text_get(build, "name", shown->name, sizeof shown->name);
-        shown->percent = (int)number_get(build, "percent");
+        text_get(build, "step", shown->step, sizeof shown->step);
+        shown->done = number_get(build, "done");
+        shown->total = number_get(build, "total");
     }
 }
 

@@ -180,9 +180,9 @@ static void builds_draw(Canvas *c, const Progress *p) {
     for (int at = 0; at < p->builds && at < BUILD_ROWS; at++) {
         const BuildMetrics *build = &p->build[at];
         put(c, STYLE_PLAIN, "  %-*.*s", NAME_COLUMNS_MAX, NAME_COLUMNS_MAX, build->name);
-        bar_draw(c, build->percent < 0 ? 0 : build->percent / 100.0);
-        if (build->percent >= 0)
-            put(c, STYLE_PLAIN, " %3d%%", build->percent);
+        bar_draw(c, build->total > 0 ? (double)build->done / (double)build->total : 0);
+        if (build->total > 0)
+            put(c, STYLE_PLAIN, " %3d%%  %s", (int)(100 * build->done / build->total), build->step);
         row_end(c);
     }
     if (p->builds > BUILD_ROWS) {

@@ -191,20 +191,24 @@ static BuildMetrics *build_find(Metrics *m, int pid) {
 void metrics_build_begin(Metrics *m, int pid, const char *name) {
     pthread_mutex_lock(&m->lock);
     BuildMetrics *build = build_find(m, pid);
-    if (build == NULL && m->build_count < METRICS_BUILDS_MAX)
+    if (build == NULL && m->build_count < BUILDS_SHOWN_MAX)
         build = &m->builds[m->build_count++];
     if (build != NULL) {
-        *build = (BuildMetrics){.pid = pid, .percent = -1};
+        *build = (BuildMetrics){.pid = pid};
         snprintf(build->name, sizeof build->name, "%s", name);
     }
     pthread_mutex_unlock(&m->lock);
 }
 
-void metrics_build_percent(Metrics *m, int pid, int percent) {
+void metrics_build_progress(Metrics *m, const BuildMetrics *told) {
     pthread_mutex_lock(&m->lock);
-    BuildMetrics *build = build_find(m, pid);
-    if (build != NULL)
-        build->percent = percent;
+    BuildMetrics *build = build_find(m, told->pid);
+    if (build != NULL) {
+        memcpy(build->table, told->table, sizeof build->table);
+        memcpy(build->step, told->step, sizeof build->step);
+        build->done = told->done;
+        build->total = told->total;
+    }
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -214,11 +218,4 @@ void metrics_build_end(Metrics *m, int pid) {
     if (build != NULL)
         *build = m->builds[--m->build_count];
     pthread_mutex_unlock(&m->lock);
-}
-
-bool metrics_builds(Metrics *m) {
-    pthread_mutex_lock(&m->lock);
-    bool any = m->build_count > 0;
-    pthread_mutex_unlock(&m->lock);
-    return any;
 }

@@ -186,6 +186,16 @@ static json_t *table_json(const char *name, const char *target, TableStage stage
     return table;
 }
 
+static json_t *build_json(const BuildMetrics *build) {
+    json_t *object = json_object();
+    put(object, "name", json_words(build->name));
+    put(object, "table", json_words(build->table));
+    put(object, "step", json_words(build->step));
+    put(object, "done", json_number(build->done));
+    put(object, "total", build->total > 0 ? json_number(build->total) : json_null());
+    return object;
+}
+
 int64_t status_lag_ms(const Config *cfg, Metrics *metrics, int64_t now_us) {
     int64_t beat_us = atomic_load(&metrics->beat_applied_us), lag_ms = atomic_load(&metrics->lag_ms);
     if (beat_us == 0 || lag_ms < 0)
@@ -260,12 +270,8 @@ json_t *status_running(const Config *cfg, Metrics *metrics, const Throttle *thro
         table_speed(shown, table, now_us);
         json_array_append_new(facts.tables, shown);
     }
-    for (int at = 0; at < metrics->build_count; at++) {
-        json_t *build = json_object();
-        put(build, "name", json_words(metrics->builds[at].name));
-        put(build, "percent", json_number(known(metrics->builds[at].percent)));
-        json_array_append_new(facts.builds, build);
-    }
+    for (int at = 0; at < metrics->build_count; at++)
+        json_array_append_new(facts.builds, build_json(&metrics->builds[at]));
     json_t *object = facts_json(cfg, &facts);
     pthread_mutex_unlock(&metrics->lock);
     return object;

@@ -1,6 +1,6 @@
 /* watch: while definitions and rows are brought over nobody reads the slot, and its WAL waits on the source. This thread
- * looks at it, and at how far the destination is with its indexes, for the view and `status`. It has connections of its
- * own, and its failures are nobody's: whoever does the work finds out himself. */
+ * looks at it for the view and `status`. It has a connection of its own, and its failures are nobody's: whoever does the
+ * work finds out himself. */
 #ifndef WALFERRY_JOB_WATCH_H
 #define WALFERRY_JOB_WATCH_H
 
@@ -8,7 +8,7 @@
 
 typedef struct Watch Watch;
 
-Watch *watch_start(Job *job); /* NULL: no thread to be had; nothing is shown then */
+Watch *watch_start(Job *job); /* NULL: no slot to look at, or no thread to be had */
 void watch_end(Watch *watch); /* NULL is fine */
 
 #endif

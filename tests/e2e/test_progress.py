@@ -58,8 +58,8 @@ def test_an_index_shows_how_far_it_is(pair):
 
     def build():
         return next((each for each in job.status()["builds"] if "t_slow" in each["name"]), None)
-    first = poll_until(lambda: (found := build()) and found["percent"] is not None and found, "a percentage", every=0.05)
-    poll_until(lambda: (found := build()) is None or found["percent"] > first["percent"], "it grows", every=0.05)
+    first = poll_until(lambda: (found := build()) and found["total"] and found["done"] > 0 and found, "its progress", every=0.05)
+    poll_until(lambda: (found := build()) is None or found["done"] > first["done"], "it grows", every=0.05)
     text = job.call("status").out
     assert "t_slow" in text and "%" in text or build() is None, text
     job.wait_for("running")

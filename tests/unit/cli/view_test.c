@@ -230,10 +230,11 @@ static void limits_and_builds_are_shown_when_there_are_some(void **unused) {
     p.post_data_done = 4;
     p.builds = 6;
     for (int at = 0; at < p.builds; at++)
-        p.build[at] = (BuildMetrics){.name = "INDEX a.b", .percent = at == 0 ? 50 : -1};
+        p.build[at] =
+            (BuildMetrics){.name = "INDEX a.b", .step = "scanning", .done = 3, .total = at == 0 ? 6 : 0};
     const char *text = draw(&out, &p, &no_lines, 120, 40);
     assert_non_null(strstr(text, "limits  5,000 rows/s, 10 MiB/s\n"));
-    assert_non_null(strstr(text, "[##########----------]  50%\n"));
+    assert_non_null(strstr(text, "[##########----------]  50%  scanning\n"));
     assert_non_null(strstr(text, "  and 2 more\n"));
     writer_free(&out);
 }

@@ -125,20 +125,23 @@ static void a_share_is_known_by_rows_then_bytes_and_never_whole_before_the_end(v
 static void builds_come_and_go_by_session(void **unused) {
     (void)unused;
     Metrics *m = metrics_new();
-    assert_false(metrics_builds(m));
-    for (int pid = 1; pid <= METRICS_BUILDS_MAX + 2; pid++)
+    for (int pid = 1; pid <= BUILDS_SHOWN_MAX + 2; pid++)
         metrics_build_begin(m, pid, "INDEX a.b");
-    assert_int_equal(m->build_count, METRICS_BUILDS_MAX);
-    metrics_build_percent(m, 2, 40);
-    metrics_build_percent(m, METRICS_BUILDS_MAX + 2, 50); /* not shown */
-    assert_int_equal(m->builds[0].percent, -1);
-    assert_int_equal(m->builds[1].percent, 40);
+    assert_int_equal(m->build_count, BUILDS_SHOWN_MAX);
+    BuildMetrics told = {.pid = 2, .table = "public.a", .step = "index: scanning", .done = 1, .total = 2};
+    metrics_build_progress(m, &told);
+    told.pid = BUILDS_SHOWN_MAX + 2; /* not shown */
+    metrics_build_progress(m, &told);
+    assert_int_equal(m->builds[0].total, 0);
+    assert_int_equal(m->builds[1].total, 2);
+    assert_string_equal(m->builds[1].name, "INDEX a.b");
+    assert_string_equal(m->builds[1].step, "index: scanning");
     metrics_build_begin(m, 2, "INDEX a.c");
     assert_string_equal(m->builds[1].name, "INDEX a.c");
-    assert_int_equal(m->builds[1].percent, -1);
-    for (int pid = METRICS_BUILDS_MAX + 2; pid >= 1; pid--)
+    assert_string_equal(m->builds[1].step, "");
+    for (int pid = BUILDS_SHOWN_MAX + 2; pid >= 1; pid--)
         metrics_build_end(m, pid);
-    assert_false(metrics_builds(m));
+    assert_int_equal(m->build_count, 0);
     metrics_free(m);
 }
 
