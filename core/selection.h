@@ -27,7 +27,8 @@ typedef struct TableColumn {
     bool not_null;
     bool generated; /* stored generated: not copied, not streamed */
     bool identity_always;
-    bool identity_key;  /* part of the replica identity in force; under FULL every column, as in the stream */
+    bool identity_key; /* part of the replica identity in force; under FULL every column, as in the stream */
+    bool large; /* its values may be kept apart, and an UPDATE that leaves one as it is does not send it */
     bool candidate_key; /* part of Table.identity_candidate */
     bool binary_safe;   /* trap B3: a binary form that means the same on every server we know */
 } TableColumn;
@@ -47,10 +48,12 @@ typedef struct Table {
     const char *full_name; /* schema.name, unquoted: for people and JSON */
     const char *target_schema, *target_name;
     const char *target_full_name; /* the same pointer as full_name where nothing changes */
-    const char *where;            /* the row filter as the job says it, or NULL */
-    bool listed;                  /* it has a column list: see TableColumn.taken */
-    bool unlogged;                /* copied, never streamed */
-    bool has_children;            /* inheritance: ONLY is needed */
+    const char *top_schema,
+        *top_name;     /* the topmost ancestor, or itself: what a dropped column was named by */
+    const char *where; /* the row filter as the job says it, or NULL */
+    bool listed;       /* it has a column list: see TableColumn.taken */
+    bool unlogged;     /* copied, never streamed */
+    bool has_children; /* inheritance: ONLY is needed */
     bool row_security;
     bool owned; /* by a role whose rights the source account has */
     bool readable;
