@@ -8,6 +8,7 @@
 
 #include "core/config.h"
 #include "core/metrics.h"
+#include "core/throttle.h"
 
 enum { PROGRESS_TABLES_MAX = 32 };
 
@@ -30,16 +31,19 @@ typedef struct Progress {
     double bytes_per_s;
     int64_t load_left_ms;
     int post_data_done, post_data_total;
+    int builds;
+    BuildMetrics build[BUILDS_SHOWN_MAX]; /* the first `builds` */
     int64_t rows_copied, changes, transactions, conflicts, retries;
     double changes_per_s;
     int64_t lag_ms, received_ms, decoded_ms, queued_ms, applied_ms;
     int64_t received_behind_bytes, applied_behind_bytes, confirmed_behind_bytes;
+    int64_t limit[THROTTLE_KINDS]; /* of the load, in a second; 0: none */
     int64_t retained_bytes, rss_bytes, elapsed_ms;
 } Progress;
 
 typedef struct Meter Meter;
 
-Meter *meter_new(const Config *cfg, Metrics *metrics, int64_t started_us);
+Meter *meter_new(const Config *cfg, Metrics *metrics, const Throttle *throttle, int64_t started_us);
 void meter_free(Meter *meter);
 void meter_read(Meter *meter, int64_t now_us, Progress *out);
 /* Everything unknown. */

@@ -134,6 +134,25 @@ static void table_draw(Canvas *c, const ProgressTable *table, int name_columns) 
     row_end(c);
 }
 
+/* "limits  5,000 rows/s, 10 MiB/s", as far as there are some. */
+static void limits_draw(Canvas *c, const Progress *p) {
+    const char *between = "";
+    if (p->limit[THROTTLE_QUERIES] + p->limit[THROTTLE_ROWS] + p->limit[THROTTLE_BYTES] == 0)
+        return;
+    put(c, STYLE_STRONG, "limits  ");
+    if (p->limit[THROTTLE_QUERIES] > 0) {
+        put(c, STYLE_PLAIN, "%s queries/s", UNIT_COUNT(p->limit[THROTTLE_QUERIES]));
+        between = ", ";
+    }
+    if (p->limit[THROTTLE_ROWS] > 0) {
+        put(c, STYLE_PLAIN, "%s%s rows/s", between, UNIT_COUNT(p->limit[THROTTLE_ROWS]));
+        between = ", ";
+    }
+    if (p->limit[THROTTLE_BYTES] > 0)
+        put(c, STYLE_PLAIN, "%s%s/s", between, UNIT_BYTES(p->limit[THROTTLE_BYTES]));
+    row_end(c);
+}
+
 static void tables_draw(Canvas *c, const Progress *p, int rows) {
     if (p->tables == 0)
         return;
@@ -145,12 +164,31 @@ static void tables_draw(Canvas *c, const Progress *p, int rows) {
         speed_draw(c, p->bytes_per_s, p->load_left_ms);
     }
     row_end(c);
+    if (progress_loads(p))
+        limits_draw(c, p);
     int name_columns = 0;
     for (int at = 0; at < p->shown; at++)
         name_columns =
             (int)strlen(p->table[at].name) > name_columns ? (int)strlen(p->table[at].name) : name_columns;
     for (int at = 0; at < p->shown && at < rows; at++)
         table_draw(c, &p->table[at], name_columns < NAME_COLUMNS_MAX ? name_columns : NAME_COLUMNS_MAX);
+}
+
+enum { BUILD_ROWS = 4 };
+
+static void builds_draw(Canvas *c, const Progress *p) {
+    for (int at = 0; at < p->builds && at < BUILD_ROWS; at++) {
+        const BuildMetrics *build = &p->build[at];
+        put(c, STYLE_PLAIN, "  %-*.*s", NAME_COLUMNS_MAX, NAME_COLUMNS_MAX, build->name);
+        bar_draw(c, build->total > 0 ? (double)build->done / (double)build->total : 0);
+        if (build->total > 0)
+            put(c, STYLE_PLAIN, " %3d%%  %s", (int)(100 * build->done / build->total), build->step);
+        row_end(c);
+    }
+    if (p->builds > BUILD_ROWS) {
+        put(c, STYLE_FAINT, "  and %d more", p->builds - BUILD_ROWS);
+        row_end(c);
+    }
 }
 
 static void work_draw(Canvas *c, const Progress *p) {
@@ -160,7 +198,8 @@ static void work_draw(Canvas *c, const Progress *p) {
             p->post_data_total);
         row_end(c);
     }
-    if (p->activity[0] != '\0') {
+    builds_draw(c, p);
+    if (p->activity[0] != '\0' && p->builds == 0) {
         put(c, STYLE_STRONG, "now     ");
         put(c, STYLE_PLAIN, "%s", p->activity);
         row_end(c);
@@ -234,7 +273,7 @@ static void lines_draw(Canvas *c, const ViewLines *lines) {
 
 void view_draw(Writer *out, const Progress *p, const ViewLines *lines, int width, int height, bool colour) {
     /* rows that everything else needs, with two of the log, before tables get theirs */
-    enum { OTHER_ROWS = 11 };
+    enum { OTHER_ROWS = 12 };
     Canvas c = {.out = out, .width = width, .columns_left = width, .rows_left = height, .colour = colour};
     title_draw(&c, p);
     phases_draw(&c, p);
@@ -255,6 +294,8 @@ static void load_line(Writer *out, const Progress *p) {
         writer_format(out, ", %s/s", UNIT_BYTES((int64_t)p->bytes_per_s));
     if (p->load_left_ms >= 0)
         writer_format(out, ", %s left", UNIT_CLOCK(p->load_left_ms));
+    if (p->retained_bytes >= 0)
+        writer_format(out, "; the slot keeps %s of WAL", UNIT_BYTES(p->retained_bytes));
 }
 
 void view_line(Writer *out, const Progress *p) {

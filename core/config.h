@@ -17,6 +17,10 @@ enum { JOB_NAME_MAX = 40 };
 
 typedef enum IdentityPolicy { IDENTITY_FAIL, IDENTITY_FULL, IDENTITY_INSERT_ONLY } IdentityPolicy;
 
+/* What becomes of tables that the destination has already. */
+typedef enum ExistingPolicy { EXISTING_FAIL, EXISTING_KEEP, EXISTING_TRUNCATE, EXISTING_DROP } ExistingPolicy;
+const char *existing_policy_name(ExistingPolicy policy); /* "fail", "keep", … */
+
 typedef enum OwnerPolicy { OWNERS_DESTINATION_USER, OWNERS_KEEP } OwnerPolicy;
 
 typedef enum LetterCase { CASE_KEEP, CASE_LOWER, CASE_UPPER } LetterCase;
@@ -52,6 +56,7 @@ typedef struct Config {
         bool schema, full, incremental;
     } phases;
     IdentityPolicy identity;
+    ExistingPolicy existing;
     struct {
         char *pg_dump; /* "auto" or a path */
         bool roles;    /* the roles that the database uses are made where they are missing */
@@ -71,6 +76,11 @@ typedef struct Config {
         OwnerPolicy owners;
         bool privileges;
     } load;
+    struct {
+        struct {
+            int64_t queries_per_s, rows_per_s, bytes_per_s; /* 0: no limit */
+        } load;
+    } throttle;
     struct {
         int64_t connection_ms, other_ms;
     } retry;

@@ -57,6 +57,23 @@ static bool two_phase_check(const Config *cfg, Error *e) {
     return fail_hint(e, "without it a prepared transaction arrives whole, when it is committed");
 }
 
+const char *existing_policy_name(ExistingPolicy policy) {
+    static const char *const names[] = {"fail", "keep", "truncate", "drop"};
+    return names[policy];
+}
+
+static bool existing_check(const Config *cfg, Error *e) {
+    if (cfg->existing == EXISTING_FAIL)
+        return true;
+    const char *name = existing_policy_name(cfg->existing);
+    if (cfg->target.dsn == NULL || !cfg->phases.full)
+        return fail(e, ERR_CONFIG, "\"existing: %s\" needs \"target.dsn\" and the phase \"full\"", name);
+    if (cfg->existing == EXISTING_DROP && !cfg->phases.schema)
+        return fail(e, ERR_CONFIG,
+                    "\"existing: drop\" needs the phase \"schema\", which makes the tables again");
+    return true;
+}
+
 static bool retry_resolve(Config *cfg, const ConfigGiven *given, Error *e) {
     if (cfg->retry.other_ms <= cfg->retry.connection_ms)
         return true;
@@ -186,7 +203,8 @@ static void names_resolve(Config *cfg) {
 bool config_resolve(Config *cfg, const ConfigGiven *given, Error *e) {
     if (given->whole && !ends_check(cfg, e))
         return false;
-    if (!phases_resolve(cfg, given, e) || (given->whole && !two_phase_check(cfg, e)) ||
+    if (!phases_resolve(cfg, given, e) ||
+        (given->whole && (!two_phase_check(cfg, e) || !existing_check(cfg, e))) ||
         !retry_resolve(cfg, given, e) || !name_resolve(cfg, e) || !name_is_free(cfg, e) ||
         !mapping_check(cfg, e))
         return false;

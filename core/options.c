@@ -97,8 +97,10 @@ static const Option TABLE[] = {
     ROW("objects.tables.*.distributed_by[]", "distribution key of a table in the Greenplum family",
         .type = OPTION_IDENTIFIER, OF_TABLE),
 
-    ROW("existing", "what the full load does with tables that the destination has already",
-        CHOICE("fail|keep|truncate|drop"), DEFAULT("fail"), ONLY("fail")),
+    ROW("existing",
+        "what the full load does with tables that the destination has already; a job keeps to what it began "
+        "with",
+        CHOICE("fail|keep|truncate|drop"), DEFAULT("fail"), NOW(existing)),
     ROW("conflicts", "what to do when a change does not fit the destination's rows",
         CHOICE("stop|source-wins|skip"), DEFAULT("stop"), ONLY("stop")),
     ROW("ddl", "what to do when a captured table changes its columns", CHOICE("stop|pause-table|apply"),
@@ -117,11 +119,11 @@ static const Option TABLE[] = {
         NOW(load.privileges)),
 
     ROW("throttle.load.queries_per_s", "limit of queries at the source in the full load; 0: no limit", RATE,
-        DEFAULT("0"), ONLY("0")),
+        DEFAULT("0"), NOW(throttle.load.queries_per_s)),
     ROW("throttle.load.rows_per_s", "limit of rows in the full load; 0: no limit", RATE, DEFAULT("0"),
-        ONLY("0")),
+        NOW(throttle.load.rows_per_s)),
     ROW("throttle.load.bytes_per_s", "limit of bytes in the full load; 0: no limit", SIZE_RATE, DEFAULT("0"),
-        ONLY("0")),
+        NOW(throttle.load.bytes_per_s)),
     ROW("throttle.apply.rows_per_s", "limit of rows while applying changes; 0: no limit", RATE, DEFAULT("0"),
         ONLY("0")),
     ROW("throttle.apply.bytes_per_s", "limit of bytes while applying changes; 0: no limit", SIZE_RATE,

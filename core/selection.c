@@ -363,7 +363,8 @@ static int targets_compare(const void *a, const void *b, void *context) {
     const Selection *s = context;
     const Table *left = &s->tables[*(const int *)a], *right = &s->tables[*(const int *)b];
     int by_schema = strcmp(left->target_schema, right->target_schema);
-    return by_schema != 0 ? by_schema : strcmp(left->target_name, right->target_name);
+    int by_name = by_schema != 0 ? by_schema : strcmp(left->target_name, right->target_name);
+    return by_name != 0 ? by_name : *(const int *)a - *(const int *)b;
 }
 
 static void targets_order(Selection *s) {

@@ -14,7 +14,7 @@ static const char SQL_EXISTS[] = "SELECT count(*) FROM pg_catalog.pg_class c"
 static const char SQL_TABLES_THERE[] =
     "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = $1 AND c.relkind = 'r' AND c.relname IN"
-    " ('job', 'progress', 'table_state', 'object_state', 'identity_state', 'prepared')";
+    " ('job', 'progress', 'table_state', 'object_state', 'existing', 'identity_state', 'prepared')";
 
 /* One transaction under a lock, because two jobs may come to a new destination at the same moment. */
 static const char SQL_MAKE[] =
@@ -31,6 +31,8 @@ static const char SQL_MAKE[] =
     " PRIMARY KEY (job, schema_name, table_name));"
     "CREATE TABLE IF NOT EXISTS @.object_state (job text NOT NULL, hash text NOT NULL, what text NOT NULL,"
     " PRIMARY KEY (job, hash));"
+    "CREATE TABLE IF NOT EXISTS @.existing (job text NOT NULL, schema_name text NOT NULL,"
+    " relation_name text NOT NULL, policy text NOT NULL, PRIMARY KEY (job, schema_name, relation_name));"
     "CREATE TABLE IF NOT EXISTS @.identity_state (job text NOT NULL, schema_name text NOT NULL,"
     " table_name text NOT NULL, setting text NOT NULL, PRIMARY KEY (job, schema_name, table_name));"
     "CREATE TABLE IF NOT EXISTS @.prepared (job text NOT NULL, xid bigint NOT NULL, lsn pg_lsn NOT NULL,"
@@ -51,6 +53,7 @@ static const char SQL_INTEND[] =
 static const char SQL_CLEAR_PROGRESS[] = "DELETE FROM @.progress WHERE job = $1";
 static const char SQL_CLEAR_TABLES[] = "DELETE FROM @.table_state WHERE job = $1";
 static const char SQL_CLEAR_OBJECTS[] = "DELETE FROM @.object_state WHERE job = $1";
+static const char SQL_CLEAR_EXISTING[] = "DELETE FROM @.existing WHERE job = $1";
 static const char SQL_CLEAR_PREPARED[] = "DELETE FROM @.prepared WHERE job = $1";
 static const char SQL_FIRST_PROGRESS[] = "INSERT INTO @.progress (job, prev_lsn, lsn) VALUES ($1, '0/0', $2)";
 static const char SQL_BORN[] = "UPDATE @.job SET birth = 'slot', bound = $2, phase = 'schema', changed = "
@@ -79,6 +82,11 @@ static const char SQL_TABLE_LOADED[] =
 static const char SQL_TABLES_RESET[] = "UPDATE @.table_state SET loaded = false WHERE job = $1";
 static const char SQL_OBJECT_MADE[] = "SELECT count(*) FROM @.object_state WHERE job = $1 AND hash = $2";
 static const char SQL_OBJECT_NOTE[] = "INSERT INTO @.object_state (job, hash, what) VALUES ($1, $2, $3)";
+static const char SQL_EXISTING_NOTE[] =
+    "INSERT INTO @.existing (job, schema_name, relation_name, policy) SELECT $1, s, t, $4"
+    " FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[])) AS x (s, t)";
+static const char SQL_EXISTING[] = "SELECT schema_name, relation_name, policy FROM @.existing WHERE job = $1"
+                                   " ORDER BY schema_name COLLATE \"C\", relation_name COLLATE \"C\"";
 static const char SQL_OBJECT_FORGET[] =
     "DELETE FROM @.object_state WHERE job = $1 AND pg_catalog.starts_with(hash, $2)";
 static const char SQL_OBJECTS[] =
@@ -92,13 +100,13 @@ static const char SQL_IDENTITIES[] =
 static const char SQL_REMOVE[] = "DELETE FROM @.%s WHERE job = $1";
 static const char SQL_JOBS_LEFT[] = "SELECT count(*) FROM @.job";
 static const char SQL_DROP_TABLES[] =
-    "DROP TABLE @.progress, @.table_state, @.object_state, @.identity_state, @.prepared, @.job";
+    "DROP TABLE @.progress, @.table_state, @.object_state, @.existing, @.identity_state, @.prepared, @.job";
 static const char SQL_SCHEMA_USED[] =
     "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = $1";
 static const char SQL_DROP_SCHEMA[] = "DROP SCHEMA @";
 
-enum { SQL_LIMIT = 64 * 1024 * 1024, NUMBER_SIZE = 24, TABLES = 6 };
+enum { SQL_LIMIT = 64 * 1024 * 1024, NUMBER_SIZE = 24, TABLES = 7 };
 
 char *state_sql(Pg *pg, const Config *cfg, const char *sql) {
     Writer out = writer_new(SQL_LIMIT);
@@ -227,20 +235,19 @@ bool state_intend(Pg *pg, const Config *cfg, uint64_t system_id, uint32_t timeli
     return fail(e, ERR_RETRY, "another instance has brought job \"%s\" to life meanwhile", cfg->name);
 }
 
-/* An SQL array literal of the tables' schemas (or names). */
-static void write_array(Writer *out, const Selection *selection, bool schemas) {
-    writer_text(out, "{");
-    for (int table = 0; table < selection->count; table++) {
-        const char *text = schemas ? selection->tables[table].schema : selection->tables[table].name;
-        writer_text(out, table == 0 ? "\"" : ",\"");
-        for (; *text != '\0'; text++) {
-            if (*text == '"' || *text == '\\')
-                writer_u8(out, '\\');
-            writer_u8(out, (uint8_t)*text);
-        }
-        writer_text(out, "\"");
+/* An SQL array literal, one text after the other. */
+static void array_add(Writer *out, const char *text) {
+    writer_text(out, out->len == 0 ? "{\"" : ",\"");
+    for (; *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\')
+            writer_u8(out, '\\');
+        writer_u8(out, (uint8_t)*text);
     }
-    writer_text(out, "}");
+    writer_text(out, "\"");
+}
+
+static void array_end(Writer *out) {
+    writer_text(out, out->len == 0 ? "{}" : "}");
 }
 
 static bool born_rows(Pg *pg, const Config *cfg, const char *point, const Selection *selection, Error *e) {
@@ -249,13 +256,18 @@ static bool born_rows(Pg *pg, const Config *cfg, const char *point, const Select
     if (change(pg, cfg, SQL_CLEAR_PROGRESS, 1, job, e) < 0 ||
         change(pg, cfg, SQL_CLEAR_TABLES, 1, job, e) < 0 ||
         change(pg, cfg, SQL_CLEAR_OBJECTS, 1, job, e) < 0 ||
+        change(pg, cfg, SQL_CLEAR_EXISTING, 1, job, e) < 0 ||
         change(pg, cfg, SQL_CLEAR_PREPARED, 1, job, e) < 0 ||
         change(pg, cfg, SQL_FIRST_PROGRESS, 2, job_and_point, e) < 0 ||
         !change_job(pg, cfg, SQL_BORN, 2, job_and_point, e))
         return false;
     Writer schemas = writer_new(SQL_LIMIT), names = writer_new(SQL_LIMIT);
-    write_array(&schemas, selection, true);
-    write_array(&names, selection, false);
+    for (int table = 0; table < selection->count; table++) {
+        array_add(&schemas, selection->tables[table].schema);
+        array_add(&names, selection->tables[table].name);
+    }
+    array_end(&schemas);
+    array_end(&names);
     const char *const params[] = {cfg->name, writer_string(&schemas), writer_string(&names)};
     bool ok = change(pg, cfg, SQL_PENDING, 3, params, e) >= 0;
     writer_free(&schemas);
@@ -390,6 +402,56 @@ bool state_object_note(Pg *pg, const Config *cfg, const char *hash, const char *
     return change(pg, cfg, SQL_OBJECT_NOTE, 3, (const char *const[]){cfg->name, hash, what}, e) >= 0;
 }
 
+bool state_existing_note(Pg *pg, const Config *cfg, const StateName *names, int count, Error *e) {
+    Writer schemas = writer_new(SQL_LIMIT), relations = writer_new(SQL_LIMIT);
+    for (int row = 0; row < count; row++) {
+        array_add(&schemas, names[row].schema);
+        array_add(&relations, names[row].name);
+    }
+    array_end(&schemas);
+    array_end(&relations);
+    const char *const params[] = {cfg->name, writer_string(&schemas), writer_string(&relations),
+                                  existing_policy_name(cfg->existing)};
+    bool ok = change(pg, cfg, SQL_EXISTING_NOTE, 4, params, e) >= 0;
+    writer_free(&schemas);
+    writer_free(&relations);
+    return ok;
+}
+
+PGresult *state_existing(Pg *pg, const Config *cfg, Error *e) {
+    return ask(pg, cfg, SQL_EXISTING, 1, (const char *const[]){cfg->name}, e);
+}
+
+bool state_existing_has(const PGresult *existing, const char *schema, const char *name) {
+    int low = 0, high = PQntuples(existing);
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        int order = strcmp(schema, pg_cell(existing, middle, 0));
+        if (order == 0)
+            order = strcmp(name, pg_cell(existing, middle, 1));
+        if (order == 0)
+            return true;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return false;
+}
+
+bool state_tables_kept(Pg *pg, const Config *cfg, TableRecords *tables, Error *e) {
+    if (cfg->existing != EXISTING_KEEP)
+        return true;
+    PGresult *existing = state_existing(pg, cfg, e);
+    if (existing == NULL)
+        return false;
+    for (int row = 0; row < tables->count; row++)
+        tables->rows[row].kept =
+            state_existing_has(existing, tables->rows[row].schema, tables->rows[row].name);
+    PQclear(existing);
+    return true;
+}
+
 bool state_object_forget(Pg *pg, const Config *cfg, const char *prefix, int64_t *count, Error *e) {
     *count = change(pg, cfg, SQL_OBJECT_FORGET, 2, (const char *const[]){cfg->name, prefix}, e);
     return *count >= 0;
@@ -420,7 +482,7 @@ bool state_identities(Pg *pg, const Config *cfg,
 /* ---- the end ---- */
 
 static bool remove_rows(Pg *pg, const Config *cfg, Error *e) {
-    static const char *const tables[] = {"progress",       "table_state", "object_state",
+    static const char *const tables[] = {"progress",       "table_state", "object_state", "existing",
                                          "identity_state", "prepared",    "job"};
     for (size_t table = 0; table < sizeof tables / sizeof *tables; table++) {
         char sql[80];

@@ -5,6 +5,7 @@
  *   progress       insert-only (trap B1): (job, prev_lsn, lsn, ...); the newest row counts, prev_lsn is compare-and-set
  *   table_state    one row a captured table: loaded or not, and the LSN from which its changes count (trap A2)
  *   object_state   indexes, constraints and triggers that are already made
+ *   existing       relations that the destination had before the job, as the source names them, and `existing:`
  *   identity_state replica identities that walferry set on the source, so that cleanup can take them back
  * The functions run statements on the caller's connection; those named "in the caller's transaction" neither begin nor
  * commit. The job's advisory lock (trap A6): every connection that writes holds it shared; whoever begins a session
@@ -42,6 +43,7 @@ typedef struct JobRecord {
 typedef struct TableRecord {
     char *schema, *name;
     bool loaded;
+    bool kept; /* the destination had it, and `existing: keep`; by state_tables_kept */
     Lsn start; /* valid when loaded: transactions with end <= start are skipped for this table */
     int64_t rows, bytes;
 } TableRecord;
@@ -85,6 +87,8 @@ bool state_bound(Pg *pg, const Config *cfg, Lsn bound, Error *e);
 bool state_flush(Pg *pg, const Config *cfg, Error *e);
 
 bool state_tables(Pg *pg, const Config *cfg, TableRecords *out, Error *e);
+/* Fills in `kept`. */
+bool state_tables_kept(Pg *pg, const Config *cfg, TableRecords *tables, Error *e);
 void state_tables_free(TableRecords *records);
 /* A SelectionNameAt of TableRecords. */
 bool state_table_name(const void *records, int row, const char **schema, const char **name);
@@ -95,6 +99,14 @@ bool state_table_loaded(Pg *pg, const Config *cfg, const Table *table, Lsn start
  * the caller's transaction, with the statement. */
 bool state_object_made(Pg *pg, const Config *cfg, const char *hash, bool *made, Error *e);
 bool state_object_note(Pg *pg, const Config *cfg, const char *hash, const char *what, Error *e);
+/* What the destination had before the job began; both in the caller's transaction. */
+typedef struct StateName {
+    const char *schema, *name;
+} StateName;
+bool state_existing_note(Pg *pg, const Config *cfg, const StateName *names, int count, Error *e);
+/* Rows of schema, name and policy; the second looks for one of them. */
+PGresult *state_existing(Pg *pg, const Config *cfg, Error *e);
+bool state_existing_has(const PGresult *existing, const char *schema, const char *name);
 /* Takes the notes back whose hash begins with `prefix`, in the caller's transaction; *count: how many. */
 bool state_object_forget(Pg *pg, const Config *cfg, const char *prefix, int64_t *count, Error *e);
 /* Rows of hash and what of the notes whose hash begins with `prefix`; NULL and e on failure. */

@@ -19,6 +19,7 @@
 #include "core/clock.h"
 #include "core/limit.h"
 #include "core/log.h"
+#include "job/setting.h"
 #include "job/status.h"
 
 enum {
@@ -219,19 +220,15 @@ static json_t *answer_new(json_t *refusal) {
     return answer;
 }
 
-static json_t *answer_set(const json_t *request) {
+static json_t *answer_set(Job *job, const json_t *request) {
     const char *key = json_string_value(json_object_get(request, "key"));
     const char *value = json_string_value(json_object_get(request, "value"));
-    LogLevel level;
+    Error e;
     if (key == NULL || value == NULL)
         return answer_new(json_string("\"set\" needs a key and a value"));
-    if (strcmp(key, "log.level") != 0)
-        return answer_new(json_sprintf(
-            "setting \"%s\" in a running job is not available yet in this version, only log.level", key));
-    if (!log_level_parse(value, &level))
-        return answer_new(json_sprintf("\"%s\" is no log level: debug, info, warn or error", value));
-    log_level_set(level);
-    log_info("log level is now %s, as asked for by \"set\"", value);
+    if (!setting_change(job, key, value, &e))
+        return answer_new(json_string(e.text));
+    log_info("%s is now %s, as asked for by \"set\"", key, value);
     return answer_new(NULL);
 }
 
@@ -247,11 +244,11 @@ static json_t *answer_make(Control *control, const json_t *request) {
     if (command == NULL)
         return answer_new(json_string("a line with a JSON object that has a \"command\" is expected"));
     if (strcmp(command, "status") == 0)
-        return status_running(job->cfg, job->metrics);
+        return status_running(job->cfg, job->metrics, job->throttle);
     if (strcmp(command, "who") == 0)
         return answer_who(job);
     if (strcmp(command, "set") == 0)
-        return answer_set(request);
+        return answer_set(job, request);
     if (strcmp(command, "stop") != 0)
         return answer_new(json_string("unknown command: status, stop, set and who are known"));
     log_info("stopping, as asked for by \"stop\"");

@@ -19,6 +19,14 @@ static void instance_describe(char *out, size_t size) {
     snprintf(out, size, "host %s, pid %d, since %s", host, (int)getpid(), since);
 }
 
+static Throttle *throttle_of(const Config *cfg) {
+    Throttle *throttle = throttle_new();
+    throttle_set(throttle, THROTTLE_QUERIES, cfg->throttle.load.queries_per_s, 0);
+    throttle_set(throttle, THROTTLE_ROWS, cfg->throttle.load.rows_per_s, 0);
+    throttle_set(throttle, THROTTLE_BYTES, cfg->throttle.load.bytes_per_s, 0);
+    return throttle;
+}
+
 Job *job_new(const Config *cfg, Metrics *metrics) {
     Job *job = calloc(1, sizeof *job);
     assert(job != NULL);
@@ -26,6 +34,7 @@ Job *job_new(const Config *cfg, Metrics *metrics) {
     job->cfg = &job->pinned;
     job->given_dsn = cfg->source.dsn;
     job->metrics = metrics;
+    job->throttle = throttle_of(cfg);
     job->first_wait_ms = 10000;
     job->started_us = clock_us();
     instance_describe(job->instance, sizeof job->instance);
@@ -45,6 +54,7 @@ void job_unpin_source(Job *job) {
 
 void job_free(Job *job) {
     job_unpin_source(job);
+    throttle_free(job->throttle);
     free(job);
 }
 

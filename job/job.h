@@ -10,6 +10,7 @@
 #include "core/metrics.h"
 #include "core/pg.h"
 #include "core/selection.h"
+#include "core/throttle.h"
 
 typedef enum UntilKind { UNTIL_STOPPED, UNTIL_NOW, UNTIL_LSN } UntilKind;
 
@@ -23,6 +24,7 @@ typedef struct Job {
     Config pinned;     /* what cfg points to */
     char *given_dsn;   /* the source's, perhaps with several hosts; the configuration's */
     Metrics *metrics;
+    Throttle *throttle; /* as the configuration says, until "set" says otherwise */
     Until until;
     int64_t first_wait_ms;   /* how long the first connection to each server is tried (--wait) */
     int64_t started_us;      /* monotonic */

@@ -9,8 +9,9 @@
 #include "core/config.h"
 #include "core/error.h"
 #include "core/metrics.h"
+#include "core/throttle.h"
 
-json_t *status_running(const Config *cfg, Metrics *metrics);
+json_t *status_running(const Config *cfg, Metrics *metrics, const Throttle *throttle);
 /* state "stopped", phase as stored ("checking" when the job has no record yet). A server that cannot be
  * reached is named in "error"; NULL and e when nothing can be read. */
 json_t *status_stored(const Config *cfg, Error *e);

@@ -84,7 +84,8 @@ static bool apply_recover(Sink *s, Position *out, Error *e) {
     if (!pg_run(s->pg, SQL_RECOVER_WAITS, e) || !state_take(s->pg, s->options.cfg, TAKE_LOCK_MS, true, e))
         return false;
     if (!FAULT("apply.before_progress_read", e) || !read_record(s, out, e) ||
-        !state_tables(s->pg, s->options.cfg, &s->tables, e))
+        !state_tables(s->pg, s->options.cfg, &s->tables, e) ||
+        !state_tables_kept(s->pg, s->options.cfg, &s->tables, e))
         return false;
     /* The newest progress may not be flushed yet when its writer was killed a moment ago; this commit waits
      * for its flush and takes it with it. */

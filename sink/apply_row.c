@@ -15,27 +15,30 @@ enum { SQL_LIMIT = 1024 * 1024, KEY_TEXT_BYTES = 200, VALUE_TEXT_BYTES = 60 };
 
 /* ---- plans ---- */
 
-static bool table_start(const Sink *s, const Relation *rel, Lsn *start, Error *e) {
+static const TableRecord *table_find(const Sink *s, const Relation *rel, Error *e) {
     for (int row = 0; row < s->tables.count; row++) {
         const TableRecord *table = &s->tables.rows[row];
-        if (strcmp(table->name, rel->name) == 0 && strcmp(table->schema, rel->schema) == 0) {
-            *start = table->start;
-            return table->loaded ||
-                   fail(e, ERR_DATA, "table \"%s.%s\" is not loaded", rel->schema, rel->name);
-        }
+        if (strcmp(table->name, rel->name) != 0 || strcmp(table->schema, rel->schema) != 0)
+            continue;
+        if (table->loaded)
+            return table;
+        fail(e, ERR_DATA, "table \"%s.%s\" is not loaded", rel->schema, rel->name);
+        return NULL;
     }
     fail(e, ERR_DATA, "table \"%s.%s\" is in the stream, but this job has not loaded it", rel->schema,
          rel->name);
-    return fail_hint(e, "somebody added it to the publication: take it out again");
+    fail_hint(e, "somebody added it to the publication: take it out again");
+    return NULL;
 }
 
 void apply_plan_arrived(Sink *s, const PGresult *result, Error *e) {
-    Lsn start;
-    if (!table_start(s, s->planned, &start, e))
+    const TableRecord *table = table_find(s, s->planned, e);
+    if (table == NULL)
         return;
-    Plan *plan = plan_build(s->plan_arena, s->pg, s->options.selection, s->planned, result, start, e);
-    if (plan != NULL)
-        plan->beside_prepared = s->options.cfg->source.two_phase;
+    Plan *plan = plan_build(s->plan_arena, s->pg, s->options.selection, s->planned, result, table->start, e);
+    if (plan == NULL || (table->kept && !plan_keep(plan, s->plan_arena, result, e)))
+        return;
+    plan->beside_prepared = s->options.cfg->source.two_phase;
     s->plans[s->planned->number] = plan;
 }
 
@@ -149,7 +152,7 @@ static bool apply_insert(Sink *s, Plan *plan, const Transaction *tx, const Chang
                         plan->rel->columns[column].name);
     }
     add_written(plan, change, written, &p);
-    return send_shape(s, plan, SHAPE_INSERT, written, tx, change, &p, e);
+    return send_shape(s, plan, plan->kept ? SHAPE_REPLACE : SHAPE_INSERT, written, tx, change, &p, e);
 }
 
 static bool same_value(const Value *a, const Value *b) {
@@ -188,6 +191,30 @@ static bool apply_update(Sink *s, Plan *plan, const Transaction *tx, const Chang
         return true; /* only an identity column, and that has not changed */
     add_written(plan, change, written, &p);
     return add_where(plan, change, &p, e) && send_shape(s, plan, kind, written, tx, change, &p, e);
+}
+
+/* The new value of a column, or the old one when that is sent and the same. */
+static const Value *value_after(const Change *change, uint16_t column) {
+    const Value *after = &change->row.after[column];
+    bool from_old =
+        after->kind == VALUE_UNCHANGED && change->row.before != NULL && is_known(&change->row.before[column]);
+    return from_old ? &change->row.before[column] : after;
+}
+
+/* The destination's row may be another version, have another key, or not be there. A value that the source did not send
+ * can only come from the row itself. */
+static bool apply_kept_update(Sink *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
+    bool written[COLUMNS_MAX], whole = true;
+    Parameters p = {.count = 0};
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        const Value *value = value_after(change, column);
+        written[column] = plan->columns[column].writable && is_known(value);
+        whole = whole && written[column] == plan->columns[column].writable;
+        if (written[column])
+            p.list[p.count++] = value;
+    }
+    return add_where(plan, change, &p, e) &&
+           send_shape(s, plan, whole ? SHAPE_REPLACE_OLD : SHAPE_REINSERT_OVER, written, tx, change, &p, e);
 }
 
 static bool apply_delete(Sink *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
@@ -240,6 +267,8 @@ bool apply_change(Sink *s, const Transaction *tx, const Change *change, Error *e
         return apply_insert(s, plan, tx, change, e);
     if (plan->where == PLAN_WHERE_NONE)
         return fail(e, ERR_DATA, "the table has no replica identity");
+    if (change->kind == CHANGE_UPDATE && plan->kept)
+        return apply_kept_update(s, plan, tx, change, e);
     return change->kind == CHANGE_UPDATE ? apply_update(s, plan, tx, change, e)
                                          : apply_delete(s, plan, tx, change, e);
 }

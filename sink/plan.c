@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* One row a column; the first four say the same in each row. `in_key`: in the primary key, else in the first
@@ -24,7 +25,10 @@ const char PLAN_QUERY[] =
     " EXISTS (SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid AND "
     "x.relam = 403"
     "   WHERE i.indrelid = rel.oid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum),"
-    " eq.schema, eq.name"
+    " eq.schema, eq.name,"
+    " ARRAY(SELECT i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = rel.oid AND i.indisunique"
+    "   AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL"
+    "   AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))"
     " FROM rel JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped"
     " LEFT JOIN LATERAL (SELECT n.nspname AS schema, o.oprname AS name FROM pg_catalog.pg_opclass k"
     "   JOIN pg_catalog.pg_amop ao ON ao.amopfamily = k.opcfamily AND ao.amopstrategy = 3"
@@ -45,6 +49,7 @@ enum {
     CELL_INDEXED,
     CELL_EQUAL_SCHEMA,
     CELL_EQUAL_NAME,
+    CELL_UNIQUES,
     TEXT_LIMIT = 1024
 };
 
@@ -167,6 +172,43 @@ Plan *plan_build(Arena *arena, Pg *pg, const Selection *names, const Relation *r
     }
     plan->where = where_of(plan, columns);
     return plan;
+}
+
+static PlanUnique *unique_find(Plan *plan, Arena *arena, uint32_t oid) {
+    for (PlanUnique *unique = plan->uniques; unique != NULL; unique = unique->next)
+        if (unique->oid == oid)
+            return unique;
+    PlanUnique *unique = arena_alloc(arena, sizeof *unique + plan->rel->column_count * sizeof(bool));
+    memset(unique->columns, 0, plan->rel->column_count * sizeof(bool));
+    unique->oid = oid;
+    unique->next = plan->uniques;
+    plan->uniques = unique;
+    return unique;
+}
+
+/* Takes the indexes from "{16391,16402}". */
+static void uniques_read(Plan *plan, Arena *arena, const char *text, uint16_t column) {
+    for (const char *at = text + 1; *at != '\0';) {
+        char *end;
+        unsigned long oid = strtoul(at, &end, 10);
+        if (end == at)
+            return;
+        unique_find(plan, arena, (uint32_t)oid)->columns[column] = true;
+        at = *end == '\0' ? end : end + 1;
+    }
+}
+
+bool plan_keep(Plan *plan, Arena *arena, const PGresult *columns, Error *e) {
+    plan->kept = true;
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        int row = row_of(columns, plan->columns[column].name);
+        uniques_read(plan, arena, pg_cell(columns, row, CELL_UNIQUES), column);
+    }
+    if (plan->where != PLAN_WHERE_WHOLE_ROW && plan->uniques != NULL)
+        return true;
+    fail(e, ERR_DATA, "table \"%s.%s\"%s has no unique key at the target, which \"existing: keep\" needs",
+         plan->rel->schema, plan->rel->name, plan->called);
+    return fail_hint(e, "make the key that the source's table has, then start again");
 }
 
 Shape *plan_shape(Plan *plan, Arena *arena, ShapeKind kind, const bool *written, int finder,

@@ -29,7 +29,15 @@ typedef struct PlanColumn {
 } PlanColumn;
 
 /* A prepared statement: one for each operation and set of columns that are written. */
-typedef enum ShapeKind { SHAPE_INSERT, SHAPE_UPDATE, SHAPE_REINSERT, SHAPE_DELETE } ShapeKind;
+typedef enum ShapeKind {
+    SHAPE_INSERT,
+    SHAPE_UPDATE,
+    SHAPE_REINSERT,
+    SHAPE_DELETE,
+    SHAPE_REPLACE,      /* of a kept table: an INSERT that takes the place of whatever it meets */
+    SHAPE_REPLACE_OLD,  /* and of the row with the old key */
+    SHAPE_REINSERT_OVER /* a REINSERT that does the same */
+} ShapeKind;
 typedef struct Shape {
     struct Shape *next;
     ShapeKind kind;
@@ -39,6 +47,13 @@ typedef struct Shape {
     bool written[]; /* per column */
 } Shape;
 
+/* A unique index of the destination over plain columns. */
+typedef struct PlanUnique {
+    struct PlanUnique *next;
+    uint32_t oid;
+    bool columns[]; /* per column of the relation */
+} PlanUnique;
+
 typedef struct Plan {
     const Relation *rel;
     const char *table;  /* quoted, qualified */
@@ -47,6 +62,8 @@ typedef struct Plan {
     bool partitioned;
     bool has_always;
     bool beside_prepared; /* prepared transactions of the job may hold rows there; set by the caller */
+    bool kept; /* `existing: keep`: rows may be there in another version, or not at all; the source's wins */
+    PlanUnique *uniques; /* of a kept table */
     PlanWhere where;
     PlanColumn *columns; /* rel->column_count */
     Lsn start;           /* transactions with end <= start are not for this table (trap A2) */
@@ -60,6 +77,8 @@ extern const char PLAN_QUERY[];
  * when the destination lacks the table or a column. `pg` only quotes. */
 Plan *plan_build(Arena *arena, Pg *pg, const Selection *names, const Relation *rel, const PGresult *columns,
                  Lsn start, Error *e);
+/* For a table of `existing: keep`, behind plan_build. ERR_DATA when no key finds its rows. */
+bool plan_keep(Plan *plan, Arena *arena, const PGresult *columns, Error *e);
 /* The shape for these columns, made on first use with a name of its own; its statement may not be prepared
  * yet. */
 Shape *plan_shape(Plan *plan, Arena *arena, ShapeKind kind, const bool *written, int finder,

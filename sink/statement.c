@@ -148,18 +148,62 @@ static uint16_t write_update(Writer *out, const Plan *plan, const Shape *shape) 
     return write_where(out, plan, shape->finder, number);
 }
 
+/* Whether every column of the unique index has a parameter. */
+static bool is_whole(const Plan *plan, const Shape *shape, const PlanUnique *unique) {
+    for (uint16_t column = 0; column < plan->rel->column_count; column++)
+        if (unique->columns[column] && !shape->written[column])
+            return false;
+    return true;
+}
+
+/* " OR (a = $1::int4 AND b = $2::text)" for each unique index whose new value is known: the rows that the new row would
+ * meet. The first stands behind `before`; returns whether there was one. */
+static bool write_met(Writer *out, const Plan *plan, const Shape *shape, const char *before) {
+    bool any = false;
+    for (const PlanUnique *unique = plan->uniques; unique != NULL; unique = unique->next) {
+        uint16_t parameter = 0;
+        const char *and = any ? " OR (" : before;
+        if (!is_whole(plan, shape, unique))
+            continue;
+        for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+            const PlanColumn *to = &plan->columns[column];
+            parameter = (uint16_t)(parameter + (shape->written[column] ? 1 : 0));
+            if (!unique->columns[column])
+                continue;
+            writer_format(out, "%s%s%s", and, to->quoted, to->equal);
+            write_cast(out, to, parameter);
+            and = " AND ";
+        }
+        writer_text(out, ")");
+        any = true;
+    }
+    return any;
+}
+
+static uint16_t written_count(const Plan *plan, const Shape *shape) {
+    uint16_t written = 0;
+    for (uint16_t column = 0; column < plan->rel->column_count; column++)
+        written = (uint16_t)(written + (shape->written[column] ? 1 : 0));
+    return written;
+}
+
 /* An ALWAYS identity column cannot be set (trap B9): the row is deleted and inserted again, in one statement,
  * so that what is not written comes from the row itself. */
 static uint16_t write_reinsert(Writer *out, const Plan *plan, const Shape *shape) {
-    uint16_t written = 0;
+    uint16_t written = written_count(plan, shape);
     bool all[COLUMNS_MAX];
-    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+    for (uint16_t column = 0; column < plan->rel->column_count; column++)
         all[column] = plan->columns[column].writable;
-        written = (uint16_t)(written + (shape->written[column] ? 1 : 0));
-    }
     writer_format(out, "WITH old AS (DELETE FROM %s%s", only(plan), plan->table);
     uint16_t number = write_where(out, plan, shape->finder, written);
-    writer_format(out, " RETURNING *) INSERT INTO %s (", plan->table);
+    writer_text(out, " RETURNING *)");
+    if (shape->kind == SHAPE_REINSERT_OVER) {
+        writer_format(out, ", gone AS (DELETE FROM %s%s WHERE NOT (", only(plan), plan->table);
+        write_key(out, plan, written);
+        writer_text(out, write_met(out, plan, shape, ") AND ((") ? ")" : ") AND false");
+        writer_text(out, " RETURNING 1)");
+    }
+    writer_format(out, " INSERT INTO %s (", plan->table);
     write_names(out, plan, all);
     writer_text(out, ") OVERRIDING SYSTEM VALUE SELECT ");
     uint16_t parameter = 0;
@@ -175,6 +219,34 @@ static uint16_t write_reinsert(Writer *out, const Plan *plan, const Shape *shape
             writer_format(out, "old.%s", plan->columns[column].quoted);
     }
     writer_text(out, " FROM old");
+    if (shape->kind == SHAPE_REINSERT_OVER)
+        writer_text(out, ", (SELECT pg_catalog.count(*) FROM gone) AS counted");
+    return number;
+}
+
+/* The source's row wins: what it meets goes, in one statement with it. That "gone" is counted makes the rows go before
+ * the new one comes. */
+static uint16_t write_replace(Writer *out, const Plan *plan, const Shape *shape) {
+    uint16_t number = written_count(plan, shape), parameter = 0;
+    bool old = shape->kind == SHAPE_REPLACE_OLD;
+    writer_format(out, "WITH gone AS (DELETE FROM %s%s WHERE ", only(plan), plan->table);
+    if (old) {
+        writer_text(out, "(");
+        number = write_key(out, plan, number);
+        writer_text(out, ")");
+    }
+    if (!write_met(out, plan, shape, old ? " OR (" : "(") && !old)
+        writer_text(out, "false");
+    writer_format(out, " RETURNING 1) INSERT INTO %s (", plan->table);
+    write_names(out, plan, shape->written);
+    writer_text(out, ") OVERRIDING SYSTEM VALUE SELECT ");
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        if (!shape->written[column])
+            continue;
+        writer_text(out, parameter == 0 ? "" : ", ");
+        write_cast(out, &plan->columns[column], ++parameter);
+    }
+    writer_text(out, " FROM (SELECT pg_catalog.count(*) FROM gone) AS counted");
     return number;
 }
 
@@ -187,8 +259,11 @@ uint16_t statement_write(Writer *out, const Plan *plan, const Shape *shape) {
     switch (shape->kind) {
     case SHAPE_INSERT: return write_insert(out, plan, shape);
     case SHAPE_UPDATE: return write_update(out, plan, shape);
-    case SHAPE_REINSERT: return write_reinsert(out, plan, shape);
+    case SHAPE_REINSERT:
+    case SHAPE_REINSERT_OVER: return write_reinsert(out, plan, shape);
     case SHAPE_DELETE: return write_delete(out, plan, shape);
+    case SHAPE_REPLACE:
+    case SHAPE_REPLACE_OLD: return write_replace(out, plan, shape);
     }
     return 0;
 }

@@ -5,13 +5,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/fault.h"
+#include "core/log.h"
 #include "snapshot/relay.h"
 #include "snapshot/session.h"
 
 #define DUPLICATE "23505"
 
-enum { SQL_MAX_BYTES = 4 << 20 }; /* 1600 columns with names of 63 bytes, quoted, several times over */
+enum {
+    SQL_MAX_BYTES = 4 << 20, /* 1600 columns with names of 63 bytes, quoted, several times over */
+    SOURCE_QUERIES = 8       /* of one table or range: its transaction, lock, proofs and COPY */
+};
 
 static const char SQL_TARGET_BEGIN[] =
     "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = error";
@@ -27,6 +32,11 @@ static const char SQL_PROOF[] =
     "SELECT c.relfilenode IS NOT DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid),"
     " pg_catalog.to_regclass($2)::oid IS NOT DISTINCT FROM c.oid"
     " FROM pg_catalog.pg_class c WHERE c.oid = $1::oid";
+
+/* TRUNCATE refuses a table that others refer to, also when those are empty. */
+static const char SQL_REFERRED[] = "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE contype = 'f'"
+                                   " AND confrelid = pg_catalog.to_regclass($1) AND conrelid <> confrelid)";
+#define KEPT_ROWS "pg_temp.walferry_rows"
 
 static const char SQL_SOURCE_COLUMNS[] =
     "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnum, a.atttypid, a.atttypmod,"
@@ -52,6 +62,7 @@ typedef struct Copying {
     Writer name, target_name;       /* quoted, with its schema */
     Writer columns, target_columns; /* "a, b", or empty when there is none to name */
     bool binary;
+    bool frozen; /* the same transaction truncated the table */
 } Copying;
 
 static bool definition_changed(const Table *table, Error *e) {
@@ -177,7 +188,8 @@ static bool source_columns_check(Copying *c, Error *e) {
 
 /* COPY_DONE: the table is locked, its rows are those of the snapshot and its columns those we know. */
 static CopyResult source_begin(Copying *c, Error *e) {
-    if (!session_import(c->source, c->job->snapshot, e) || !table_lock(c, e))
+    if (!session_turn(c->job->throttle, SOURCE_QUERIES, c->job->stop, e) ||
+        !session_import(c->source, c->job->snapshot, e) || !table_lock(c, e))
         return COPY_FAILED;
     CopyResult result = rewrite_check(c, e);
     if (result == COPY_DONE && !source_columns_check(c, e))
@@ -222,6 +234,20 @@ static bool target_columns_check(Copying *c, Error *e) {
     return ok;
 }
 
+/* True: the table is not of the job's making, and others refer to it. Where it has rows, the references do not act: check
+ * has seen to it that the session may take the replica role. */
+static bool referred_look(Copying *c, bool *referred, Error *e) {
+    const char *const params[] = {writer_string(&c->target_name)};
+    *referred = false;
+    if (c->job->existing == EXISTING_FAIL && c->job->cfg->phases.schema)
+        return true;
+    PGresult *rows = pg_query(c->target, SQL_REFERRED, 1, params, e);
+    if (rows != NULL)
+        *referred = pg_cell_bool(rows, 0, 0);
+    PQclear(rows);
+    return rows != NULL;
+}
+
 /* Waits for the transaction of an earlier attempt that is not over yet. */
 static CopyResult range_begin(Copying *c, Error *e) {
     if (!pg_run(c->target, SQL_TARGET_BEGIN, e))
@@ -235,11 +261,43 @@ static CopyResult target_begin(Copying *c, Error *e) {
     if (c->job->range != NULL)
         return range_begin(c, e);
     Writer sql = writer_new(SQL_MAX_BYTES);
-    writer_format(&sql, "TRUNCATE ONLY %s", writer_string(&c->target_name));
-    bool ok = pg_run(c->target, SQL_TARGET_BEGIN, e) &&
-              session_run(c->target, writer_string(&sql), c->job->stop, e) && target_columns_check(c, e);
+    bool referred, ok = pg_run(c->target, SQL_TARGET_BEGIN, e) && referred_look(c, &referred, e);
+    c->frozen = ok && !referred && c->job->existing != EXISTING_KEEP;
+    if (c->frozen)
+        writer_format(&sql, "TRUNCATE ONLY %s", writer_string(&c->target_name));
+    else if (c->job->existing == EXISTING_KEEP)
+        writer_format(&sql, "CREATE TEMPORARY TABLE " KEPT_ROWS " (LIKE %s) ON COMMIT DROP",
+                      writer_string(&c->target_name));
+    else
+        writer_format(&sql, "DELETE FROM ONLY %s", writer_string(&c->target_name));
+    ok = ok && session_run(c->target, writer_string(&sql), c->job->stop, e) && target_columns_check(c, e);
     writer_free(&sql);
     return ok ? COPY_DONE : COPY_FAILED;
+}
+
+/* " (a, b)", or nothing where no column is named. */
+static void list_write(Writer *out, Writer *columns) {
+    if (columns->len > 0)
+        writer_format(out, " (%s)", writer_string(columns));
+}
+
+/* The rows that meet none of the destination's. */
+static bool kept_fill(Copying *c, int64_t rows, Error *e) {
+    if (c->job->existing != EXISTING_KEEP)
+        return true;
+    int64_t added;
+    Writer sql = writer_new(SQL_MAX_BYTES);
+    writer_format(&sql, "INSERT INTO %s", writer_string(&c->target_name));
+    list_write(&sql, &c->target_columns);
+    writer_format(&sql, " OVERRIDING SYSTEM VALUE SELECT %s FROM " KEPT_ROWS " ON CONFLICT DO NOTHING",
+                  writer_string(&c->target_columns));
+    bool ok = session_change(c->target, writer_string(&sql), c->job->stop, &added, e);
+    if (ok && added < rows)
+        log_info("table \"%s\": %" PRId64 " of %" PRId64
+                 " rows of the source met rows of the target, which stay",
+                 c->table->full_name, rows - added, rows);
+    writer_free(&sql);
+    return ok;
 }
 
 /* ---- both ---- */
@@ -278,10 +336,11 @@ static void copy_out_write(Copying *c, const char *format, Writer *out) {
 /* FREEZE is allowed where the same transaction truncated the table (trap B4). */
 static void copy_in_write(Copying *c, const char *format, Writer *in) {
     const char *columns = writer_string(&c->target_columns);
-    writer_format(in, "COPY %s", writer_string(&c->target_name));
+    writer_format(in, "COPY %s",
+                  c->job->existing == EXISTING_KEEP ? KEPT_ROWS : writer_string(&c->target_name));
     if (columns[0] != '\0')
         writer_format(in, " (%s)", columns);
-    writer_format(in, " FROM STDIN (FORMAT %s%s)", format, c->job->range == NULL ? ", FREEZE" : "");
+    writer_format(in, " FROM STDIN (FORMAT %s%s)", format, c->frozen ? ", FREEZE" : "");
 }
 
 static bool copies_start(Copying *c, Error *e) {
@@ -307,7 +366,7 @@ static void row_tell(Copying *c, const Relay *relay, Error *e) {
         snprintf(from, sizeof from, " WHERE ctid >= '(%" PRId64 ",0)'", range->from_block);
     fail_context(e, "row %" PRId64 "%s", relay->refused, from);
     if (c->table->where != NULL)
-        return;
+        return; /* among which the statement below would not count */
     fail_hint(e,
               "mend it at the source: SET synchronize_seqscans = off; SELECT ctid, * FROM ONLY %s%s"
               " OFFSET %" PRId64 " LIMIT 1",
@@ -329,9 +388,10 @@ static bool rows_copy(Copying *c, Error *e) {
                    .target = c->target,
                    .stop = job->stop,
                    .progress = job->progress,
-                   .metrics = job->metrics};
+                   .metrics = job->metrics,
+                   .throttle = job->throttle};
     bool ok = copies_start(c, e) && relay_run(&relay, e) && pg_run(c->source, "COMMIT", e) &&
-              rows_note(c, &relay, e) && pg_run(c->target, "COMMIT", e);
+              kept_fill(c, relay.rows, e) && rows_note(c, &relay, e) && pg_run(c->target, "COMMIT", e);
     row_tell(c, &relay, e);
     if (!ok)
         relay_untell(&relay);
@@ -359,7 +419,7 @@ CopyResult copy_table(Pg *source, Pg *target, const CopyJob *job, Error *e) {
     pg_write_table(&c.name, source, job->table->schema, job->table->name);
     pg_write_table(&c.target_name, target, job->table->target_schema, job->table->target_name);
     columns_write(&c);
-    atomic_store(&job->progress->stage, TABLE_COPYING);
+    metrics_copying(job->progress, clock_us());
     CopyResult result = table_try(&c, e);
     session_leave(source);
     session_leave(target);

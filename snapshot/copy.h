@@ -1,7 +1,8 @@
 /* copy: one table from the source's snapshot to the destination, whole, in one transaction with its ledger row:
- * TRUNCATE, COPY FREEZE (trap B4), table_state. Or one range of its blocks, behind what is there, in one transaction
- * with a note that this range is in: the caller has truncated the table and counts it as loaded when all notes are
- * there (snapshot/ranges.h). The bytes are relayed without parsing, binary where every column's
+ * TRUNCATE, COPY FREEZE (trap B4), table_state. Of a table with `existing: keep` the rows that are there stay: COPY goes
+ * into a temporary table, and from there goes what meets none of them. Or one range of its blocks, behind what is there,
+ * in one transaction with a note that this range is in: the caller has truncated the table and counts it as loaded when
+ * all notes are there (snapshot/ranges.h). The bytes are relayed without parsing, binary where every column's
  * binary form means the same on both sides (B3), else text. After its lock the worker proves that the table was not
  * rewritten since the snapshot (A10). One thread per CopyWorker. */
 #ifndef WALFERRY_SNAPSHOT_COPY_H
@@ -14,6 +15,7 @@
 #include "core/pg.h"
 #include "core/selection.h"
 #include "core/state.h"
+#include "core/throttle.h"
 
 typedef enum CopyResult {
     COPY_DONE,
@@ -37,7 +39,9 @@ typedef struct CopyJob {
     Lsn point; /* the snapshot's LSN: becomes the table's start_lsn */
     TableMetrics *progress;
     Metrics *metrics;
+    Throttle *throttle;
     const atomic_bool *stop;
+    ExistingPolicy existing; /* of a table that was there before the job; fail: it was not */
 } CopyJob;
 
 /* Both connections idle, the target's with the job's shared lock. Leaves no transaction open: after a failure in the

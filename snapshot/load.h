@@ -11,12 +11,15 @@
 #include "core/metrics.h"
 #include "core/selection.h"
 #include "core/state.h"
+#include "core/throttle.h"
 #include "snapshot/dump.h"
 
 typedef struct Load {
     const Config *cfg;
     const Selection *selection;
     Metrics *metrics; /* its tables are the selection's, in the same order */
+    Throttle *throttle;
+    const PGresult *existing; /* of state_existing; only load_tables needs it */
     const atomic_bool *stop;
 } Load;
 

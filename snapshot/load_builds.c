@@ -27,7 +27,7 @@ static const char SQL_LIMITS[] =
 static const char SQL_FLUSHES[] = "SET synchronous_commit = local";
 
 static const char SQL_PROGRESS[] =
-    "SELECT n.nspname || '.' || c.relname, p.step, p.done, p.total FROM ("
+    "SELECT p.pid, n.nspname || '.' || c.relname, p.step, p.done, p.total FROM ("
     " SELECT pid, relid, 'index: ' || phase AS step,"
     "  CASE WHEN tuples_total > 0 THEN tuples_done ELSE blocks_done END AS done,"
     "  CASE WHEN tuples_total > 0 THEN tuples_total ELSE blocks_total END AS total"
@@ -36,8 +36,7 @@ static const char SQL_PROGRESS[] =
     "  FROM pg_catalog.pg_stat_progress_vacuum) p"
     " JOIN pg_catalog.pg_stat_activity a ON a.pid = p.pid AND a.datname = pg_catalog.current_database()"
     "  AND a.application_name = pg_catalog.current_setting('application_name')"
-    " JOIN pg_catalog.pg_class c ON c.oid = p.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " ORDER BY p.total DESC, 1";
+    " JOIN pg_catalog.pg_class c ON c.oid = p.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
 
 /* What runs on one table at the moment. */
 typedef struct TableUse {
@@ -215,19 +214,19 @@ static bool limits_read(BuildWork *work, Pg *target, Error *e) {
 /* Only shown: an error here is met again by those who work. */
 static void progress_ask(void *shared) {
     BuildWork *work = shared;
-    BuildMetrics builds[BUILDS_SHOWN_MAX];
     Error ignored;
     if (clock_ms() < work->asked_ms + ASK_EVERY_MS)
         return;
     work->asked_ms = clock_ms();
     PGresult *rows = pg_query(work->watcher, SQL_PROGRESS, 0, NULL, &ignored);
-    int count = rows == NULL ? 0 : PQntuples(rows) < BUILDS_SHOWN_MAX ? PQntuples(rows) : BUILDS_SHOWN_MAX;
-    for (int row = 0; row < count; row++) {
-        builds[row] = (BuildMetrics){.done = pg_cell_int(rows, row, 2), .total = pg_cell_int(rows, row, 3)};
-        snprintf(builds[row].table, sizeof builds[row].table, "%s", pg_cell(rows, row, 0));
-        snprintf(builds[row].step, sizeof builds[row].step, "%s", pg_cell(rows, row, 1));
+    for (int row = 0; rows != NULL && row < PQntuples(rows); row++) {
+        BuildMetrics told = {.pid = (int)pg_cell_int(rows, row, 0),
+                             .done = pg_cell_int(rows, row, 3),
+                             .total = pg_cell_int(rows, row, 4)};
+        snprintf(told.table, sizeof told.table, "%s", pg_cell(rows, row, 1));
+        snprintf(told.step, sizeof told.step, "%s", pg_cell(rows, row, 2));
+        metrics_build_progress(work->load->metrics, &told);
     }
-    metrics_builds(work->load->metrics, builds, count);
     PQclear(rows);
 }
 
@@ -243,9 +242,7 @@ static bool builds_run(BuildWork *work, Error *e) {
                      .take = build_take,
                      .close = build_close,
                      .tick = progress_ask};
-    bool ok = pool_run(&pool, e);
-    metrics_builds(work->load->metrics, NULL, 0);
-    return ok;
+    return pool_run(&pool, e);
 }
 
 /* Joins partitions' indexes, which are there now, one after the other. */

@@ -40,11 +40,13 @@ bool load_entry_make(const Load *load, Pg *target, const LoadStatement *statemen
     if (!state_object_made(target, load->cfg, statement->hash, &made, e) || made)
         return made;
     metrics_activity(load->metrics, "making %s", statement->what);
+    metrics_build_begin(load->metrics, target->backend_pid, statement->what);
     for (int tries = 1; !ok && tries <= TRIES; tries++) {
         ok = statement_try(load, target, statement, halt, e);
         if (!ok && strcmp(e->sqlstate, DEADLOCK) != 0)
             break;
     }
+    metrics_build_end(load->metrics, target->backend_pid);
     return ok || e->kind == ERR_STOPPED ? ok : fail_context(e, "%s", statement->what);
 }
 

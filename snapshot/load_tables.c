@@ -68,6 +68,12 @@ static void *table_session_open(void *shared, Error *e) {
 
 /* ---- whole tables ---- */
 
+/* What was there when the job began. */
+static ExistingPolicy existing_of(const Load *load, const Table *table) {
+    return state_existing_has(load->existing, table->schema, table->name) ? load->cfg->existing
+                                                                          : EXISTING_FAIL;
+}
+
 static CopyJob copy_job(const TableWork *work, const Table *table, const atomic_bool *halt) {
     return (CopyJob){.cfg = work->load->cfg,
                      .table = table,
@@ -75,6 +81,8 @@ static CopyJob copy_job(const TableWork *work, const Table *table, const atomic_
                      .point = work->point,
                      .progress = metrics_table(work->load->metrics, table->full_name),
                      .metrics = work->load->metrics,
+                     .throttle = work->load->throttle,
+                     .existing = existing_of(work->load, table),
                      .stop = halt};
 }
 
@@ -189,6 +197,8 @@ static bool splits_begin(TableWork *work, const int *order, int count, int64_t *
     bool ok = count == 0 || session_begin(load, &session, e);
     for (int at = 0; ok && at < count; at++) {
         const Table *table = &load->selection->tables[order[at]];
+        if (existing_of(load, table) != EXISTING_FAIL)
+            continue; /* its rows go or stay in one transaction with the new ones */
         ok = ranges_blocks(session.source, table, &blocks[order[at]], e) &&
              (blocks[order[at]] == 0 || ranges_begin(session.target, load->cfg, table, load->stop, e));
     }

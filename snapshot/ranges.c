@@ -102,8 +102,10 @@ bool ranges_vacuum(Pg *target, const Load *load, const char *note, const char *q
     writer_format(&sql, "VACUUM (FREEZE%s) %s",
                   target->version >= RING_SINCE ? ", BUFFER_USAGE_LIMIT '16MB'" : "", quoted_name);
     metrics_activity(load->metrics, "vacuuming %s", quoted_name);
+    metrics_build_begin(load->metrics, target->backend_pid, writer_string(&sql));
     bool ok = FAULT("snapshot.vacuum", e) && session_run(target, writer_string(&sql), stop, e) &&
               state_object_forget(target, load->cfg, note, &forgotten, e);
+    metrics_build_end(load->metrics, target->backend_pid);
     writer_free(&sql);
     return ok ? true : fail_context(e, "vacuuming %s", quoted_name);
 }

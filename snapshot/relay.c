@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/fault.h"
 
 enum { LOOK_EVERY_MS = 50, PIECE_BYTES = 1 << 20 };
@@ -59,6 +60,18 @@ static bool put_piece(Relay *r, const char *bytes, int len, Error *e) {
     return taken < 0 ? pg_failed(r->target, NULL, e) : true;
 }
 
+/* All that was read is paid for before more is. */
+static void pay(Relay *r, int len) {
+    Throttle *throttle = r->throttle;
+    bool rows = throttle_get(throttle, THROTTLE_ROWS) > 0, bytes = throttle_get(throttle, THROTTLE_BYTES) > 0;
+    if (!rows && !bytes)
+        return;
+    int64_t now_us = clock_us();
+    throttle_take(throttle, THROTTLE_ROWS, 1, now_us);
+    throttle_take(throttle, THROTTLE_BYTES, len, now_us);
+    r->owes = throttle_wait_us(throttle, now_us) > 0;
+}
+
 /* libpq copies what it is given: a large row goes in pieces, which mean nothing to the server, so that it is in memory
  * no third time. */
 static bool put(Relay *r, const char *row, int len, Error *e) {
@@ -70,6 +83,7 @@ static bool put(Relay *r, const char *row, int len, Error *e) {
         return false;
     r->rows++;
     r->bytes += len;
+    pay(r, len);
     r->unsent_bytes += (size_t)len;
     bool first = r->rows == 1;
     if (r->unsent_bytes < RELAY_UNSENT_BYTES && !first)
@@ -88,6 +102,18 @@ static bool idle(Relay *r, Error *e) {
     if (left == 0)
         r->unsent_bytes = 0;
     return wait_both(r, POLLIN, left > 0 ? POLLIN | POLLOUT : POLLIN, e);
+}
+
+/* Until what was taken is paid for; what waits is sent meanwhile, and the destination heard. */
+static bool wait_turn(Relay *r, Error *e) {
+    tell(r);
+    if (!flush_all(r, e))
+        return false;
+    while (!r->target_spoke && throttle_wait_us(r->throttle, clock_us()) > 0)
+        if (!wait_both(r, 0, POLLIN, e))
+            return false;
+    r->owes = false;
+    return true;
 }
 
 /* Ends our side of the destination's COPY (`why` NULL: well) and waits for what it says. */
@@ -161,6 +187,7 @@ static bool pump(Relay *r, Error *e) {
                   : len == 0           ? idle(r, e)
                                        : put(r, row, len, e);
         PQfreemem(row);
+        ok = ok && (!r->owes || wait_turn(r, e));
         if (!ok)
             return false;
         if (r->target_spoke)

@@ -8,6 +8,7 @@
 
 #include "core/metrics.h"
 #include "core/pg.h"
+#include "core/throttle.h"
 
 enum { RELAY_UNSENT_BYTES = 256 * 1024 };
 
@@ -16,9 +17,11 @@ typedef struct Relay {
     const atomic_bool *stop;
     TableMetrics *progress;
     Metrics *metrics;
+    Throttle *throttle;  /* rows and bytes, as they are read */
     int64_t rows, bytes; /* relayed so far; rows by COPY's own count when it is over */
     int64_t told_rows, told_bytes;
     size_t unsent_bytes;
+    bool owes;         /* more was read than the throttle allows yet */
     int64_t refused;   /* which CopyData, from 1, the source had to end before; 0: none */
     bool target_spoke; /* during its COPY: it has something to complain about */
 } Relay;

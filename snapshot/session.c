@@ -18,6 +18,17 @@ enum {
 static const char SQL_SOURCE_BEGIN[] =
     "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL synchronize_seqscans = off";
 
+bool session_turn(Throttle *throttle, int queries, const atomic_bool *stop, Error *e) {
+    int64_t left_us;
+    throttle_take(throttle, THROTTLE_QUERIES, queries, clock_us());
+    while ((left_us = throttle_wait_us(throttle, clock_us())) > 0) {
+        if (atomic_load(stop))
+            return fail(e, ERR_STOPPED, "stopped");
+        clock_sleep_ms(left_us / 1000 + 1 < LOOK_EVERY_MS ? left_us / 1000 + 1 : LOOK_EVERY_MS);
+    }
+    return true;
+}
+
 bool session_import(Pg *source, const char *snapshot, Error *e) {
     Writer sql = writer_new(SQL_MAX_BYTES);
     writer_text(&sql, "SET TRANSACTION SNAPSHOT ");
@@ -90,7 +101,7 @@ static bool run_failed(Pg *pg, const PGresult *result, const char *sql, Error *e
     return end == NULL ? false : fail_context(e, "%.*s", (int)(end - header), header);
 }
 
-bool session_run(Pg *pg, const char *sql, const atomic_bool *stop, Error *e) {
+bool session_change(Pg *pg, const char *sql, const atomic_bool *stop, int64_t *rows, Error *e) {
     int64_t cancel_ms = 0;
     bool good = true;
     if (atomic_load(stop))
@@ -106,7 +117,13 @@ bool session_run(Pg *pg, const char *sql, const atomic_bool *stop, Error *e) {
         ExecStatusType status = PQresultStatus(result);
         if (good && status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_EMPTY_QUERY)
             good = run_failed(pg, result, sql, e);
+        *rows = pg_affected(result);
         PQclear(result);
     }
     return cancel_ms == 0 ? good : fail(e, ERR_STOPPED, "stopped");
+}
+
+bool session_run(Pg *pg, const char *sql, const atomic_bool *stop, Error *e) {
+    int64_t ignored;
+    return session_change(pg, sql, stop, &ignored, e);
 }

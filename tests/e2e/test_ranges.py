@@ -346,7 +346,8 @@ def test_progress_of_an_index_is_the_server_s_own(version_pair, version):
     pair.source.sql(f"CREATE OR REPLACE {slow.format('PERFORM pg_catalog.pg_sleep(0.002);')}")
     job = pair.job(load={"workers": 2}, identity="full")
     job.start()
-    seen = poll_until(lambda: job.status()["builds"], "the build is shown", 30)
+    seen = poll_until(lambda: [build for build in job.status()["builds"] if build["table"]], "the build is shown", 30)
+    assert "slow_index" in seen[0]["name"]
     assert seen[0]["table"] == "public.slowly" and seen[0]["step"].startswith("index: building index")
     assert 0 <= seen[0]["done"] <= seen[0]["total"]
     job.wait_for("running")

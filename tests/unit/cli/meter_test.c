@@ -11,6 +11,7 @@ static const char *const names[] = {"public.a", "public.b", "public.c"};
 typedef struct Fixture {
     Config cfg;
     Metrics *m;
+    Throttle *throttle;
     Meter *meter;
     Progress p;
 } Fixture;
@@ -21,7 +22,8 @@ static int fixture_make(void **state) {
     f.cfg.name = shop;
     f.cfg.source.heartbeat_ms = 1000;
     f.m = metrics_new();
-    f.meter = meter_new(&f.cfg, f.m, 0);
+    f.throttle = throttle_new();
+    f.meter = meter_new(&f.cfg, f.m, f.throttle, 0);
     *state = &f;
     return 0;
 }
@@ -30,6 +32,7 @@ static int fixture_free(void **state) {
     Fixture *f = *state;
     meter_free(f->meter);
     metrics_free(f->m);
+    throttle_free(f->throttle);
     meter_free(NULL);
     return 0;
 }

@@ -184,7 +184,7 @@ static void what_comes_later_is_answered_so_with_its_line(void **state) {
          "job.yaml:3: \"metrics.listen\" is not available yet in this version"},
         {"guard: {at_limit: spool}\n",
          "job.yaml:3: \"guard.at_limit: spool\" is not available yet in this version"},
-        {"existing: keep\n", "job.yaml:3: \"existing: keep\" is not available yet in this version"},
+        {"conflicts: skip\n", "job.yaml:3: \"conflicts: skip\" is not available yet in this version"},
         {"throttle: {apply: {bytes_per_s: 1MiB}}\n",
          "job.yaml:3: \"throttle.apply.bytes_per_s: 1MiB\" is not available yet in this version"},
         {"alerts: {webhook: \"http://hunter2\"}\n",

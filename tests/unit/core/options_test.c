@@ -163,7 +163,7 @@ static void an_option_of_later_takes_its_default_in_any_spelling_and_nothing_els
                  {"kafka.brokers", "k1:9092", false},      {"load.privileges", "off", true},
                  {"load.privileges", "on", true},          {"target.dialect", "postgresql", true},
                  {"target.dialect", "greenplum", false},   {"load.split_above", "auto", true},
-                 {"load.split_above", "1GiB", true},      {"throttle.apply.bytes_per_s", "0", true},
+                 {"load.split_above", "1GiB", true},       {"throttle.apply.bytes_per_s", "0", true},
                  {"throttle.apply.rows_per_s", "1", false}};
     (void)state;
     for (size_t n = 0; n < sizeof CASES / sizeof *CASES; n++) {

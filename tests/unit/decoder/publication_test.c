@@ -108,7 +108,9 @@ static void only_the_difference_is_changed(void **state) {
     (void)state;
     FakeRule rules[] = {
         {.contains = "puballtables", .rows = "f|t|f|t|t|f|f", .times = 1}, /* no updates */
-        {.contains = "pg_publication_rel", .rows = "20|s|b\"b|t\n25|s|old|f\n30|s|a|f", .times = 1},
+        {.contains = "pg_publication_rel",
+         .rows = "20|s|b\"b|(x > 1)|~\n25|s|old|~|~\n30|s|a|~|~",
+         .times = 1},
         {.contains = "puballtables", .rows = "f|t|f|f|t|f|f", .times = 1}, /* no longer needed */
         {0}};
     FakeServer f = {.rules = rules};
@@ -192,15 +194,16 @@ static void verify_names_what_is_gone(void **state) {
         ErrorKind kind; /* ERR_NONE: right */
         const char *text;
     } cases[] = {
-        {WHOLE, "20|s|b|f\n30|s|a|f", INSERTS, "10|s|c|f", ERR_NONE, ""},
-        {NULL, NULL, INSERTS, "10|s|c|f", ERR_LOST, "\"dts_sync_shop\" does not exist"},
-        {WHOLE, "20|s|b|f\n30|s|a|f", NULL, NULL, ERR_LOST, "\"dts_sync_shop_i\" does not exist"},
-        {WHOLE, "20|s|b|f", INSERTS, "10|s|c|f", ERR_LOST, "lacks 1 of 2 tables, or filters them: \"s.a\""},
-        {WHOLE, "20|s|b|t\n30|s|a|f", INSERTS, "10|s|c|f", ERR_LOST, "\"s.b\"b\""},
-        {WHOLE, "20|s|b|f\n30|s|a|f\n31|s|z|f", INSERTS, "10|s|c|f", ERR_CONFIG, "\"s.z\""},
-        {"f|t|t|f|t|f|f", "20|s|b|f\n30|s|a|f", INSERTS, "10|s|c|f", ERR_LOST, "what it should"},
-        {"f|t|t|t|t|t|f", "20|s|b|f\n30|s|a|f", INSERTS, "10|s|c|f", ERR_LOST, "what it should"},
-        {WHOLE, "20|s|b|f\n30|s|a|f", "f|t|t|f|t|f|f", "10|s|c|f", ERR_LOST, "dts_sync_shop_i"},
+        {WHOLE, "20|s|b|~|~\n30|s|a|~|~", INSERTS, "10|s|c|~|~", ERR_NONE, ""},
+        {NULL, NULL, INSERTS, "10|s|c|~|~", ERR_LOST, "\"dts_sync_shop\" does not exist"},
+        {WHOLE, "20|s|b|~|~\n30|s|a|~|~", NULL, NULL, ERR_LOST, "\"dts_sync_shop_i\" does not exist"},
+        {WHOLE, "20|s|b|~|~", INSERTS, "10|s|c|~|~", ERR_LOST,
+         "lacks 1 of 2 tables, or filters them otherwise: \"s.a\""},
+        {WHOLE, "20|s|b|(x > 1)|~\n30|s|a|~|~", INSERTS, "10|s|c|~|~", ERR_LOST, "\"s.b\"b\""},
+        {WHOLE, "20|s|b|~|~\n30|s|a|~|~\n31|s|z|~|~", INSERTS, "10|s|c|~|~", ERR_CONFIG, "\"s.z\""},
+        {"f|t|t|f|t|f|f", "20|s|b|~|~\n30|s|a|~|~", INSERTS, "10|s|c|~|~", ERR_LOST, "what it should"},
+        {"f|t|t|t|t|t|f", "20|s|b|~|~\n30|s|a|~|~", INSERTS, "10|s|c|~|~", ERR_LOST, "what it should"},
+        {WHOLE, "20|s|b|~|~\n30|s|a|~|~", "f|t|t|f|t|f|f", "10|s|c|~|~", ERR_LOST, "dts_sync_shop_i"},
     };
     for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
         FakeRule rules[] = {{.contains = "puballtables", .rows = cases[n].main, .times = 1},
@@ -223,7 +226,7 @@ static void verify_names_what_is_gone(void **state) {
 static void users_publication_is_only_checked(void **state) {
     (void)state;
     FakeRule good[] = {
-        {.contains = "pg_get_publication_tables", .rows = "20|s|b|f\n30|s|a|f\n31|s|z|f", .times = 1},
+        {.contains = "pg_get_publication_tables", .rows = "20|s|b|~|~\n30|s|a|~|~\n31|s|z|~|~", .times = 1},
         {.contains = "puballtables", .rows = "t|t|t|t|t|f|f", .times = 1},
         {0}};
     FakeServer f = {.rules = good};
@@ -241,6 +244,96 @@ static void users_publication_is_only_checked(void **state) {
     assert_int_equal(fake_find(&f, "\"theirs\""), -1);
     assert_true(fake_find(&f, "DROP PUBLICATION IF EXISTS \"dts_sync_shop_i\"") > 0);
     fake_free(&f);
+}
+
+/* A row filter and a column list: wanted with the words of the job, held with those of the server. */
+static TableColumn cut_columns[] = {{.name = "id", .number = 1, .taken = true, .identity_key = true},
+                                    {.name = "no", .number = 2},
+                                    {.name = "c\"c", .number = 5, .taken = true},
+                                    {.name = "made", .number = 6, .taken = true, .generated = true}};
+static Table cut_table = {.oid = 30,
+                          .schema = "s",
+                          .name = "a",
+                          .full_name = "s.a",
+                          .identity = TABLE_IDENTITY_KEY,
+                          .where = "id > 1 -- some",
+                          .listed = true,
+                          .column_count = 4,
+                          .columns = cut_columns};
+static const Selection cut = {.count = 1, .tables = &cut_table};
+
+static void filters_and_lists_are_published(void **state) {
+    (void)state;
+    FakeServer f = {0};
+    Config cfg = config(false);
+    Error e;
+    Pg *pg = open_at(&f);
+    assert_true(publication_make(pg, &cfg, &cut, &e));
+    close_both(&f, pg);
+    int at = fake_find(&f, " ADD TABLE ");
+    assert_string_equal(strstr(f.statements[at], " ADD "),
+                        " ADD TABLE ONLY \"s\".\"a\" (\"id\", \"c\"\"c\") WHERE (id > 1 -- some\n)");
+    fake_free(&f);
+}
+
+/* The server writes a filter in its own words: what it would do with both tells whether they are the same. */
+static void filters_are_compared_by_what_the_server_does(void **state) {
+    (void)state;
+    static const struct {
+        const char *members, *said, *stored;
+        bool same;
+    } cases[] = {
+        {"30|s|a|(id > 1)|1 5", "Seq Scan on a\n  Filter: (id > 1)", "Seq Scan on a\n  Filter: (id > 1)",
+         true},
+        {"30|s|a|(id > 2)|1 5", "Seq Scan on a\n  Filter: (id > 1)", "Seq Scan on a\n  Filter: (id > 2)",
+         false},
+        {"30|s|a|(id > 1)|1 5", "Seq Scan on a\n  Filter: (id > 1)", "Seq Scan on a", false},
+        {"30|s|a|(id > 1)|1", "Seq Scan on a", "Seq Scan on a", false},
+        {"30|s|a|(id > 1)|~", "Seq Scan on a", "Seq Scan on a", false},
+        {"30|s|a|~|1 5", "Seq Scan on a", "Seq Scan on a", false},
+    };
+    for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
+        FakeRule rules[] = {{.contains = "puballtables", .rows = WHOLE, .times = 1},
+                            {.contains = "pg_publication_rel", .rows = cases[n].members, .times = 1},
+                            {.contains = "id > 1 -- some", .rows = cases[n].said, .times = 1},
+                            {.contains = "EXPLAIN", .rows = cases[n].stored, .times = 1},
+                            {0}};
+        FakeServer f = {.rules = rules};
+        Config cfg = config(false);
+        Error e = {0};
+        Pg *pg = open_at(&f);
+        assert_int_equal(publication_verify(pg, &cfg, &cut, &e), cases[n].same);
+        close_both(&f, pg);
+        if (!cases[n].same)
+            assert_int_equal(e.kind, ERR_LOST);
+        fake_free(&f);
+    }
+}
+
+static bool key_fits(const TableColumn *column) {
+    return column->identity_key;
+}
+
+static void trap_A1_a_filter_is_tried_and_rolled_back(void **state) {
+    (void)state;
+    static const char *const answers[] = {"1", "1\n2", NULL}, *const expected[] = {"", "no", ""};
+    for (int n = 0; n < 3; n++) {
+        FakeRule rules[] = {{.contains = "refobjsubid", .rows = answers[n]}, {0}};
+        FakeServer f = {.rules = rules};
+        Config cfg = config(false);
+        Error e;
+        char column[64];
+        Pg *pg = open_at(&f);
+        assert_true(publication_try_filter(pg, &cfg, &cut_table, key_fits, column, &e));
+        close_both(&f, pg);
+        assert_string_equal(column, expected[n]);
+        int made = fake_find(
+            &f, "CREATE PUBLICATION \"dts_sync_shop_try\" FOR TABLE ONLY \"s\".\"a\" WHERE (id > 1");
+        assert_true(made > 0);
+        assert_string_equal(f.statements[made - 1], "BEGIN READ WRITE");
+        assert_string_equal(f.statements[f.count - 1], "ROLLBACK");
+        fake_free(&f);
+    }
 }
 
 static void names_are_those_that_are_needed(void **state) {
@@ -297,6 +390,9 @@ int main(void) {
         cmocka_unit_test(users_publication_is_only_checked),
         cmocka_unit_test(names_are_those_that_are_needed),
         cmocka_unit_test(identities_are_set_and_taken_back),
+        cmocka_unit_test(filters_and_lists_are_published),
+        cmocka_unit_test(filters_are_compared_by_what_the_server_does),
+        cmocka_unit_test(trap_A1_a_filter_is_tried_and_rolled_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,6 +35,7 @@ static int fixture_make(void **state) {
     f->cfg.control_socket = f->path;
     f->job.cfg = &f->cfg;
     f->job.metrics = metrics_new();
+    f->job.throttle = throttle_new();
     snprintf(f->job.instance, sizeof f->job.instance, "db1, pid 123, since 2026-11-21 09:00:00 UTC");
     log_start(LOG_ERROR, LOG_TEXT);
     *state = f;
@@ -46,6 +47,7 @@ static int fixture_free(void **state) {
     char command[100];
     control_end(f->control);
     metrics_free(f->job.metrics);
+    throttle_free(f->job.throttle);
     snprintf(command, sizeof command, "rm -rf '%s'", f->root);
     assert_int_equal(system(command), 0);
     free(f);
@@ -147,14 +149,21 @@ static void refused(Fixture *f, const char *request, const char *because) {
     json_decref(answer);
 }
 
-static void set_changes_the_log_level_only(void **state) {
+static void set_changes_what_a_running_job_can_change(void **state) {
     Fixture *f = *state;
     start(f);
     json_t *answer = ask(f, "{\"command\":\"set\",\"key\":\"log.level\",\"value\":\"warn\"}");
     assert_true(json_is_true(json_object_get(answer, "ok")));
     json_decref(answer);
-    refused(f, "{\"command\":\"set\",\"key\":\"log.level\",\"value\":\"loud\"}", "\"loud\" is no log level");
-    refused(f, "{\"command\":\"set\",\"key\":\"memory\",\"value\":\"1GiB\"}", "not available yet");
+    refused(f, "{\"command\":\"set\",\"key\":\"log.level\",\"value\":\"loud\"}",
+            "\"loud\" is no value for log.level, which is one of debug, info, warn, error");
+    refused(f, "{\"command\":\"set\",\"key\":\"memory\",\"value\":\"1GiB\"}",
+            "\"memory\" cannot be changed while the job runs, only these: log.level, throttle.load.");
+    refused(f, "{\"command\":\"set\",\"key\":\"throttle.load.rows\",\"value\":\"1\"}", "is no option");
+    refused(f, "{\"command\":\"set\",\"key\":\"throttle.load.rows_per_s\",\"value\":\"1.5\"}",
+            "which is a number of 0 to 1000000000");
+    json_decref(ask(f, "{\"command\":\"set\",\"key\":\"throttle.load.bytes_per_s\",\"value\":\"2MiB\"}"));
+    assert_int_equal(throttle_get(f->job.throttle, THROTTLE_BYTES), 2 << 20);
     refused(f, "{\"command\":\"set\",\"key\":\"log.level\"}", "needs a key and a value");
     refused(f, "{\"command\":\"set\",\"key\":1,\"value\":2}", "needs a key and a value");
     refused(f, "{\"command\":\"dance\"}", "unknown command");
@@ -359,7 +368,7 @@ int main(void) {
         TEST(answers_a_status_of_very_many_tables),
         TEST(says_who_it_is),
         TEST(stop_asks_the_job_to_end),
-        TEST(set_changes_the_log_level_only),
+        TEST(set_changes_what_a_running_job_can_change),
         TEST(nobody_is_no_error),
         TEST(only_we_may_enter),
         TEST(the_end_removes_the_socket),

@@ -14,6 +14,14 @@ static Config config_make(void) {
     return cfg;
 }
 
+static json_t *status_of(const Config *cfg, Metrics *m) {
+    Throttle *throttle = throttle_new();
+    throttle_set(throttle, THROTTLE_ROWS, 5000, 0);
+    json_t *status = status_running(cfg, m, throttle);
+    throttle_free(throttle);
+    return status;
+}
+
 /* The keys of an object in the order in which they were put, separated by spaces. */
 static void keys_are(const json_t *object, const char *expected) {
     char keys[400] = "";
@@ -33,9 +41,12 @@ static void status_has_exactly_the_documented_keys(void **unused) {
     Config cfg = config_make();
     Metrics *m = metrics_new();
     metrics_tables(m, names, names, 1);
-    json_t *status = status_running(&cfg, m);
+    json_t *status = status_of(&cfg, m);
     keys_are(status,
-             "job phase state reason since source slot applied_lsn lag tables builds totals gear rss_bytes error");
+             "job phase state reason since source slot applied_lsn lag tables builds totals throttle gear "
+             "rss_bytes error");
+    keys_are(json_object_get(json_object_get(status, "throttle"), "load"),
+             "queries_per_s rows_per_s bytes_per_s");
     keys_are(json_object_get(status, "source"), "system_identifier timeline lsn");
     keys_are(json_object_get(status, "slot"),
              "name confirmed_lsn restart_lsn wal_status safe_wal_bytes retained_bytes");
@@ -43,7 +54,7 @@ static void status_has_exactly_the_documented_keys(void **unused) {
     keys_are(json_object_get(json_object_get(status, "lag"), "stages"),
              "received_ms decoded_ms queued_ms applied_ms");
     keys_are(json_array_get(json_object_get(status, "tables"), 0),
-             "name target state rows rows_estimated bytes");
+             "name target state rows rows_estimated bytes bytes_per_s left_ms");
     keys_are(json_object_get(status, "totals"),
              "rows_copied changes transactions bytes conflicts dead_letters retries");
     json_decref(status);
@@ -58,7 +69,7 @@ static void what_is_not_known_is_null(void **unused) {
     (void)unused;
     Config cfg = config_make();
     Metrics *m = metrics_new();
-    json_t *status = status_running(&cfg, m);
+    json_t *status = status_of(&cfg, m);
     assert_true(json_is_null(json_object_get(status, "reason")));
     assert_true(json_is_null(json_object_get(status, "error")));
     assert_true(json_is_null(json_object_get(status, "applied_lsn")));
@@ -87,7 +98,7 @@ static void numbers_are_numbers_and_positions_texts(void **unused) {
     atomic_store(&m->bytes, 10);
     atomic_store(&m->bytes_copied, 32);
     snprintf(m->wal_status, sizeof m->wal_status, "reserved");
-    json_t *status = status_running(&cfg, m);
+    json_t *status = status_of(&cfg, m);
     assert_string_equal(json_string_value(json_object_get(status, "job")), "shop");
     assert_string_equal(json_string_value(json_object_get(status, "since")), "2026-11-21T04:00:00Z");
     assert_string_equal(json_string_value(json_object_get(status, "applied_lsn")), "16/0");
@@ -113,7 +124,7 @@ static void a_table_says_how_far_it_is(void **unused) {
     atomic_store(&m->tables[1].stage, TABLE_COPYING);
     atomic_store(&m->tables[1].rows, 7);
     atomic_store(&m->tables[1].rows_estimated, -1);
-    json_t *status = status_running(&cfg, m);
+    json_t *status = status_of(&cfg, m);
     const json_t *tables = json_object_get(status, "tables"), *second = json_array_get(tables, 1);
     assert_int_equal(json_array_size(tables), 2);
     assert_string_equal(json_string_value(json_object_get(second, "name")), "public.b");
@@ -130,7 +141,7 @@ static void a_job_without_changes_has_no_slot(void **unused) {
     Config cfg = config_make();
     Metrics *m = metrics_new();
     cfg.phases.incremental = false;
-    json_t *status = status_running(&cfg, m);
+    json_t *status = status_of(&cfg, m);
     assert_true(json_is_null(at(status, "slot", "name")));
     json_decref(status);
     metrics_free(m);
@@ -141,7 +152,7 @@ static void a_message_that_is_not_utf8_is_still_shown(void **unused) {
     Config cfg = config_make();
     Metrics *m = metrics_new();
     metrics_error(m, "relation \"gr\xfc\xdf\x65\" does not exist");
-    json_t *status = status_running(&cfg, m);
+    json_t *status = status_of(&cfg, m);
     assert_string_equal(json_string_value(json_object_get(status, "error")),
                         "relation \"gr??e\" does not exist");
     json_decref(status);

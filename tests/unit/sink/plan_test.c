@@ -7,7 +7,7 @@
 
 /* The columns of PLAN_QUERY. */
 enum {
-    CELLS = 10,
+    CELLS = 11,
     KIND = 0,
     CHILDREN,
     NAME,
@@ -17,7 +17,8 @@ enum {
     IN_KEY,
     INDEXED,
     EQUAL_SCHEMA,
-    EQUAL_NAME
+    EQUAL_NAME,
+    UNIQUES
 };
 
 typedef struct Fixture {

@@ -216,6 +216,63 @@ static void a_reinsert_by_the_whole_row_binds_it_behind_what_is_written(void **s
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_make, fixture_free)
 
+/* A kept table with the keys (id) and (v, w). */
+static void kept(Fixture *f) {
+    static const bool keys[2][COLUMNS] = {{false, true, true}, {true, false, false}};
+    f->plan.kept = true;
+    for (size_t key = 0; key < sizeof keys / sizeof *keys; key++) {
+        PlanUnique *unique = arena_alloc(f->arena, sizeof *unique + COLUMNS);
+        memcpy(unique->columns, keys[key], COLUMNS);
+        unique->next = f->plan.uniques;
+        f->plan.uniques = unique;
+    }
+}
+
+static void a_kept_table_s_insert_takes_the_place_of_what_it_meets(void **state) {
+    Fixture *f = *state;
+    kept(f);
+    assert_sql(
+        f, SHAPE_REPLACE, "xxx",
+        "WITH gone AS (DELETE FROM \"public\".\"t\" WHERE (\"id\" = $1::integer) OR (\"v\" = $2::text AND"
+        " \"w\" = $3::json) RETURNING 1) INSERT INTO \"public\".\"t\" (\"id\", \"v\", \"w\") OVERRIDING "
+        "SYSTEM"
+        " VALUE SELECT $1::integer, $2::text, $3::json FROM (SELECT pg_catalog.count(*) FROM gone) AS "
+        "counted",
+        3);
+}
+
+static void a_kept_table_s_update_does_so_beside_the_old_row(void **state) {
+    Fixture *f = *state;
+    kept(f);
+    f->plan.only = true;
+    assert_sql(
+        f, SHAPE_REPLACE_OLD, "xxx",
+        "WITH gone AS (DELETE FROM ONLY \"public\".\"t\" WHERE (\"id\" = $4) OR (\"id\" = $1::integer) OR"
+        " (\"v\" = $2::text AND \"w\" = $3::json) RETURNING 1) INSERT INTO \"public\".\"t\" (\"id\", \"v\","
+        " \"w\") OVERRIDING SYSTEM VALUE SELECT $1::integer, $2::text, $3::json FROM (SELECT"
+        " pg_catalog.count(*) FROM gone) AS counted",
+        4);
+}
+
+static void what_was_not_sent_comes_from_the_old_row(void **state) {
+    Fixture *f = *state;
+    kept(f);
+    assert_sql(
+        f, SHAPE_REINSERT_OVER, "x.x",
+        "WITH old AS (DELETE FROM \"public\".\"t\" WHERE \"id\" = $3 RETURNING *), gone AS (DELETE FROM"
+        " \"public\".\"t\" WHERE NOT (\"id\" = $3) AND ((\"id\" = $1::integer)) RETURNING 1) INSERT INTO"
+        " \"public\".\"t\" (\"id\", \"v\", \"w\") OVERRIDING SYSTEM VALUE SELECT $1::integer, old.\"v\","
+        " $2::json FROM old, (SELECT pg_catalog.count(*) FROM gone) AS counted",
+        3);
+    assert_sql(
+        f, SHAPE_REINSERT_OVER, ".x.",
+        "WITH old AS (DELETE FROM \"public\".\"t\" WHERE \"id\" = $2 RETURNING *), gone AS (DELETE FROM"
+        " \"public\".\"t\" WHERE NOT (\"id\" = $2) AND false RETURNING 1) INSERT INTO \"public\".\"t\""
+        " (\"id\", \"v\", \"w\") OVERRIDING SYSTEM VALUE SELECT old.\"id\", $1::text, old.\"w\" FROM old,"
+        " (SELECT pg_catalog.count(*) FROM gone) AS counted",
+        2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(an_insert_names_its_columns),
@@ -226,6 +283,9 @@ int main(void) {
         TEST(an_update_of_nothing_still_looks_for_its_row),
         TEST(a_delete_finds_its_row_by_the_key),
         TEST(a_parent_table_is_changed_alone),
+        TEST(a_kept_table_s_insert_takes_the_place_of_what_it_meets),
+        TEST(a_kept_table_s_update_does_so_beside_the_old_row),
+        TEST(what_was_not_sent_comes_from_the_old_row),
         TEST(an_operator_outside_pg_catalog_is_named_whole),
         TEST(names_are_taken_as_they_were_quoted),
         TEST(trap_B9_a_whole_row_is_matched_by_its_image_and_one_row_only),

@@ -1,0 +1,285 @@
+#include "snapshot/existing.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "core/mapping.h"
+#include "core/state.h"
+
+enum { SQL_MAX_BYTES = 16 << 20, SHOWN_MAX = 20, SHOWN_MAX_BYTES = 4096 };
+
+static const char SQL_RELATIONS[] =
+    "SELECT n.nspname, c.relname, c.relkind FROM pg_catalog.pg_class c"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't'"
+    " AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'walferry')"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass"
+    "                 AND d.objid = c.oid AND d.deptype = 'e')"
+    " ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"";
+/* Dropping a partitioned table drops its partitions, too. */
+static const char SQL_PARTITIONS[] =
+    "SELECT pn.nspname, p.relname, cn.nspname, c.relname FROM pg_catalog.pg_inherits i"
+    " JOIN pg_catalog.pg_class p ON p.oid = i.inhparent AND p.relkind = 'p'"
+    " JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace"
+    " JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid"
+    " JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'f')";
+/* Of a table whose rows go, other tables' references would point to nothing. */
+static const char SQL_REFERENCES[] =
+    "SELECT pn.nspname, p.relname, cn.nspname, c.relname FROM pg_catalog.pg_constraint k"
+    " JOIN pg_catalog.pg_class p ON p.oid = k.confrelid"
+    " JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace"
+    " JOIN pg_catalog.pg_class c ON c.oid = k.conrelid"
+    " JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace"
+    " WHERE k.contype = 'f' AND k.confrelid <> k.conrelid AND k.conparentid = 0";
+
+/* By what the server itself calls them. A type that belongs to a table or to another type comes and goes with it. */
+#define OBJECTS                                                                                              \
+    "SELECT o.class, o.oid, i.type || ' ' || i.identity AS name FROM ("                                      \
+    " SELECT 'pg_catalog.pg_namespace'::regclass::oid AS class, oid FROM pg_catalog.pg_namespace"            \
+    "  WHERE nspname NOT LIKE 'pg\\_%'"                                                                      \
+    " UNION ALL SELECT 'pg_catalog.pg_type'::regclass, t.oid FROM pg_catalog.pg_type t WHERE t.typelem = 0"  \
+    "  AND (t.typrelid = 0 OR EXISTS (SELECT FROM pg_catalog.pg_class c"                                     \
+    "       WHERE c.oid = t.typrelid AND c.relkind = 'c'))"                                                  \
+    " UNION ALL SELECT 'pg_catalog.pg_proc'::regclass, oid FROM pg_catalog.pg_proc"                          \
+    " UNION ALL SELECT 'pg_catalog.pg_operator'::regclass, oid FROM pg_catalog.pg_operator"                  \
+    " UNION ALL SELECT 'pg_catalog.pg_opclass'::regclass, oid FROM pg_catalog.pg_opclass"                    \
+    " UNION ALL SELECT 'pg_catalog.pg_opfamily'::regclass, oid FROM pg_catalog.pg_opfamily"                  \
+    " UNION ALL SELECT 'pg_catalog.pg_collation'::regclass, oid FROM pg_catalog.pg_collation"                \
+    " UNION ALL SELECT 'pg_catalog.pg_conversion'::regclass, oid FROM pg_catalog.pg_conversion"              \
+    " UNION ALL SELECT 'pg_catalog.pg_ts_parser'::regclass, oid FROM pg_catalog.pg_ts_parser"                \
+    " UNION ALL SELECT 'pg_catalog.pg_ts_dict'::regclass, oid FROM pg_catalog.pg_ts_dict"                    \
+    " UNION ALL SELECT 'pg_catalog.pg_ts_template'::regclass, oid FROM pg_catalog.pg_ts_template"            \
+    " UNION ALL SELECT 'pg_catalog.pg_ts_config'::regclass, oid FROM pg_catalog.pg_ts_config"                \
+    " UNION ALL SELECT 'pg_catalog.pg_cast'::regclass, oid FROM pg_catalog.pg_cast"                          \
+    " UNION ALL SELECT 'pg_catalog.pg_language'::regclass, oid FROM pg_catalog.pg_language"                  \
+    " UNION ALL SELECT 'pg_catalog.pg_transform'::regclass, oid FROM pg_catalog.pg_transform"                \
+    " UNION ALL SELECT 'pg_catalog.pg_am'::regclass, oid FROM pg_catalog.pg_am"                              \
+    " UNION ALL SELECT 'pg_catalog.pg_foreign_data_wrapper'::regclass, oid"                                  \
+    "  FROM pg_catalog.pg_foreign_data_wrapper"                                                              \
+    " UNION ALL SELECT 'pg_catalog.pg_foreign_server'::regclass, oid FROM pg_catalog.pg_foreign_server"      \
+    " UNION ALL SELECT 'pg_catalog.pg_user_mapping'::regclass, umid FROM pg_catalog.pg_user_mappings"        \
+    " UNION ALL SELECT 'pg_catalog.pg_event_trigger'::regclass, oid FROM pg_catalog.pg_event_trigger"        \
+    ") o, pg_catalog.pg_identify_object(o.class, o.oid, 0) i WHERE o.oid >= 16384" /* FirstNormalObjectId */
+static const char SQL_OBJECT_NAMES[] =
+    "SELECT coalesce(pg_catalog.array_agg(x.name), '{}') FROM (" OBJECTS ") x";
+static const char SQL_OBJECTS_THERE[] = "SELECT x.class, x.oid FROM (" OBJECTS ") x WHERE x.name IN"
+                                        " (SELECT pg_catalog.unnest($1::text[])) ORDER BY 1, 2";
+
+static PGresult *objects_find(Pg *dumped, Pg *target, Error *e) {
+    PGresult *names = pg_query(target, SQL_OBJECT_NAMES, 0, NULL, e);
+    if (names == NULL)
+        return NULL;
+    const char *const params[] = {pg_cell(names, 0, 0)};
+    PGresult *there = pg_query(dumped, SQL_OBJECTS_THERE, 1, params, e);
+    PQclear(names);
+    return there;
+}
+
+bool existing_there(const Config *cfg, Pg *dumped, Pg *target, const Mapping *renamed, Existing *out,
+                    Error *e) {
+    *out = (Existing){0};
+    out->noted = cfg->existing == EXISTING_FAIL ? NULL : state_existing(target, cfg, e);
+    out->objects = out->noted == NULL ? NULL : objects_find(dumped, target, e);
+    if (out->objects == NULL)
+        return cfg->existing == EXISTING_FAIL;
+    int count = PQntuples(out->noted);
+    out->arena = arena_new();
+    MappedName *names = arena_alloc(out->arena, ((size_t)count + 1) * sizeof *names);
+    for (int row = 0; row < count; row++) {
+        const char *schema = pg_cell(out->noted, row, 0), *name = pg_cell(out->noted, row, 1);
+        names[row] = renamed == NULL ? (MappedName){schema, name}
+                                     : mapping_relation(renamed, out->arena, schema, name);
+    }
+    out->there = (DumpThere){names, count, out->objects};
+    return true;
+}
+
+void existing_free(Existing *existing) {
+    PQclear(existing->noted);
+    PQclear(existing->objects);
+    if (existing->arena != NULL)
+        arena_free(existing->arena);
+    *existing = (Existing){0};
+}
+
+/* A relation of the source that the destination has, too. */
+typedef struct Found {
+    StateName here; /* at the source */
+    MappedName there;
+    bool is_table; /* the job's: an ordinary one, or one whose partitions are */
+} Found;
+
+typedef struct Settling {
+    Pg *source, *target;
+    const Config *cfg;
+    const Selection *selection;
+    Mapping *mapping;
+    Arena *arena;
+    PGresult *ours;
+    Found *found;
+    int count;
+} Settling;
+
+static int names_compare(const char *schema, const char *name, const char *schema_2, const char *name_2) {
+    int order = strcmp(schema, schema_2);
+    return order != 0 ? order : strcmp(name, name_2);
+}
+
+static bool rows_have(const PGresult *rows, MappedName wanted) {
+    int low = 0, high = PQntuples(rows);
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        int order =
+            names_compare(wanted.schema, wanted.name, pg_cell(rows, middle, 0), pg_cell(rows, middle, 1));
+        if (order == 0)
+            return true;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return false;
+}
+
+static bool is_of_job(const Settling *s, int row) {
+    const char *schema = pg_cell(s->ours, row, 0), *name = pg_cell(s->ours, row, 1);
+    char kind = pg_cell(s->ours, row, 2)[0];
+    if (kind == 'r')
+        return selection_find(s->selection, schema, name) != NULL;
+    return kind == 'p' && mapping_takes(s->mapping, schema, name) == TAKEN_YES;
+}
+
+static bool find(Settling *s, Error *e) {
+    PGresult *theirs = pg_query(s->target, SQL_RELATIONS, 0, NULL, e);
+    if (theirs == NULL)
+        return false;
+    s->count = 0;
+    for (int row = 0; row < PQntuples(s->ours); row++) {
+        const char *schema = pg_cell(s->ours, row, 0), *name = pg_cell(s->ours, row, 1);
+        MappedName there = mapping_relation(s->mapping, s->arena, schema, name);
+        if (rows_have(theirs, there))
+            s->found[s->count++] = (Found){{schema, name}, there, is_of_job(s, row)};
+    }
+    PQclear(theirs);
+    return true;
+}
+
+/* Whether the destination's relation is one of the job's tables. */
+static bool is_ours_there(const Settling *s, const char *schema, const char *name) {
+    for (int at = 0; at < s->count; at++)
+        if (s->found[at].is_table &&
+            names_compare(schema, name, s->found[at].there.schema, s->found[at].there.name) == 0)
+            return true;
+    return false;
+}
+
+/* Refuses a row of `sql` (of whom, by whom) whose first is the job's and whose second is somebody else's. */
+static bool strangers_refuse(const Settling *s, const char *sql, const char *what, Error *e) {
+    PGresult *rows = pg_query(s->target, sql, 0, NULL, e);
+    bool ok = rows != NULL;
+    for (int row = 0; ok && row < PQntuples(rows); row++) {
+        const char *schema = pg_cell(rows, row, 2), *name = pg_cell(rows, row, 3);
+        if (!is_ours_there(s, pg_cell(rows, row, 0), pg_cell(rows, row, 1)) || is_ours_there(s, schema, name))
+            continue;
+        fail(e, ERR_CONFIG,
+             "existing: %s: table \"%s.%s\" at the target, which is not part of the job, %s \"%s.%s\"",
+             existing_policy_name(s->cfg->existing), schema, name, what, pg_cell(rows, row, 0),
+             pg_cell(rows, row, 1));
+        ok = fail_hint(e, "undo that at the target, or take another way for \"existing\"");
+    }
+    PQclear(rows);
+    return ok;
+}
+
+/* The detail names what depends on the tables, one line each. */
+static bool drop_refused(Pg *target, const PGresult *result, Error *e) {
+    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+    pg_failed(target, result, e);
+    if (strcmp(e->sqlstate, "2BP01") != 0 || detail == NULL)
+        return fail_context(e, "existing: drop");
+    fail(e, ERR_CONFIG,
+         "existing: drop: tables are not dropped at the target because of what depends on them: %s", detail);
+    return fail_hint(e, "drop that yourself: walferry never drops more than the job's own tables");
+}
+
+static bool tables_drop(const Settling *s, Error *e) {
+    Writer sql = writer_new(SQL_MAX_BYTES);
+    int dropped = 0;
+    writer_text(&sql, "DROP TABLE ");
+    for (int at = 0; at < s->count; at++) {
+        if (!s->found[at].is_table)
+            continue;
+        writer_text(&sql, dropped++ == 0 ? "" : ", ");
+        pg_write_table(&sql, s->target, s->found[at].there.schema, s->found[at].there.name);
+    }
+    writer_text(&sql, " RESTRICT");
+    bool ok = true;
+    if (dropped > 0) {
+        PGresult *result = PQexec(s->target->conn, writer_string(&sql));
+        ok = PQresultStatus(result) == PGRES_COMMAND_OK || drop_refused(s->target, result, e);
+        PQclear(result);
+    }
+    if (ok && dropped > 0)
+        log_info("existing: drop: %d tables are dropped at the target and made again", dropped);
+    writer_free(&sql);
+    return ok;
+}
+
+static bool found_note(const Settling *s, Error *e) {
+    StateName *names = calloc((size_t)s->count + 1, sizeof *names);
+    Writer shown = writer_new(SHOWN_MAX_BYTES);
+    int tables = 0;
+    assert(names != NULL);
+    for (int at = 0; at < s->count; at++) {
+        names[at] = s->found[at].here;
+        if (s->found[at].is_table && tables++ < SHOWN_MAX)
+            writer_format(&shown, "%s%s.%s", tables == 1 ? "" : ", ", names[at].schema, names[at].name);
+    }
+    bool ok = state_existing_note(s->target, s->cfg, names, s->count, e);
+    if (ok && tables > 0)
+        log_info("existing: %s: %d tables stay at the target as they are defined there: %s%s",
+                 existing_policy_name(s->cfg->existing), tables, writer_string(&shown),
+                 tables > SHOWN_MAX ? ", …" : "");
+    writer_free(&shown);
+    free(names);
+    return ok;
+}
+
+static bool settle(Settling *s, Error *e) {
+    if (!find(s, e))
+        return false;
+    switch (s->cfg->existing) {
+    case EXISTING_DROP:
+        if (!strangers_refuse(s, SQL_PARTITIONS, "is a partition of", e) || !tables_drop(s, e) || !find(s, e))
+            return false;
+        break;
+    case EXISTING_TRUNCATE:
+        if (!strangers_refuse(s, SQL_REFERENCES, "refers to", e))
+            return false;
+        break;
+    case EXISTING_KEEP:
+    case EXISTING_FAIL: break;
+    }
+    return found_note(s, e);
+}
+
+bool existing_settle(Pg *source, Pg *target, const Config *cfg, const Selection *selection, Error *e) {
+    if (cfg->existing == EXISTING_FAIL)
+        return true;
+    Settling s = {.source = source, .target = target, .cfg = cfg, .selection = selection};
+    s.ours = pg_query(source, SQL_RELATIONS, 0, NULL, e);
+    if (s.ours == NULL)
+        return false;
+    s.mapping = mapping_new(cfg);
+    s.arena = arena_new();
+    s.found = calloc((size_t)PQntuples(s.ours) + 1, sizeof *s.found);
+    assert(s.found != NULL);
+    bool ok = settle(&s, e);
+    free(s.found);
+    arena_free(s.arena);
+    mapping_free(s.mapping);
+    PQclear(s.ours);
+    return ok;
+}

@@ -1,0 +1,434 @@
+"""Selection and mapping: what a job takes, what it is called at the destination, which columns and rows travel. The
+destination's tables are made here, so that only rows travel (phases full and incremental)."""
+import re
+
+import pytest
+
+from harness.bank import SCHEMA
+
+ROWS = {"phases": ["full", "incremental"]}
+LONG = "n" * 61 + "_z"  # 63 bytes, the most a server keeps
+BANK_TABLES = ["accounts_a", "accounts_b", "accounts_c", "counters", "log", "detail", "documents", "full_rows", "keys",
+               "scratch"]
+
+
+def quoted(*parts):
+    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
+
+
+def nothing_is_made_on(source):
+    assert source.sql("SELECT slot_name FROM pg_replication_slots WHERE database = current_database()") == []
+    assert source.sql("SELECT pubname FROM pg_publication") == []
+    assert source.sql("SELECT relname FROM pg_class WHERE relname LIKE 'dts\\_%'") == []
+
+
+def rows(database, query):
+    return database.sql(f"SELECT count(*), md5(coalesce(string_agg(r, ' ' ORDER BY r), '')) FROM"
+                        f" (SELECT md5(ROW(q.*)::text) AS r FROM ({query}) q) x")[0]
+
+
+def same(pair, source, target):
+    """Two queries, one of each side, give the same rows."""
+    left, right = rows(pair.source, source), rows(pair.target, target)
+    assert left == right, f"{source}: {left}; {target}: {right}"
+
+
+def item(job, name):
+    items = {each["name"]: each for each in job.call("check", "--json").json()["items"]}
+    return items[name]
+
+
+def refused(pair, said, name, **objects):
+    """The run ends with 2 and says so, the check's item is Failed, and the source knows nothing of it."""
+    job = pair.job(objects=objects, **ROWS)
+    done = job.run()
+    assert done.exit == 2, done.err
+    assert said in done.err
+    nothing_is_made_on(pair.source)
+    seen = item(job, name)
+    assert seen["state"] == "failed" and said in seen["seen"]
+    nothing_is_made_on(pair.source)
+    return seen
+
+
+# ---- other names ----
+
+def bank_at_target(target, schema, table, column):
+    """The bank's tables under other names, and views of the names that its oracle knows."""
+    target.sql(re.sub(r" REFERENCES (counters|log)|, FOREIGN KEY \(writer, seq\)", "", SCHEMA))
+    for name in BANK_TABLES:
+        new_schema, new_name = schema(name), table(name)
+        target.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(new_schema)}")
+        columns = [row[0] for row in target.sql(
+            "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum", (name,))]
+        for old in columns:
+            if column(name, old) != old:
+                target.sql(f"ALTER TABLE {name} RENAME {quoted(old)} TO {quoted(column(name, old))}")
+        if new_name != name:
+            target.sql(f"ALTER TABLE {name} RENAME TO {quoted(new_name)}")
+        target.sql(f"ALTER TABLE {quoted(new_name)} SET SCHEMA {quoted(new_schema)}")
+        listed = ", ".join(f"{quoted(column(name, old))} AS {quoted(old)}" for old in columns)
+        target.sql(f"CREATE VIEW public.{quoted(name)} AS SELECT {listed} FROM {quoted(new_schema, new_name)}")
+
+
+def bank_runs_through(pair, job, bank):
+    """Loaded while it works, killed, started again, killed, and the same in the end."""
+    bank.start()
+    watcher = pair.watcher(bank, job)
+    job.start()
+    job.wait_for("running")
+    job.process.kill9()
+    job.start()
+    job.wait_for("running")
+    before = bank.transactions()
+    job.drain(pair.source)
+    job.process.kill9()
+    job.start()
+    job.wait_for("running")
+    bank.stop()
+    assert bank.transactions() > before
+    job.drain(pair.source)
+    watcher.stop()
+    bank.check_prefix(pair.target)
+    for name in BANK_TABLES:
+        same(pair, f"SELECT * FROM public.{name}", f"SELECT * FROM public.{name}")
+
+
+@pytest.mark.asan
+@pytest.mark.deadline(180)
+def test_bank_under_other_names_survives_kills(pair):
+    """Schemas, tables and columns; quoted, dotted and 63-byte names."""
+    tables = {"log": ("Other \"one\"", "jour.nal"), "keys": ("bank.new", LONG)}
+    columns = {("log", "seq"): "the.number", ("accounts_a", "balance"): "Balance \"now\"", ("documents", "body"): LONG}
+    bank = pair.bank()
+    bank_at_target(pair.target, lambda name: tables.get(name, ("bank.new",))[0],
+                   lambda name: tables.get(name, (None, name))[1], lambda name, old: columns.get((name, old), old))
+    rename = {"schemas": {"public": "bank.new"},
+              "tables": {f"public.{name}": quoted(*new) for name, new in tables.items()},
+              "columns": {}}
+    for (name, old), new in columns.items():
+        rename["columns"].setdefault(f"public.{name}", {})[old] = new
+    job = pair.job(objects={"rename": rename}, **ROWS)
+    bank_runs_through(pair, job, bank)
+    targets = {table["name"]: table["target"] for table in job.status()["tables"]}
+    assert targets["public.log"] == 'Other "one".jour.nal' and targets["public.detail"] == "bank.new.detail"
+    assert job.process.terminate() == 0
+    targets = {table["name"]: table["target"] for table in job.status()["tables"]}
+    assert targets["public.keys"] == f"bank.new.{LONG}"
+
+
+@pytest.mark.deadline(180)
+@pytest.mark.parametrize("fold", ["lower", "upper"])
+def test_bank_in_another_letter_case(pair, fold):
+    bank = pair.bank()
+    change = str.upper if fold == "upper" else str.lower
+    first = {"accounts_a": "Mixed", "log": "LOG"}  # at the source
+    for old, new in first.items():
+        pair.source.sql(f"ALTER TABLE {old} RENAME TO {quoted(new)}; "
+                        f"CREATE VIEW {old} AS SELECT * FROM {quoted(new)}")
+    pair.source.sql('DROP VIEW accounts_a; ALTER TABLE "Mixed" RENAME balance TO "BaLance";'
+                    ' CREATE VIEW accounts_a AS SELECT id, "BaLance" AS balance FROM "Mixed"')
+    bank_at_target(pair.target, lambda name: "S" if fold == "lower" else "PUBLIC",
+                   lambda name: change(first.get(name, name)),
+                   lambda name, old: "Note" if (name, old) == ("detail", "note") else change(old))
+    rename = {"columns": {"public.detail": {"note": "Note"}}}
+    if fold == "lower":
+        rename["schemas"] = {"public": "S"}
+    else:
+        rename["tables"] = {"public.LOG": "PUBLIC.LOG"}
+    bank_runs_through(pair, pair.job(objects={"case": fold, "rename": rename}, **ROWS), bank)
+
+
+PARTED = """
+CREATE TABLE {root} ({id} int, {region} text, {v} text, PRIMARY KEY ({id}, {region})) PARTITION BY LIST ({region});
+CREATE TABLE {eu} PARTITION OF {root} FOR VALUES IN ('eu');
+CREATE TABLE {rest} PARTITION OF {root} DEFAULT PARTITION BY RANGE ({id});
+CREATE TABLE {rest_low} PARTITION OF {rest} FOR VALUES FROM (0) TO (1000);
+CREATE TABLE {base} (a int PRIMARY KEY, {b} text);
+CREATE TABLE {child} (c text, PRIMARY KEY (a)) INHERITS ({base});"""
+OLD = {"root": "parted", "id": "id", "region": "region", "v": "v", "eu": "parted_eu", "rest": "parted_rest",
+       "rest_low": "parted_low", "base": "base", "b": "b", "child": "child"}
+NEW = {"root": '"Root"', "id": '"Key"', "region": '"the.region"', "v": "v", "eu": 'x."Leaf"', "rest": "parted_rest",
+       "rest_low": "parted_low", "base": "base", "b": '"B"', "child": "child"}
+
+
+@pytest.mark.asan
+def test_partitions_and_inheritance_follow_their_topmost_table(pair):
+    """Names of columns come from the root; a leaf has a name of its own. TRUNCATE finds them all."""
+    pair.source.sql(PARTED.format(**OLD))
+    pair.target.sql("CREATE SCHEMA x;" + PARTED.format(**NEW))
+    pair.source.sql("INSERT INTO parted SELECT i, CASE WHEN i % 2 = 0 THEN 'eu' ELSE 'us' END, 'v' || i"
+                    " FROM generate_series(1, 100) i; INSERT INTO base SELECT i, 'b' FROM generate_series(1, 9) i;"
+                    " INSERT INTO child SELECT i, 'b', 'c' FROM generate_series(10, 19) i")
+    job = pair.running_job(objects={"rename": {
+        "tables": {"public.parted": "public.Root", "public.parted_eu": "x.Leaf"},
+        "columns": {"public.parted": {"id": "Key", "region": "the.region"}, "public.base": {"b": "B"}}}}, **ROWS)
+
+    def equal():
+        job.drain(pair.source)
+        same(pair, "SELECT id, region, v, tableoid = 'parted_eu'::regclass FROM parted",
+             'SELECT "Key", "the.region", v, tableoid = \'x."Leaf"\'::regclass FROM "Root"')
+        same(pair, "SELECT * FROM ONLY base", "SELECT * FROM ONLY base")
+        same(pair, "SELECT * FROM child", "SELECT * FROM child")
+    equal()
+    pair.source.sql("UPDATE parted SET region = 'eu' WHERE id < 20; UPDATE parted SET v = 'new' WHERE id > 90;"
+                    " DELETE FROM parted WHERE id = 50; UPDATE base SET b = 'changed' WHERE a % 3 = 0")
+    equal()
+    pair.source.sql("TRUNCATE parted; INSERT INTO parted VALUES (7, 'eu', 'after'); TRUNCATE ONLY base")
+    equal()
+    assert pair.target.one('SELECT count(*) FROM "Root"') == 1
+
+
+def test_a_new_column_is_named_with_both_names(pair):
+    pair.source.sql("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    pair.target.sql('CREATE SCHEMA x; CREATE TABLE x."T" (id int PRIMARY KEY, v text)')
+    job = pair.running_job(objects={"rename": {"tables": {"public.t": "x.T"}}}, **ROWS)
+    pair.source.sql("ALTER TABLE t ADD more int; INSERT INTO t VALUES (1, 'a', 2)")
+    assert job.process.wait() == 5
+    assert 'table "public.t", there "x.T", has no column "more" at the target' in job.process.err
+    pair.target.sql('ALTER TABLE x."T" ADD more int')
+    job.start()
+    job.wait_for("running")
+    job.drain(pair.source)
+    same(pair, "SELECT * FROM t", 'SELECT * FROM x."T"')
+
+
+def test_sequences_go_with_their_tables(pair):
+    """One that a table owns goes with it, a shared one with whoever uses it; others that the job does not take stay."""
+    pair.source.sql("CREATE SEQUENCE shared; CREATE SEQUENCE alone; SELECT nextval('alone');"
+                    "CREATE TABLE t (id serial PRIMARY KEY, n int DEFAULT nextval('shared'));"
+                    "CREATE TABLE other (id serial PRIMARY KEY);"
+                    "INSERT INTO t SELECT FROM generate_series(1, 7); INSERT INTO other SELECT FROM generate_series(1, 7)")
+    job = pair.job(objects={"include": ["public.t"]})
+    assert job.run("--until", "now").exit == 0
+    carried = dict(pair.target.sql("SELECT sequencename, last_value FROM pg_sequences WHERE last_value IS NOT NULL"
+                                   " AND schemaname = 'public'"))
+    assert carried == {"t_id_seq": 7, "shared": 7}
+
+
+# ---- what is taken ----
+
+def test_only_what_the_patterns_take_is_loaded_and_streamed(pair):
+    tables = ["sales.orders", "sales.tmp_1", "sales.parted", "public.customer", "public.other",
+              '"we.ird"."ta.ble"']
+    for side in (pair.source, pair.target):
+        side.sql('CREATE SCHEMA sales; CREATE SCHEMA "we.ird"')
+        for table in tables:
+            tail = " PARTITION BY RANGE (id)" if "parted" in table else ""
+            side.sql(f"CREATE TABLE {table} (id int PRIMARY KEY){tail}")
+        side.sql("CREATE TABLE public.leaf PARTITION OF sales.parted FOR VALUES FROM (0) TO (100);"
+                 "CREATE TABLE public.out PARTITION OF sales.parted FOR VALUES FROM (100) TO (200)")
+    for table in tables:
+        pair.source.sql(f"INSERT INTO {table} VALUES (1)")
+    pair.source.sql("INSERT INTO sales.parted VALUES (101)")
+    job = pair.running_job(objects={"include": ["sales.*", "public.customer", '"we.ird".*', "!sales.tmp_*"],
+                                    "exclude": ["public.out"]}, **ROWS)
+    for table in tables:
+        pair.source.sql(f"INSERT INTO {table} VALUES (2)")
+    pair.source.sql("INSERT INTO sales.parted VALUES (102)")
+    job.drain(pair.source)
+    taken = {table["name"] for table in job.status()["tables"]}
+    assert taken == {"sales.orders", "public.customer", "public.leaf", "we.ird.ta.ble"}
+    for table in tables:
+        expected = 0 if table in ("sales.tmp_1", "public.other") else 2
+        assert pair.target.one(f"SELECT count(*) FROM {table}") == expected, table
+
+
+# ---- column lists and row filters ----
+
+WIDE = "CREATE TABLE wide (id int, region text, v text, secret text, n int, PRIMARY KEY (id, region))"
+
+
+@pytest.mark.asan
+def test_columns_and_rows_are_cut_in_the_load_and_in_the_stream(pair):
+    """Rows enter and leave the filter by UPDATE."""
+    pair.source.sql(WIDE + "; INSERT INTO wide SELECT i, CASE WHEN i % 2 = 0 THEN 'eu' ELSE 'us' END, 'v' || i, 'x', i"
+                    " FROM generate_series(1, 100) i")
+    pair.target.sql('CREATE TABLE wide (n int, region text, "Id" int, v text, PRIMARY KEY ("Id", region))')
+    job = pair.running_job(objects={
+        "rename": {"columns": {"public.wide": {"id": "Id"}}},
+        "tables": {"public.wide": {"where": "region = 'eu' AND id < 1000 -- no more", "columns": ["n", "v", "id", "region"]}}},
+        **ROWS)
+
+    def equal(count):
+        job.drain(pair.source)
+        same(pair, "SELECT id, region, v, n FROM wide WHERE region = 'eu' AND id < 1000",
+             'SELECT "Id", region, v, n FROM wide')
+        assert pair.target.one("SELECT count(*) FROM wide") == count
+    equal(50)
+    pair.source.sql("UPDATE wide SET region = 'eu' WHERE id <= 20 AND region = 'us'")
+    equal(60)
+    pair.source.sql("UPDATE wide SET region = 'us' WHERE id <= 15")
+    equal(45)
+    pair.source.sql("UPDATE wide SET v = 'new', secret = 'y'; UPDATE wide SET secret = 'z';"
+                    " DELETE FROM wide WHERE id > 80; INSERT INTO wide VALUES (2000, 'eu'), (200, 'eu'), (201, 'us')")
+    equal(36)
+    pair.source.sql("UPDATE wide SET id = id + 1000 WHERE id BETWEEN 21 AND 30")
+    equal(31)
+    job.process.kill9()
+    pair.source.sql("UPDATE wide SET id = id - 1000 WHERE id BETWEEN 1021 AND 1030")
+    job.start()
+    job.wait_for("running")
+    equal(36)
+    job.process.kill9()
+    pair.source.sql("TRUNCATE wide; INSERT INTO wide VALUES (1, 'eu'), (2, 'us')")
+    job.start()
+    job.wait_for("running")
+    equal(1)
+
+
+def test_filters_of_a_root_hold_for_its_leaves(pair):
+    tables = PARTED.format(**OLD)
+    pair.source.sql(tables)
+    pair.target.sql(tables)
+    pair.source.sql("INSERT INTO parted SELECT i, 'eu', 'a' FROM generate_series(1, 50) i;"
+                    " INSERT INTO parted SELECT i, 'us', 'b' FROM generate_series(1, 50) i")
+    job = pair.running_job(objects={"tables": {
+        "public.parted": {"where": "id > 10", "columns": ["id", "region"]},
+        "public.parted_low": {"where": "id > 40"}}}, **ROWS)
+    pair.source.sql("INSERT INTO parted VALUES (60, 'eu', 'c'), (60, 'us', 'c'), (0, 'eu', 'c'), (0, 'us', 'c')")
+    job.drain(pair.source)
+    assert pair.target.sql("SELECT region, count(*), min(id), count(v) FROM parted GROUP BY 1 ORDER BY 1") == \
+        [("eu", 41, 11, 0), ("us", 11, 41, 0)]
+
+
+def test_a_filter_that_was_changed_is_noticed(pair):
+    """By somebody at the source, or in the job file."""
+    pair.source.sql(WIDE)
+    pair.target.sql(WIDE)
+    where = {"tables": {"public.wide": {"where": "id > 5 AND region > 'a'"}}}
+    job = pair.running_job(objects=where, **ROWS)
+    job.process.terminate()
+    job.rewrite({"objects": {"tables": {"public.wide": {"where": "id > 6"}}}})
+    assert job.run("--until", "now").exit == 3
+    job.rewrite({"objects": {"tables": {"public.wide": {"where": "((region > 'a')) AND  5 < id"}}}})
+    done = job.run("--until", "now")
+    assert done.exit == 3 and "public.wide" in done.err
+    job.rewrite({"objects": where})
+    assert job.run("--until", "now").exit == 0
+    pair.source.sql(f"ALTER PUBLICATION {job.slot} SET TABLE ONLY wide")
+    assert job.run("--until", "now").exit == 3
+
+
+def test_a_load_alone_takes_any_filter(pair):
+    """What no publication would take: volatile functions, other tables, columns outside the identity."""
+    pair.source.sql(WIDE + "; CREATE TABLE allowed (n int); INSERT INTO allowed VALUES (3), (5);"
+                    " INSERT INTO wide SELECT i, 'eu', 'v', 's', i FROM generate_series(1, 10) i")
+    pair.target.sql("CREATE TABLE wide (n int, v text)")
+    job = pair.job(phases=["full"], objects={"include": ["public.wide"], "tables": {"public.wide": {
+        "columns": ["v", "n"], "where": "n IN (SELECT a.n FROM public.allowed a) AND random() < 2"}}})
+    assert job.run().exit == 0
+    assert pair.target.sql("SELECT n, v FROM wide ORDER BY 1") == [(3, "v"), (5, "v")]
+
+
+# ---- trap A1: the users' work at the source goes on ----
+
+CUT = {
+    "filter outside the identity": (WIDE, {"where": "n > 5"}, 'names column "n"'),
+    "list without the key": (WIDE, {"columns": ["id", "v"]}, 'leaves out "region"'),
+    "list under full": (WIDE + "; ALTER TABLE wide REPLICA IDENTITY FULL", {"columns": ["id", "region"]},
+                        "permits no column list"),
+    "filter by another index": (
+        WIDE + "; ALTER TABLE wide ALTER n SET NOT NULL; CREATE UNIQUE INDEX u ON wide (n);"
+        " ALTER TABLE wide REPLICA IDENTITY USING INDEX u", {"where": "id > 5"}, 'names column "id"'),
+    "volatile filter": (WIDE, {"where": "random() < 0.5"}, "cannot be published"),
+    "function of the users'": (
+        WIDE + "; CREATE FUNCTION f(int) RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT $1 > 5'",
+        {"where": "public.f(id)"}, "cannot be published"),
+    "no sentence": (WIDE, {"where": "id >"}, "is refused"),
+    "no such column": (WIDE, {"where": "nothing > 5"}, "is refused"),
+}
+
+
+@pytest.mark.parametrize("kind", CUT)
+def test_trap_A1_nothing_is_published_that_would_stop_the_users(pair, kind):
+    table, cut, said = CUT[kind]
+    pair.source.sql(table)
+    pair.target.sql(WIDE)
+    seen = refused(pair, said, "row-filters", tables={"public.wide": cut})
+    assert seen["fix"]
+    pair.source.sql("INSERT INTO wide VALUES (1, 'eu', 'v', 's', 1); UPDATE wide SET n = 9; UPDATE wide SET id = 2;"
+                    " DELETE FROM wide WHERE n = 9")
+
+
+def test_trap_A1_a_full_identity_lets_any_column_filter(pair):
+    pair.source.sql(WIDE + "; ALTER TABLE wide REPLICA IDENTITY FULL; INSERT INTO wide VALUES (1, 'eu', 'v', 's', 9)")
+    pair.target.sql(WIDE)
+    job = pair.running_job(objects={"tables": {"public.wide": {"where": "n > 5"}}}, **ROWS)
+    pair.source.sql("INSERT INTO wide VALUES (2, 'eu', 'v', 's', 1); UPDATE wide SET n = 10 - n; DELETE FROM wide WHERE id = 7")
+    job.drain(pair.source)
+    same(pair, "SELECT * FROM wide WHERE n > 5", "SELECT * FROM wide")
+    assert pair.target.one("SELECT id FROM wide") == 2
+
+
+def test_an_insert_only_table_may_be_cut_anywhere(pair):
+    pair.source.sql("CREATE TABLE facts (id int, n int, v text)")
+    pair.target.sql("CREATE TABLE facts (id int, n int)")
+    job = pair.running_job(identity="insert-only", objects={"tables": {"public.facts": {
+        "where": "n > 5", "columns": ["id", "n"]}}}, **ROWS)
+    pair.source.sql("INSERT INTO facts SELECT i, i, 'v' FROM generate_series(1, 10) i; UPDATE facts SET v = 'user'")
+    job.drain(pair.source)
+    assert pair.target.one("SELECT count(*) FROM facts") == 5
+
+
+def test_a_source_of_14_refuses_to_cut_its_stream(version_pair):
+    pair = version_pair(14, 15)
+    pair.source.sql(WIDE)
+    pair.target.sql(WIDE)
+    refused(pair, "from PostgreSQL 15 on", "row-filters", tables={"public.wide": {"where": "id > 5"}})
+    refused(pair, "from PostgreSQL 15 on", "row-filters",
+            tables={"public.wide": {"columns": ["id", "region", "v", "secret", "n"]}})
+    pair.source.sql("INSERT INTO wide SELECT i, 'eu' FROM generate_series(1, 9) i")
+    job = pair.job(phases=["full"], objects={"tables": {"public.wide": {"where": "id > 5"}}})
+    assert job.run().exit == 0
+    assert pair.target.one("SELECT count(*) FROM wide") == 4
+
+
+# ---- names that cannot be ----
+
+def test_two_things_with_one_name_are_refused(pair):
+    pair.source.sql('CREATE TABLE a (id int PRIMARY KEY, v int, "V" int); CREATE TABLE "A" (id int PRIMARY KEY)')
+    refused(pair, 'tables "public.A" and "public.a" would both be "public.a" at the target', "objects", case="lower",
+            rename={"schemas": {"public": "public"}})
+    refused(pair, 'would both be "x.y" at the target', "objects",
+            rename={"tables": {"public.a": "x.y", "public.A": "x.y"}})
+    refused(pair, 'columns "V" and "v" of table "public.a" would both be "V" at the target', "objects",
+            rename={"columns": {"public.a": {"v": "V"}}})
+
+
+UNKNOWN = {
+    "schema": ({"rename": {"schemas": {"pubic": "x"}}}, 'schema "pubic"', "public"),
+    "table": ({"rename": {"tables": {"public.custmer": "x.y"}}}, '"public.custmer"', "public.customer"),
+    "include": ({"include": ["public.customr"]}, '"public.customr"', "public.customer"),
+    "filtered": ({"tables": {"public.cstomer": {"where": "true"}}}, '"public.cstomer"', "public.customer"),
+    "column": ({"rename": {"columns": {"public.customer": {"nmae": "x"}}}}, 'column "nmae"', "name"),
+    "listed": ({"tables": {"public.customer": {"columns": ["id", "nam"]}}}, 'column "nam"', "name"),
+    "not taken": ({"include": ["public.other"], "rename": {"tables": {"public.customer": "x.y"}}},
+                  '"public.customer", which the job does not take', "objects.include"),
+    "inherited": ({"rename": {"columns": {"public.leaf": {"id": "x"}}}}, '"public.leaf", which inherits it', "topmost"),
+    "nothing": ({"include": ["nothing.*"]}, "takes no table", ""),
+}
+
+
+@pytest.mark.parametrize("kind", UNKNOWN)
+def test_names_that_the_source_has_not_are_told_with_the_nearest(pair, kind):
+    objects, said, hint = UNKNOWN[kind]
+    pair.source.sql("CREATE TABLE customer (id int PRIMARY KEY, name text); CREATE TABLE other (id int PRIMARY KEY);"
+                    "CREATE TABLE parted (id int PRIMARY KEY) PARTITION BY RANGE (id);"
+                    "CREATE TABLE leaf PARTITION OF parted FOR VALUES FROM (0) TO (9)")
+    assert hint in refused(pair, said, "objects", **objects)["fix"]
+
+
+def test_a_table_that_is_dropped_later_stops_nobody(pair):
+    """What the job names has to be there at its birth only."""
+    tables = "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)"
+    pair.source.sql(tables)
+    pair.target.sql(tables)
+    job = pair.running_job(objects={"include": ["public.a", "public.b"], "tables": {"public.b": {"where": "id > 0"}}},
+                           **ROWS)
+    job.process.kill9()
+    pair.source.sql("INSERT INTO b VALUES (1); DROP TABLE b; INSERT INTO a VALUES (1)")
+    job.start()
+    job.wait_for("running")
+    job.drain(pair.source)
+    assert pair.target.one("SELECT count(*) FROM a") == 1 and pair.target.one("SELECT count(*) FROM b") == 1
