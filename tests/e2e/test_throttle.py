@@ -10,7 +10,7 @@ MANY = "".join(f"CREATE TABLE t{n} (id int PRIMARY KEY, v text);"
 
 
 def copied(job):
-    return job.status()["totals"]["rows_copied"]
+    return job.status()["totals"]["rows_copied"] or 0
 
 
 @pytest.mark.parametrize("limit, value, least_s", [("rows_per_s", 4000, 2.5), ("bytes_per_s", "500KiB", 2.0),
