@@ -40,6 +40,7 @@ def test_fail_names_the_tables_and_the_four_ways(pair):
         assert f"existing: {way}" in found["fix"]
 
 
+@pytest.mark.asan
 @pytest.mark.parametrize("schema", ["made", "given"])
 def test_keep_leaves_the_rows_in_the_load_and_then_the_source_wins(pair, schema):
     fill(pair)
