@@ -61,12 +61,9 @@ static bool parts_choose(const Walk *walk, DumpParts *out, Error *e) {
 /* What the job found at the target is in its record; the rest of what is there is asked for. */
 static bool existing_find(const Walk *walk, PGresult **relations, PGresult **objects, Error *e) {
     const Config *cfg = walk->job->cfg;
-    *relations = *objects = NULL;
-    if (cfg->existing == EXISTING_FAIL)
-        return true;
-    *relations = state_existing(walk->record, cfg, e);
-    if (*relations != NULL)
-        *objects = existing_objects(walk->source, walk->record, e);
+    bool fails = cfg->existing == EXISTING_FAIL;
+    *relations = fails ? NULL : state_existing(walk->record, cfg, e);
+    *objects = fails || *relations != NULL ? existing_objects(walk->source, walk->record, cfg, e) : NULL;
     return *objects != NULL;
 }
 

@@ -67,12 +67,19 @@ static const char SQL_OBJECT_NAMES[] =
 static const char SQL_OBJECTS_THERE[] = "SELECT x.class, x.oid FROM (" OBJECTS ") x WHERE x.name IN"
                                         " (SELECT pg_catalog.unnest($1::text[])) ORDER BY 1, 2";
 
-PGresult *existing_objects(Pg *source, Pg *target, Error *e) {
-    PGresult *names = pg_query(target, SQL_OBJECT_NAMES, 0, NULL, e);
+static const char SQL_SCHEMA_NAMES[] =
+    "SELECT pg_catalog.array_agg(nspname::text) FROM pg_catalog.pg_namespace";
+static const char SQL_SCHEMAS_THERE[] =
+    "SELECT 'pg_catalog.pg_namespace'::regclass::oid, oid FROM pg_catalog.pg_namespace"
+    " WHERE nspname::text IN (SELECT pg_catalog.unnest($1::text[])) AND nspname <> 'public' ORDER BY 1, 2";
+
+PGresult *existing_objects(Pg *source, Pg *target, const Config *cfg, Error *e) {
+    bool schemas = cfg->existing == EXISTING_FAIL;
+    PGresult *names = pg_query(target, schemas ? SQL_SCHEMA_NAMES : SQL_OBJECT_NAMES, 0, NULL, e);
     if (names == NULL)
         return NULL;
     const char *const params[] = {pg_cell(names, 0, 0)};
-    PGresult *there = pg_query(source, SQL_OBJECTS_THERE, 1, params, e);
+    PGresult *there = pg_query(source, schemas ? SQL_SCHEMAS_THERE : SQL_OBJECTS_THERE, 1, params, e);
     PQclear(names);
     return there;
 }

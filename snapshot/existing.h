@@ -11,7 +11,8 @@
 /* In the transaction that makes the definitions, before them: drops the job's tables when it is to, never what else
  * depends on them, and notes what stays. ERR_CONFIG names what is in the way. Nothing with `existing: fail`. */
 bool existing_settle(Pg *source, Pg *target, const Config *cfg, const Selection *selection, Error *e);
-/* The objects beside relations that both have: rows of catalog (pg_class's OID of it) and OID at the source, ordered. */
-PGresult *existing_objects(Pg *source, Pg *target, Error *e);
+/* The objects beside relations that both have: rows of catalog (pg_class's OID of it) and OID at the source, ordered. With
+ * `existing: fail` schemas alone: one that is there holds nothing of the job's yet, and is no reason to fail. */
+PGresult *existing_objects(Pg *source, Pg *target, const Config *cfg, Error *e);
 
 #endif

@@ -67,13 +67,11 @@ static bool renamed_take(const Renaming *r, const Scratch *scratch, Dump *out, E
     DumpTool tool;
     DumpParts parts = *r->parts;
     DumpFrom from = {.dsn = scratch->dsn};
-    PGresult *relations = NULL, *objects = NULL;
-    if (r->relations_there != NULL) {
-        parts.relations_there = relations = there_renamed(r);
-        parts.objects_there = objects = existing_objects(scratch->inside, r->target, e);
-    }
-    bool ok = (r->relations_there == NULL || objects != NULL) &&
-              dump_choose(r->cfg, r->target->version, r->target->version, &tool, e) &&
+    PGresult *relations = r->relations_there == NULL ? NULL : there_renamed(r);
+    PGresult *objects = existing_objects(scratch->inside, r->target, r->cfg, e);
+    parts.relations_there = relations;
+    parts.objects_there = objects;
+    bool ok = objects != NULL && dump_choose(r->cfg, r->target->version, r->target->version, &tool, e) &&
               dump_take(&tool, r->cfg, &parts, &from, r->stop, out, e);
     PQclear(relations);
     PQclear(objects);

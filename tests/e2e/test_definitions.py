@@ -253,6 +253,16 @@ def test_tables_that_are_there_under_their_new_names_stay(pair):
     assert pair.target.one("SELECT count(*) FROM pg_constraint WHERE confrelid = 'crm.client'::regclass") == 1
 
 
+@pytest.mark.parametrize("objects", [{}, {"rename": {"schemas": {"shop": "crm"}}}], ids=["same", "other"])
+def test_a_schema_that_is_there_is_used(pair, objects):
+    pair.source.sql("CREATE SCHEMA shop; CREATE TABLE shop.t (id int PRIMARY KEY); INSERT INTO shop.t VALUES (1)")
+    schema = "crm" if objects else "shop"
+    pair.target.sql(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.mine (id int)")
+    done = pair.job(phases=["schema", "full"], objects=objects).run()
+    assert done.exit == 0, done.err
+    assert pair.target.one(f"SELECT id FROM {schema}.t") == 1
+
+
 PAGILA_NAMES = {"rename": {"schemas": {"public": "shop"},
                            "tables": {"public.customer": "crm.client", "public.payment": "shop.paid"},
                            "columns": {"public.film": {"rental_rate": "rate"}, "public.customer": {"first_name": "Name"},
