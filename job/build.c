@@ -176,6 +176,13 @@ static bool definitions_make(const Walk *walk, const Dump *dump, Error *e) {
             schema_failed(walk, "making the schema at the target", e));
 }
 
+/* Triggers of tables that were there must not act on the load either. */
+static bool existing_quiet(const Walk *walk, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    return cfg->existing == EXISTING_FAIL || !cfg->phases.incremental ||
+           still_keep(walk->record, walk->selection, e);
+}
+
 /* All definitions that come before the rows, in one transaction with the record that they are made: a killed
  * run leaves all of them or none. */
 bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e) {
@@ -185,7 +192,8 @@ bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e) {
         return false;
     bool ok = existing_settle(walk->source, walk->record, cfg, walk->selection, e) &&
               (!cfg->phases.schema ||
-               (build_dump(walk, exported->snapshot, dump, e) && definitions_make(walk, dump, e)));
+               (build_dump(walk, exported->snapshot, dump, e) && definitions_make(walk, dump, e))) &&
+              existing_quiet(walk, e);
     if (ok && state_schema_made(walk->record, cfg, e) &&
         pg_run(walk->record, "SET LOCAL synchronous_commit = on; COMMIT", e)) {
         log_info("schema made at the target");
@@ -283,6 +291,15 @@ static bool triggers_can_be_kept_still(Walk *walk) {
     return false;
 }
 
+/* A table that was there may do without the sequence that the source's has. */
+static bool sequences_carry(Walk *walk, int *count, Error *e) {
+    PGresult *existing = state_existing(walk->record, walk->job->cfg, e);
+    bool ok =
+        existing != NULL && sequence_carry(walk->source, walk->record, walk->selection, existing, count, e);
+    PQclear(existing);
+    return ok;
+}
+
 bool build_rest(Walk *walk, Dump *dump, Error *e) {
     Load load = load_of(walk);
     unsigned kinds = 1u << DUMP_OTHER;
@@ -293,8 +310,7 @@ bool build_rest(Walk *walk, Dump *dump, Error *e) {
         ((kinds & 1u << DUMP_FOREIGN_KEY) != 0 && !load_validate(&load, walk->source, dump, e)) ||
         !load_analyze(&load, e) || !load_refresh(&load, walk->source, walk->record, e) ||
         (walk->job->cfg->phases.incremental && !still_keep(walk->record, walk->selection, e)) ||
-        !load_entries(&load, dump, 1u << DUMP_LAST, e) ||
-        !sequence_carry(walk->source, walk->record, walk->selection, &sequences, e))
+        !load_entries(&load, dump, 1u << DUMP_LAST, e) || !sequences_carry(walk, &sequences, e))
         return false;
     log_info("%d sequences carried over", sequences);
     return FAULT("snapshot.before_handover", e);

@@ -8,6 +8,7 @@
  *   check_objects.c what the definitions need at the target: locks, roles, rights, triggers that keep still
  *   check_code.c    definitions of a job that chooses or renames: what goes with what is left out, old names in code
  *   check_database.c what the database itself has: its settings and its locale
+ *   check_existing.c the tables that are at the target already, when they stay or go
  *   check_text.c    the pure parts: name lists, settings that are lists, versions, hosts */
 #ifndef WALFERRY_JOB_CHECK_ITEM_H
 #define WALFERRY_JOB_CHECK_ITEM_H

@@ -5,7 +5,7 @@
 
 #include "core/fault.h"
 
-enum { CONNECT_MS = 10000, SQL_MAX_BYTES = 4096, SERVER_15 = 150000, SERVER_17 = 170000 };
+enum { CONNECT_MS = 10000, SQL_MAX_BYTES = 4096, SERVER_13 = 130000, SERVER_15 = 150000, SERVER_17 = 170000 };
 
 static const char SQL_NAME[] = "SELECT pg_catalog.concat($1::text, '_', d.oid) FROM pg_catalog.pg_database d"
                                " WHERE d.datname = pg_catalog.current_database()";
@@ -36,7 +36,8 @@ static bool drop(Pg *target, const char *name, Error *e) {
     Writer sql = writer_new(SQL_MAX_BYTES);
     writer_text(&sql, "DROP DATABASE IF EXISTS ");
     pg_write_name(&sql, target, name);
-    writer_text(&sql, " WITH (FORCE)");
+    if (target->version >= SERVER_13) /* a killed run's sessions may still be there */
+        writer_text(&sql, " WITH (FORCE)");
     bool ok = pg_run(target, writer_string(&sql), e) || fail_context(e, "database \"%s\"", name);
     writer_free(&sql);
     return ok;

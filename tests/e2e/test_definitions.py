@@ -134,9 +134,10 @@ CREATE MATERIALIZED VIEW shop.counted AS SELECT count(*) FROM shop.of_notes;
 CREATE FUNCTION shop.first_note() RETURNS SETOF shop.tmp_note LANGUAGE sql BEGIN ATOMIC SELECT * FROM shop.tmp_note; END;
 CREATE VIEW shop.secrets AS SELECT secret FROM shop.customer; CREATE VIEW shop.names AS SELECT name FROM shop.customer;
 CREATE STATISTICS shop.on_customer ON name, secret FROM shop.customer;
-CREATE TABLE other.event (id int, day date, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+CREATE TABLE other.event (id int, day date, note text, number serial, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
 CREATE TABLE shop.event_1 PARTITION OF other.event FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
-CREATE TABLE other.event_2 PARTITION OF other.event DEFAULT;
+CREATE TABLE other.event_2 PARTITION OF other.event DEFAULT; CREATE INDEX event_note ON other.event (note);
+CREATE INDEX of_leaf ON other.event_2 (id) WHERE note = 'x';
 CREATE CAST (types.state AS int) WITH INOUT; CREATE CAST (types.never AS int) WITH INOUT;
 CREATE OPERATOR other.@@@ (FUNCTION = other.tax, RIGHTARG = numeric);
 """
@@ -158,6 +159,8 @@ def test_what_hangs_on_an_excluded_table_is_left_out_with_it(pair, renames):
     expected = {re.sub(r"\btypes\b", "kinds", what) if renames else what for what in inventory(pair.source) - gone}
     assert inventory(pair.target) == expected
     left_out = set(re.findall("left out: (.*), because (.*) is", done.err))
+    checked = pair.job(name="again", phases=["schema"], objects=objects).call("check")
+    assert "left-out" in checked.out and "view shop.notes is left out, because table shop.tmp_note is" in checked.out
     assert {("constraint customer_note_fkey on table shop.customer", "table shop.tmp_note"),
             ("trigger c on table shop.customer", "function other.touch()"), ("view shop.notes", "table shop.tmp_note"),
             ("view shop.of_notes", "table shop.tmp_note"), ("materialized view shop.counted", "table shop.tmp_note"),
@@ -188,7 +191,7 @@ def test_included_tables_bring_what_they_need_and_nothing_else(pair):
                     objects={"include": ["shop.orders", "shop.line", "shop.event_1", "shop.stamp"]}).run()
     assert done.exit == 0, done.err
     mine = matching(pair.source, r"\bshop\.(orders|line|event_1|money|stamp)\b", r"shop\.(orders|line|event_1)_", r"^extension",
-                    r"types\.state", r"other\.(numbers|tax|event)\b", r"other\.event_pkey", r"^schema (shop|other|types|public)$")
+                    r"types\.state", r"other\.(numbers|tax|event)\b", r"other\.event_(pkey|number|note)", r"^schema (shop|other|types|public)$")
     others = matching(pair.source, "customer_fkey", "tmp_note", r"\btrigger\b")
     assert inventory(pair.target) == mine - others
     assert re.findall("left out: (.*), because (.*) is", done.err) == [
@@ -201,7 +204,11 @@ def test_columns_that_a_list_leaves_out(pair):
                                                            "other.event": {"columns": ["id", "day"]}}}).run()
     assert done.exit == 0, done.err
     assert inventory(pair.target) == inventory(pair.source) - matching(
-        pair.source, r"customer\.(secret|loud)", "customer_secret", "customer_check", r"shop\.secrets", "on_customer")
+        pair.source, r"customer\.(secret|loud)", "customer_secret", "customer_check", r"shop\.secrets", "on_customer",
+        "event_note", r"event_\d_note", "of_leaf", "event_number", r"event(_\d)?\.(note|number)", "for column (note|number)")
+    left_out = set(re.findall("left out: (.*), because (.*) is", done.err))
+    assert ("view shop.secrets", "column secret of table shop.customer") in left_out
+    assert ("index other.of_leaf", "column note of table other.event_2") in left_out
 
 
 def test_a_table_that_needs_what_is_excluded_is_refused(pair):
