@@ -1,5 +1,6 @@
 /* load: the full load: which tables, in what order, on how many connections, then everything that is built after the
- * data. Largest table first. It opens its own connections; the exporter's belongs to the caller and stays idle until
+ * data. Largest first; a table that would keep one worker busy when the others are done is cut into ranges that all of
+ * them copy (ranges.h). It opens its own connections; the exporter's belongs to the caller and stays idle until
  * load_tables returns. */
 #ifndef WALFERRY_SNAPSHOT_LOAD_H
 #define WALFERRY_SNAPSHOT_LOAD_H
@@ -35,9 +36,9 @@ bool load_entries(const Load *load, const Dump *dump, unsigned kinds, Error *e);
 bool load_indexes(const Load *load, Pg *source, const Dump *dump, Error *e);
 /* Validates the foreign keys that load_entries made NOT VALID, on several connections, one a table at a time. */
 bool load_validate(const Load *load, Pg *source, const Dump *dump, Error *e);
-/* ANALYZE of every loaded table, on several connections. */
+/* ANALYZE of every loaded table, and of the partitioned ones above them, on several connections. */
 bool load_analyze(const Load *load, Error *e);
-/* Refreshes the materialized views that hold rows at the source, in dependency order. */
+/* Refreshes the materialized views that hold rows at the source, in dependency order, each with its statistics. */
 bool load_refresh(const Load *load, Pg *source, Pg *target, Error *e);
 
 #endif

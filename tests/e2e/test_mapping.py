@@ -140,6 +140,32 @@ def test_bank_in_another_letter_case(pair, fold):
     bank_runs_through(pair, pair.job(objects={"case": fold, "rename": rename}, **ROWS), bank)
 
 
+@pytest.mark.deadline(180)
+def test_bank_is_made_loaded_and_applied_under_other_names(pair):
+    """All phases: the definitions, too."""
+    bank = pair.bank().start()
+    rename = {"schemas": {"public": "Bank"}, "tables": {"public.log": '"x.y".journal'},
+              "columns": {"public.log": {"seq": "the.number"}}}
+    job = pair.job(objects={"case": "upper", "rename": rename})
+    process = job.start(fault="snapshot.mid_table:sleep:200")
+    process.wait_reached("snapshot.mid_table")
+    process.kill9()
+    job.start()
+    job.wait_for("running")
+    job.process.kill9()
+    job.start()
+    job.wait_for("running")
+    bank.stop()
+    job.drain(pair.source)
+    for name in BANK_TABLES:
+        same(pair, f"SELECT * FROM {name}",
+             'SELECT * FROM "x.y".journal' if name == "log" else f'SELECT * FROM "Bank".{quoted(name.upper())}')
+    columns = "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum LIMIT 2"
+    assert pair.target.sql(columns, ('"x.y".journal',)) == [("WRITER",), ("the.number",)]
+    assert pair.target.one("SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND connamespace IN"
+                           " ('\"Bank\"'::regnamespace, '\"x.y\"'::regnamespace)") == 2
+
+
 PARTED = """
 CREATE TABLE {root} ({id} int, {region} text, {v} text, PRIMARY KEY ({id}, {region})) PARTITION BY LIST ({region});
 CREATE TABLE {eu} PARTITION OF {root} FOR VALUES IN ('eu');
@@ -477,6 +503,17 @@ def test_trap_A1_nothing_is_published_that_would_stop_the_users(pair, kind):
     assert seen["fix"]
     pair.source.sql("INSERT INTO wide VALUES (1, 'eu', 'v', 's', 1); UPDATE wide SET n = 9; UPDATE wide SET id = 2;"
                     " DELETE FROM wide WHERE n = 9")
+
+
+def test_trap_A1_a_filter_that_cannot_be_tried_is_not_made(pair):
+    """Somebody else's VACUUM or CREATE INDEX CONCURRENTLY holds such a lock."""
+    pair.source.sql(WIDE)
+    pair.target.sql(WIDE)
+    connection = pair.source.connect(autocommit=False)
+    connection.cursor().execute("LOCK TABLE wide IN SHARE UPDATE EXCLUSIVE MODE")
+    refused(pair, "could not be tried: the table is locked", "row-filters", tables={"public.wide": {"where": "id > 5"}})
+    connection.close()
+    assert pair.job(objects={"tables": {"public.wide": {"where": "id > 5"}}}, **ROWS).run("--until", "now").exit == 0
 
 
 def test_trap_A1_a_full_identity_lets_any_column_filter(pair):
