@@ -7,7 +7,7 @@
 
 #include "snapshot/choice_graph.h"
 
-enum { SQL_MAX_BYTES = 1 << 26 };
+enum { SQL_MAX_BYTES = 1 << 26, FIRST_OF_USERS = 16384 };
 
 /* Each table and those above it, the nearest first: what a column list of theirs is asked for. */
 static const char SQL_LINEAGES[] =
@@ -109,9 +109,12 @@ static void keep_schema(Choice *c, int schema) {
 static void keep_matching(Choice *c) {
     const Graph *g = &c->graph;
     for (int at = 0; at < g->node_count; at++) {
-        if (g->nodes[at].kind == 0 || g->nodes[at].taken != TAKEN_YES)
+        bool is_schema = g->nodes[at].class_oid == g->class_schema;
+        if ((g->nodes[at].kind == 0 && !is_schema) || g->nodes[at].taken != TAKEN_YES)
             continue;
         keep(c, at);
+        if (is_schema)
+            keep_schema(c, at);
         for (int edge = g->needs[at]; edge < g->needs[at + 1]; edge++)
             if (g->nodes[g->edges[edge].to].class_oid == g->class_schema)
                 keep_schema(c, g->edges[edge].to);
@@ -143,7 +146,7 @@ static void keep_servants(Choice *c) {
 
 static void lose(Choice *c, int at, int because, int because_column) {
     Node *node = &c->graph.nodes[at];
-    if (node->out || node->oid < 16384)
+    if (node->out)
         return;
     node->out = true;
     node->because = because;
@@ -384,8 +387,13 @@ Choice *choice_make(Pg *source, const Config *cfg, const Mapping *mapping, Error
 }
 
 bool choice_leaves_out(const Choice *choice, uint32_t class_oid, uint32_t oid) {
-    int at = choice == NULL ? -1 : graph_find(&choice->graph, class_oid, oid);
-    return at >= 0 && choice->graph.nodes[at].out;
+    if (choice == NULL)
+        return false;
+    int at = graph_find(&choice->graph, class_oid, oid);
+    if (at >= 0)
+        return choice->graph.nodes[at].out;
+    bool is_users = oid >= FIRST_OF_USERS || class_oid == choice->graph.class_schema; /* `public` */
+    return choice->chooses && is_users;
 }
 
 uint32_t choice_relations(const Choice *choice) {

@@ -22,8 +22,8 @@ bool choice_needed(const Config *cfg);
 Choice *choice_make(Pg *source, const Config *cfg, const Mapping *mapping, Error *e);
 void choice_free(Choice *choice); /* NULL is fine */
 
-/* By the number of the catalog (pg_class, …), and the object's. What came after the choice is not left out; without a choice
- * (NULL) nothing is. */
+/* By the number of the catalog (pg_class, …), and the object's. What hangs on nothing and on which nothing hangs is left out
+ * by include patterns. Without a choice (NULL) nothing is. */
 bool choice_leaves_out(const Choice *choice, uint32_t class_oid, uint32_t oid);
 uint32_t choice_relations(const Choice *choice); /* the number of pg_class; NULL: 0 */
 /* "ALTER TABLE … DROP COLUMN …;" for what column lists leave out. */

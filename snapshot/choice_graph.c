@@ -36,6 +36,8 @@ static const char SQL_NAMES[] =
     " AND (n.nspname, d.name) IS DISTINCT FROM ($2::name, $3::name)"
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend m WHERE m.classid = d.class AND m.objid = d.oid"
     "  AND (m.deptype = 'e' OR (d.kind = 'F' AND m.deptype = 'i')))";
+static const char SQL_SCHEMAS[] =
+    "SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace n WHERE n.oid >= 16384";
 static const char SQL_PARENTS[] =
     "SELECT h.inhrelid, h.inhparent FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class c"
     " ON c.oid = h.inhrelid AND c.relkind IN ('r', 'p', 'f') ORDER BY h.inhrelid, h.inhseqno";
@@ -100,6 +102,15 @@ static void names_give(Graph *g, const PGresult *names, const Mapping *mapping) 
         node->schema = arena_text(g->arena, slice_text(pg_cell(names, row, N_SCHEMA)));
         node->name = arena_text(g->arena, slice_text(pg_cell(names, row, N_NAME)));
         node->taken = mapping_takes(mapping, node->schema, node->name);
+    }
+}
+
+/* A schema of which a pattern takes every name. */
+static void schemas_give(Graph *g, const PGresult *schemas, const Mapping *mapping) {
+    for (int row = 0; row < PQntuples(schemas); row++) {
+        int at = graph_find(g, g->class_schema, cell_oid(schemas, row, 0));
+        if (at >= 0)
+            g->nodes[at].taken = mapping_takes(mapping, pg_cell(schemas, row, 1), "*");
     }
 }
 
@@ -210,18 +221,21 @@ bool graph_read(Graph *g, Pg *source, const Config *cfg, const Mapping *mapping,
         return false;
     PGresult *edges = pg_query(source, SQL_EDGES, 0, NULL, e);
     PGresult *names = edges == NULL ? NULL : pg_query(source, SQL_NAMES, 3, ours, e);
-    PGresult *parents = names == NULL ? NULL : pg_query(source, SQL_PARENTS, 0, NULL, e);
+    PGresult *schemas = names == NULL ? NULL : pg_query(source, SQL_SCHEMAS, 0, NULL, e);
+    PGresult *parents = schemas == NULL ? NULL : pg_query(source, SQL_PARENTS, 0, NULL, e);
     PGresult *within = parents == NULL ? NULL : pg_query(source, SQL_WITHIN, 0, NULL, e);
     bool ok = within != NULL;
     if (ok) {
         nodes_make(g, edges, names);
         names_give(g, names, mapping);
+        schemas_give(g, schemas, mapping);
         lineages_give(g, parents, mapping);
         within_give(g, within);
         edges_make(g, edges);
     }
     PQclear(edges);
     PQclear(names);
+    PQclear(schemas);
     PQclear(parents);
     PQclear(within);
     return ok;

@@ -13,7 +13,7 @@ typedef struct Node {
     uint32_t class_oid, oid;
     char kind;                 /* of a relation: pg_class.relkind; of a routine: 'F'; else 0 */
     const char *schema, *name; /* of those alone */
-    Taken taken;               /* of those alone: what the patterns say, its ancestors asked, too */
+    Taken taken;               /* of those, its ancestors asked, too; of a schema, whether all of it */
     bool kept, out;
     /* What made it go: a node, or one of its columns; -1: a pattern or nothing. */
     int because, because_column;

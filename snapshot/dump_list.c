@@ -5,7 +5,8 @@
 
 #include "snapshot/dump_intern.h"
 
-static const unsigned PUBLIC_SCHEMA_OID = 2200;
+static const unsigned PUBLIC_SCHEMA_OID = 2200,
+                      SCHEMAS_OID = 2615; /* pg_namespace; fixed numbers of the server */
 
 static bool begins(const char *text, const char *with) {
     return strncmp(text, with, strlen(with)) == 0;
@@ -153,14 +154,17 @@ DumpOmission dump_list_omit(const char *list, const Choice *choice) {
     for (int at = 0; at < count; at++)
         if (lines[at].number >= omission.count)
             omission.count = lines[at].number + 1;
+    /* The schema itself is no entry. */
+    bool no_public = choice_leaves_out(choice, SCHEMAS_OID, PUBLIC_SCHEMA_OID);
     omission.numbers = calloc(omission.count + 1, sizeof *omission.numbers);
     assert(omission.numbers != NULL);
     for (int at = 0; at < count; at++) {
         const DumpLine *line = &lines[at];
         const char *behind = line->text + line->len + (line->text[line->len] == '\n');
         omission.numbers[line->number] =
-            line->catalog != 0 ? choice_leaves_out(choice, (uint32_t)line->catalog, (uint32_t)line->oid)
-                               : depends_on_omitted(&omission, behind);
+            line->catalog != 0
+                ? choice_leaves_out(choice, (uint32_t)line->catalog, (uint32_t)line->oid)
+                : depends_on_omitted(&omission, behind) || (no_public && is_about(line, "SCHEMA public "));
     }
     omit_nameless(lines, count, &omission);
     free(lines);

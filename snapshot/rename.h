@@ -6,7 +6,7 @@
  * was the other way: it knows the grammar of one version, cannot tell a column in a subselect from another table's, and
  * needs every statement written again by a deparser that has to be mistrusted. The price: the account needs CREATEDB.
  *
- * What the server does not follow is text: bodies of functions, arguments of triggers. job/check_names.c finds them.
+ * What the server does not follow is text: bodies of functions, arguments of triggers. job/check_code.c finds them.
  * A schema is renamed whole where its new name is free; else (and always `public`) what is in it is moved; extensions,
  * default privileges and types that are only a shell stay where they are. Columns of a typed table are renamed in its type. */
 #ifndef WALFERRY_SNAPSHOT_RENAME_H

@@ -198,6 +198,20 @@ def test_included_tables_bring_what_they_need_and_nothing_else(pair):
         ("constraint orders_customer_fkey on table shop.orders", "table shop.customer")]
 
 
+def test_included_schemas_are_as_if_there_were_no_others(version_pair):
+    """The oracle is a database in which the others never were."""
+    pair = version_pair(18, 18)
+    make_kinds(pair)
+    pair.source.sql(SHOP)
+    reference = pair.target.server.database(pair.target.name + "_reference")
+    pair.closing.append(reference.drop)
+    reference.sql(SHOP)
+    done = pair.job(phases=["schema", "full"], objects={"include": ["shop.*", "other.*", "types.*", "!none.*"]}).run()
+    assert done.exit == 0, done.err
+    assert "left out:" not in done.err
+    check_definitions(reference, pair.target)
+
+
 def test_columns_that_a_list_leaves_out(pair):
     pair.source.sql(SHOP)
     done = pair.job(phases=["schema"], objects={"tables": {"shop.customer": {"columns": ["id", "name", "note"]},
