@@ -1,8 +1,11 @@
 #include "core/mapping.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "core/config_value.h"
 
@@ -249,6 +252,27 @@ bool mapping_lists(const Mapping *m, const char *schema, const char *table) {
 
 bool mapping_list_holds(const Mapping *m, const char *schema, const char *table, const char *column) {
     return rule_find(m, RULE_LISTED, schema, table, column) != NULL;
+}
+
+static void text_print(Writer *out, const char *text) {
+    writer_u32(out, (uint32_t)strlen(text));
+    writer_text(out, text);
+}
+
+void mapping_print(const Mapping *m, char out[MAPPING_PRINT_SIZE]) {
+    Writer all = writer_new(SIZE_MAX);
+    writer_u8(&all, (uint8_t)m->letter_case);
+    for (int at = 0; at < m->rule_count; at++) {
+        const Rule *rule = &m->rules[at];
+        writer_u8(&all, (uint8_t)rule->kind);
+        text_print(&all, rule->schema);
+        text_print(&all, rule->table);
+        text_print(&all, rule->column);
+        text_print(&all, rule->kind == RULE_TABLE ? rule->to_schema : "");
+        text_print(&all, rule->kind == RULE_LISTED ? "" : rule->to);
+    }
+    snprintf(out, MAPPING_PRINT_SIZE, "%016" PRIx64, (uint64_t)XXH64(all.at, all.len, 0));
+    writer_free(&all);
 }
 
 static const char *named_part(const char *part) {

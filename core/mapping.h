@@ -58,6 +58,11 @@ const char *mapping_where(const Mapping *m, const char *schema, const char *tabl
 bool mapping_lists(const Mapping *m, const char *schema, const char *table);
 bool mapping_list_holds(const Mapping *m, const char *schema, const char *table, const char *column);
 
+/* The same for two jobs that call everything the same and take the same rows and columns of a table: a job keeps to the
+ * names that it was begun with. What patterns take is not in it. */
+enum { MAPPING_PRINT_SIZE = 17 };
+void mapping_print(const Mapping *m, char out[MAPPING_PRINT_SIZE]);
+
 /* What the job names by hand and the source must therefore have: calls visit for each in order, until it is false.
  * `table` and `column` are NULL where the option names none. */
 typedef struct NamedObject {

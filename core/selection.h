@@ -27,7 +27,8 @@ typedef struct TableColumn {
     bool not_null;
     bool generated; /* stored generated: not copied, not streamed */
     bool identity_always;
-    bool identity_key;  /* part of the replica identity in force; under FULL every column, as in the stream */
+    bool identity_key; /* part of the replica identity in force; under FULL every column, as in the stream */
+    bool large; /* its values may be kept apart, and an UPDATE that leaves one as it is does not send it */
     bool candidate_key; /* part of Table.identity_candidate */
     bool binary_safe;   /* trap B3: a binary form that means the same on every server we know */
 } TableColumn;

@@ -106,7 +106,7 @@ static const char SQL_SCHEMA_USED[] =
     " WHERE n.nspname = $1";
 static const char SQL_DROP_SCHEMA[] = "DROP SCHEMA @";
 
-enum { SQL_LIMIT = 64 * 1024 * 1024, NUMBER_SIZE = 24, TABLES = 7 };
+enum { SQL_LIMIT = 64 * 1024 * 1024, NUMBER_SIZE = 24, NOTE_SIZE = 40, TABLES = 7 };
 
 char *state_sql(Pg *pg, const Config *cfg, const char *sql) {
     Writer out = writer_new(SQL_LIMIT);
@@ -400,6 +400,30 @@ bool state_object_made(Pg *pg, const Config *cfg, const char *hash, bool *made, 
 
 bool state_object_note(Pg *pg, const Config *cfg, const char *hash, const char *what, Error *e) {
     return change(pg, cfg, SQL_OBJECT_NOTE, 3, (const char *const[]){cfg->name, hash, what}, e) >= 0;
+}
+
+/* A row of object_state, as the job has one for everything that is done once. */
+static void names_note_write(const Mapping *mapping, char out[NOTE_SIZE]) {
+    char print[MAPPING_PRINT_SIZE];
+    mapping_print(mapping, print);
+    snprintf(out, NOTE_SIZE, "names %s", print);
+}
+
+bool state_names_note(Pg *pg, const Config *cfg, const Mapping *mapping, Error *e) {
+    char note[NOTE_SIZE];
+    names_note_write(mapping, note);
+    return state_object_note(pg, cfg, note, "names and rows as the job began", e);
+}
+
+bool state_names_keep(Pg *pg, const Config *cfg, const Mapping *mapping, Error *e) {
+    char note[NOTE_SIZE];
+    bool same = false;
+    names_note_write(mapping, note);
+    if (!state_object_made(pg, cfg, note, &same, e) || same)
+        return same;
+    fail(e, ERR_CONFIG, "job \"%s\" was begun with other names, row filters or column lists", cfg->name);
+    return fail_hint(e, "set objects.rename, objects.case and objects.tables back, or begin again: walferry "
+                        "cleanup, then walferry run");
 }
 
 bool state_existing_note(Pg *pg, const Config *cfg, const StateName *names, int count, Error *e) {

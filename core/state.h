@@ -95,6 +95,10 @@ bool state_table_name(const void *records, int row, const char **schema, const c
 /* In the caller's transaction, with the rows; exactly one pending row must change. */
 bool state_table_loaded(Pg *pg, const Config *cfg, const Table *table, Lsn start, int64_t rows, int64_t bytes,
                         Error *e);
+/* The names that the job was begun with (mapping_print), noted behind state_born; ERR_CONFIG when the job file says
+ * others now: the rows of a table would go to another place, or other rows would come. */
+bool state_names_note(Pg *pg, const Config *cfg, const Mapping *mapping, Error *e);
+bool state_names_keep(Pg *pg, const Config *cfg, const Mapping *mapping, Error *e);
 /* object_state: `made` says whether this statement (by its hash) was done by an earlier run; the second is in
  * the caller's transaction, with the statement. */
 bool state_object_made(Pg *pg, const Config *cfg, const char *hash, bool *made, Error *e);

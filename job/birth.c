@@ -163,6 +163,12 @@ static bool snapshot_export(Walk *walk, Exported *out, Error *e) {
     return false;
 }
 
+static bool record_born(Walk *walk, Lsn point, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    return state_born(walk->record, cfg, point, walk->selection, e) &&
+           state_names_note(walk->record, cfg, walk->selection->mapping, e);
+}
+
 bool birth_of_job(Walk *walk, Exported *out, Error *e) {
     const Config *cfg = walk->job->cfg;
     ServerIdentity server;
@@ -174,11 +180,11 @@ bool birth_of_job(Walk *walk, Exported *out, Error *e) {
     if (!state_intend(walk->record, cfg, server.system_id, server.timeline, walk->job->instance, e))
         return false;
     if (!cfg->phases.incremental)
-        return snapshot_export(walk, out, e) && state_born(walk->record, cfg, LSN_NONE, walk->selection, e);
+        return snapshot_export(walk, out, e) && record_born(walk, LSN_NONE, e);
     if (!source_prepare(walk, e) || !slot_birth(walk, cfg->slot, lasting_kind(walk), out, e))
         return false;
     log_info("slot \"%s\" made, consistent point " LSN_FMT, cfg->slot, LSN_ARGS(out->point));
-    return FAULT("snapshot.after_slot", e) && state_born(walk->record, cfg, out->point, walk->selection, e) &&
+    return FAULT("snapshot.after_slot", e) && record_born(walk, out->point, e) &&
            FAULT("snapshot.after_export", e);
 }
 

@@ -147,7 +147,8 @@ static bool walk_open(Walk *walk, Error *e) {
         return false;
     memcpy(job->last_instance, walk->job_record.instance, sizeof job->last_instance);
     if (walk->job_record.exists && walk->job_record.birth == BIRTH_DONE &&
-        (!existing_keeps(walk, e) || !recorded_keep(walk, e)))
+        (!existing_keeps(walk, e) || !state_names_keep(walk->record, cfg, walk->selection->mapping, e) ||
+         !recorded_keep(walk, e)))
         return false;
     return true;
 }

@@ -62,6 +62,21 @@ static void tables_write(Writer *out, const Config *cfg, const Selection *select
                       UNIT_CLOCK(bytes * 1000 / PLAN_BYTES_PER_S), UNIT_BYTES(PLAN_BYTES_PER_S));
 }
 
+/* Only what the job says of names, rows and columns. */
+static void names_write(Writer *out, const Selection *selection) {
+    int renamed = 0, filtered = 0, listed = 0;
+    for (int at = 0; at < selection->count; at++) {
+        const Table *table = &selection->tables[at];
+        renamed += table->target_full_name != table->full_name ? 1 : 0;
+        filtered += table->where != NULL ? 1 : 0;
+        listed += table->listed ? 1 : 0;
+    }
+    if (renamed + filtered + listed > 0)
+        writer_format(out,
+                      "  %-12s %s tables under another name, %s with a row filter, %s with a column list\n",
+                      "of these", UNIT_COUNT(renamed), UNIT_COUNT(filtered), UNIT_COUNT(listed));
+}
+
 static void makes_write(Writer *out, const Config *cfg, const Selection *selection) {
     int insert_only = 0;
     for (int at = 0; at < selection->count; at++)
@@ -101,6 +116,7 @@ void plan_write(Writer *out, const Config *cfg, const Selection *selection, cons
         writer_format(out, "  %-12s %s\n", "file", cfg->file.path);
     phases_write(out, cfg);
     tables_write(out, cfg, selection);
+    names_write(out, selection);
     if (!record->exists)
         makes_write(out, cfg, selection);
 }

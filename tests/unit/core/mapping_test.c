@@ -290,6 +290,35 @@ static void what_is_named_by_hand_is_told(void **state) {
     end(&f);
 }
 
+static void print_of(const ConfigSetting *settings, size_t count, char out[MAPPING_PRINT_SIZE]) {
+    Fixture f = begin(settings, count);
+    mapping_print(f.m, out);
+    end(&f);
+}
+
+static void what_is_said_of_names_has_a_print(void **state) {
+    (void)state;
+    const ConfigSetting base[] = {{"objects.rename.tables.s.t", "x.y"},
+                                  {"objects.tables.s.t.where", "a"},
+                                  {"objects.tables.s.t.columns", "b,c"},
+                                  {"objects.rename.schemas.s", "z"}};
+    const ConfigSetting turned[] = {base[3], base[2], base[1], base[0], {"objects.exclude", "q.*"}};
+    const ConfigSetting others[][2] = {{{"objects.rename.tables.s.t", "x.z"}, {"objects.case", "keep"}},
+                                       {{"objects.tables.s.t.where", "aa"}, {"objects.case", "keep"}},
+                                       {{"objects.tables.s.t.columns", "b"}, {"objects.case", "keep"}},
+                                       {{"objects.case", "upper"}, {"objects.case", "upper"}}};
+    char first[MAPPING_PRINT_SIZE], again[MAPPING_PRINT_SIZE];
+    print_of(base, 4, first);
+    assert_int_equal(strlen(first), 16);
+    print_of(turned, 5, again);
+    assert_string_equal(first, again);
+    for (size_t n = 0; n < 4; n++) {
+        const ConfigSetting changed[] = {base[0], base[1], base[2], base[3], others[n][0], others[n][1]};
+        print_of(changed, 6, again);
+        assert_string_not_equal(first, again);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_read_with_quotes_where_a_dot_needs_them),
@@ -299,6 +328,7 @@ int main(void) {
         cmocka_unit_test(letter_case_touches_only_what_has_no_name_of_its_own),
         cmocka_unit_test(tables_have_their_filters_and_lists),
         cmocka_unit_test(what_is_named_by_hand_is_told),
+        cmocka_unit_test(what_is_said_of_names_has_a_print),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,14 +17,15 @@ static const char TABLES[] = "10|s|z|f|t|f|t|t|d|5|8192\n"     /* primary key */
                              "14|s|whole|f|f|f|t|t|f|0|0\n"    /* FULL */
                              "15|a|bare|f|f|f|t|t|d|0|0\n"     /* no columns, no index */
                              "16|s|lost|f|f|f|t|t|i|0|0";      /* its chosen index is gone */
-/* OID, number, name, type text, type, not null, generated, always, the type's schema and name; by OID and number. */
+/* OID, number, name, type text, type, not null, generated, always, the type's schema and name, large;
+ * by OID and number. */
 static const char COLUMNS[] =
-    "10|1|a|integer|23|t|f|f||integer\n10|3|b|text|25|t|f|f||text\n10|11|c|s.odd|70000|f|f|t|s|odd\n"
-    "11|1|a|integer|23|t|f|f||integer\n"
-    "12|1|a|integer|23|t|f|f||integer\n12|2|b|integer|23|t|t|f||integer\n"
-    "13|1|a|integer|23|t|f|f||integer\n"
-    "14|1|a|integer|23|t|f|f||integer\n14|2|b|s.mood|60000|f|f|f|s|mood\n"
-    "16|1|a|integer|23|t|f|f||integer";
+    "10|1|a|integer|23|t|f|f||integer|f\n10|3|b|text|25|t|f|f||text|t\n10|11|c|s.odd|70000|f|f|t|s|odd|t\n"
+    "11|1|a|integer|23|t|f|f||integer|f\n"
+    "12|1|a|integer|23|t|f|f||integer|f\n12|2|b|integer|23|t|t|f||integer|f\n"
+    "13|1|a|integer|23|t|f|f||integer|f\n"
+    "14|1|a|integer|23|t|f|f||integer|f\n14|2|b|s.mood|60000|f|f|f|s|mood|t\n"
+    "16|1|a|integer|23|t|f|f||integer|f";
 /* Table, index, primary, chosen, keys; the best first. Also of tables that were not selected. */
 static const char INDEXES[] =
     "9|other|t|f|1\n10|z_key|t|f|1 3\n10|z_more|f|f|11\n12|c_key|t|f|1\n12|c_two|f|t|2\n"
@@ -146,6 +147,7 @@ static void facts_are_taken_over(void **state) {
     assert_string_equal(z->columns[2].name, "c");
     assert_string_equal(z->columns[2].type_text, "s.odd");
     assert_int_equal(z->columns[2].type, 70000);
+    assert_true(z->columns[1].large && !z->columns[0].large);
     assert_true(z->columns[0].not_null && !z->columns[2].not_null);
     assert_true(z->columns[2].identity_always && !z->columns[0].identity_always);
     assert_true(find(s, "chosen")->columns[1].generated && !z->columns[0].generated);

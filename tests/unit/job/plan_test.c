@@ -22,11 +22,17 @@ static Config config_make(void) {
     return cfg;
 }
 
+static const char name_a[] = "public.a", name_b[] = "public.b", name_c[] = "public.c", name_d[] = "public.d";
+
 static Table tables[] = {
-    {.full_name = "public.a", .bytes = 1 << 20, .rows_estimated = 1000},
-    {.full_name = "public.b", .bytes = 60 << 20, .rows_estimated = 500000},
-    {.full_name = "public.c", .bytes = 60 << 20, .rows_estimated = -1},
-    {.full_name = "public.d", .bytes = 2 << 20, .rows_estimated = 7, .insert_only = true},
+    {.full_name = name_a, .target_full_name = name_a, .bytes = 1 << 20, .rows_estimated = 1000},
+    {.full_name = name_b, .target_full_name = name_b, .bytes = 60 << 20, .rows_estimated = 500000},
+    {.full_name = name_c, .target_full_name = name_c, .bytes = 60 << 20, .rows_estimated = -1},
+    {.full_name = name_d,
+     .target_full_name = name_d,
+     .bytes = 2 << 20,
+     .rows_estimated = 7,
+     .insert_only = true},
 };
 static const Selection selection = {.count = 4, .tables = tables};
 
@@ -55,6 +61,23 @@ static void a_new_job_says_what_it_will_make(void **unused) {
         "insert-only tables, table \"public.dts_postgres_heartbeat\"\n"
         "  on target    schema \"walferry\" for the job's progress, and the objects of the source\n");
     writer_free(&out);
+}
+
+static void other_names_and_cuts_are_counted(void **unused) {
+    (void)unused;
+    Config cfg = config_make();
+    JobRecord record = {.exists = false};
+    Writer out;
+    tables[0].target_full_name = "x.a";
+    tables[1].where = "true";
+    tables[1].listed = tables[2].listed = true;
+    assert_non_null(
+        strstr(plan(&out, &cfg, &record),
+               "  of these     1 tables under another name, 1 with a row filter, 2 with a column list\n"));
+    writer_free(&out);
+    tables[0].target_full_name = tables[0].full_name;
+    tables[1].where = NULL;
+    tables[1].listed = tables[2].listed = false;
 }
 
 static void a_job_that_goes_on_makes_nothing_new(void **unused) {
@@ -143,6 +166,7 @@ static void a_completed_job_leads_to_cleanup(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_job_says_what_it_will_make),
+        cmocka_unit_test(other_names_and_cuts_are_counted),
         cmocka_unit_test(a_job_that_goes_on_makes_nothing_new),
         cmocka_unit_test(passwords_are_not_in_the_plan),
         cmocka_unit_test(a_job_without_changes_makes_nothing_at_the_source),
