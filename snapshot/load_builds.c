@@ -153,9 +153,9 @@ static bool build_run(void *shared, void *session, int piece, const atomic_bool 
 /* ---- the plan ---- */
 
 static const Table *table_by_note(const Selection *selection, const PGresult *unvacuumed, int row) {
-    char note[HASH_SIZE];
+    char note[RANGES_NOTE_SIZE];
     for (int at = 0; at < selection->count; at++) {
-        ranges_vacuum_note(&selection->tables[at], note, sizeof note);
+        ranges_vacuum_note(&selection->tables[at], note);
         if (strcmp(note, pg_cell(unvacuumed, row, 0)) == 0)
             return &selection->tables[at];
     }
