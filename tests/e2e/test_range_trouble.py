@@ -2,6 +2,9 @@
 import os
 import signal
 
+import pytest
+
+from harness.oracle import check_definitions
 from harness.poll import poll_until, poll_while
 from test_ranges import SPLIT, ranges_of, wide
 
@@ -119,3 +122,65 @@ def test_stop_is_heard_while_the_target_does_not_answer_the_question_for_progres
     job.start()
     job.wait_for("running")
     pair.wait_equal()
+
+
+def test_target_that_crashes_and_forgets_commits_gets_every_row_once(make_pair):
+    """Nothing but its own flushes makes commits durable there: each crash takes back ranges, tables and their notes."""
+    pair = make_pair(target={"wal_writer_delay": "10s", "wal_writer_flush_after": "1GB", "autovacuum": "off"})
+    wide(pair)
+    wide(pair, 4000, "second")
+    for number in range(4):
+        wide(pair, 500, f"small_{number}")
+    job = pair.job(load=SPLIT)
+    process = job.start(fault="snapshot.range_commit:sleep:150,snapshot.mid_table:sleep:50")
+    for notes in (2, 4, 3):
+        poll_until(lambda: pair.target.one("SELECT count(*) FROM walferry.object_state WHERE hash ~ '^range .* [0-9]+$'") >= notes,
+                   "ranges are committed", 40, every=0.01, forgiving=(Exception,))
+        pair.target.server.kill9()
+        pair.source.sql("UPDATE wide SET n = n + 1 WHERE id % 5 = 0; INSERT INTO small_1 SELECT max(id) + 1 FROM small_1")
+        pair.target.server.start()
+    job.wait_for("running", timeout=90)
+    assert process.alive()
+    pair.wait_equal()
+    assert pair.target.sql(NOTES) == []
+
+
+@pytest.mark.parametrize("source, target", [(14, 18), (18, 14)])
+def test_ranges_of_other_versions_under_updates(version_pair, source, target):
+    pair = version_pair(source, target)
+    wide(pair, 12000)
+    job = pair.job(load=SPLIT)
+    process = job.start(fault="snapshot.mid_table:sleep:200")
+    process.wait_reached("snapshot.mid_table")
+    for turn in range(4):
+        pair.source.sql(f"UPDATE wide SET n = n + 1, v = v || 'x' WHERE id % 4 = {turn};"
+                        f" INSERT INTO wide SELECT 100000 * ({turn} + 1) + i, 0, 'new' FROM generate_series(1, 200) i")
+        pair.source.sql("VACUUM wide")
+    job.wait_for("running")
+    pair.wait_equal()
+    assert ranges_of(job)
+
+
+KEYS = (
+    'CREATE TABLE "other; REFERENCES (" (id int PRIMARY KEY, "two;" int UNIQUE)',
+    'CREATE TABLE child (id int PRIMARY KEY, a int, b int, c int)',
+    'INSERT INTO "other; REFERENCES (" SELECT i, i FROM generate_series(1, 50) i',
+    'INSERT INTO child SELECT i, i, i, i FROM generate_series(1, 50) i',
+    'ALTER TABLE child ADD CONSTRAINT " FOREIGN KEY; NOT VALID" FOREIGN KEY (a) REFERENCES "other; REFERENCES ("'
+    ' ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED',
+    'ALTER TABLE child ADD FOREIGN KEY (b) REFERENCES "other; REFERENCES (" ("two;") MATCH FULL ON DELETE SET NULL (b)',
+    'ALTER TABLE child ADD FOREIGN KEY (c) REFERENCES child DEFERRABLE',
+    'COMMENT ON CONSTRAINT child_b_fkey ON child IS \'x; FOREIGN KEY (y) REFERENCES z;\'',
+    'CREATE UNIQUE INDEX by_a ON child (a)', 'CREATE INDEX by_b ON child (b)', 'CREATE INDEX by_c ON child (c)',
+    'ALTER TABLE child ALTER a SET NOT NULL', 'ALTER TABLE child REPLICA IDENTITY USING INDEX by_a',
+    'CLUSTER child USING by_c', 'CREATE STATISTICS of_child ON a, b FROM child',
+    'ALTER TABLE child ADD EXCLUDE USING btree (c WITH =)')
+
+
+def test_keys_and_indexes_of_odd_forms_are_those_of_the_source(pair):
+    for statement in KEYS:
+        pair.source.sql(statement)
+    done = pair.job(load={"workers": 4}, phases=["schema", "full"]).run()
+    assert done.exit == 0, done.err
+    check_definitions(pair.source, pair.target)
+    pair.check_equal()
