@@ -66,6 +66,22 @@ static void tables_collide(Looker *l) {
     }
 }
 
+/* Only a rename can lead there. */
+static void tables_misplaced(Looker *l, const Config *cfg) {
+    for (int at = 0; at < l->selection->count; at++) {
+        const Table *t = &l->selection->tables[at];
+        bool system =
+            strncmp(t->target_schema, "pg_", 3) == 0 || strcmp(t->target_schema, "information_schema") == 0;
+        if (!system && strcmp(t->target_schema, cfg->target.state_schema) != 0)
+            continue;
+        writer_format(&l->sentence, "table \"%s\" would be in schema \"%s\" at the target, which is %s",
+                      t->full_name, t->target_schema,
+                      system ? "the server's own" : "that of the job's record");
+        writer_text(&l->fix, "give it another schema in objects.rename");
+        told(l);
+    }
+}
+
 static int columns_compare(const void *a, const void *b) {
     const TableColumn *const *left = a, *const *right = b;
     int by_target = strcmp((*left)->target_name, (*right)->target_name);
@@ -256,6 +272,7 @@ bool selection_check(Pg *source, const Config *cfg, const Selection *s, bool nam
     Arena *arena = arena_new();
     bool ok = true;
     tables_collide(&l);
+    tables_misplaced(&l, cfg);
     for (int at = 0; mapping_renames(s->mapping) && at < s->count; at++)
         columns_collide(&l, &s->tables[at]);
     if (named) {

@@ -220,3 +220,15 @@ def test_a_job_keeps_to_what_it_began_with(pair):
 def test_drop_needs_the_phase_schema(pair):
     refused = pair.job(existing="drop", phases=["full", "incremental"]).call("check")
     assert refused.exit == 2 and "phase" in refused.err
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_tables_are_found_under_the_names_that_they_get(pair, way):
+    pair.source.sql(OBJECTS + "; INSERT INTO s.t VALUES (2, 'b', 'y'); CREATE TABLE s.fresh (id int PRIMARY KEY, m s.mood)")
+    pair.target.sql(OBJECTS.replace("CREATE VIEW s.v AS SELECT id FROM s.t;", "").replace("s.t ", "s.renamed ") if way == "drop"
+                    else OBJECTS.replace("s.t ", "s.renamed ").replace("FROM s.t;", "FROM s.renamed;").replace("s.t IS", "s.renamed IS"))
+    job = pair.running_job(existing=way, objects={"rename": {"tables": {"s.t": "s.renamed"}}})
+    pair.source.sql("INSERT INTO s.t VALUES (3, 'a', 'z'); UPDATE s.t SET w = 'w' WHERE id = 1; INSERT INTO s.fresh VALUES (1, 'a')")
+    job.drain(pair.source)
+    assert pair.target.sql("SELECT * FROM s.renamed ORDER BY id") == pair.source.sql("SELECT * FROM s.t ORDER BY id")
+    assert pair.target.one("SELECT count(*) FROM s.fresh") == 1

@@ -2,8 +2,6 @@
 import os
 import signal
 
-import pytest
-
 from harness.oracle import check_definitions
 from harness.poll import poll_until, poll_while
 from test_ranges import SPLIT, ranges_of, wide
@@ -143,22 +141,6 @@ def test_target_that_crashes_and_forgets_commits_gets_every_row_once(make_pair):
     assert process.alive()
     pair.wait_equal()
     assert pair.target.sql(NOTES) == []
-
-
-@pytest.mark.parametrize("source, target", [(14, 18), (18, 14)])
-def test_ranges_of_other_versions_under_updates(version_pair, source, target):
-    pair = version_pair(source, target)
-    wide(pair, 12000)
-    job = pair.job(load=SPLIT)
-    process = job.start(fault="snapshot.mid_table:sleep:200")
-    process.wait_reached("snapshot.mid_table")
-    for turn in range(4):
-        pair.source.sql(f"UPDATE wide SET n = n + 1, v = v || 'x' WHERE id % 4 = {turn};"
-                        f" INSERT INTO wide SELECT 100000 * ({turn} + 1) + i, 0, 'new' FROM generate_series(1, 200) i")
-        pair.source.sql("VACUUM wide")
-    job.wait_for("running")
-    pair.wait_equal()
-    assert ranges_of(job)
 
 
 KEYS = (
