@@ -24,7 +24,7 @@ static const char SQL_LOCK_TIMEOUT[] = "SET LOCAL lock_timeout = '10s'";
 
 /* Whatever the server's settings and its statistics say, a range reads its own blocks and no others. */
 static const char SQL_BY_PLACE[] = "SET LOCAL enable_tidscan = on; SET LOCAL enable_seqscan = off;"
-                                   " SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off";
+                                   " SET LOCAL max_parallel_workers_per_gather = 0";
 
 /* Trap A10: pg_class is read under the imported snapshot, pg_relation_filenode() and to_regclass() answer for
  * now. */
