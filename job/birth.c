@@ -191,7 +191,7 @@ bool birth_of_job(Walk *walk, Exported *out, Error *e) {
 bool birth_of_load_snapshot(Walk *walk, Exported *out, Error *e) {
     *out = (Exported){0};
     if (!walk->job->cfg->phases.incremental)
-        return snapshot_export(walk, out, e);
+        return state_tables_reset(walk->record, walk->job->cfg, e) && snapshot_export(walk, out, e);
     if (!holder_end(walk, walk->job->cfg->load_slot, e) ||
         !slot_birth(walk, walk->job->cfg->load_slot, SLOT_TEMPORARY, out, e))
         return false;

@@ -227,22 +227,32 @@ static bool rows_load(Walk *walk, const TableRecords *records, const Exported *e
     return ok && (left > 0 || large_object_copy(&load, exported->snapshot, e));
 }
 
-/* One round, or the finding that nothing is left to load. */
-static bool load_round(Walk *walk, Exported *exported, bool *complete, Error *e) {
+static bool load_is_complete(const Walk *walk, bool *complete, Error *e) {
     TableRecords records;
     if (!large_object_copied(walk->record, walk->job->cfg, complete, e) ||
         !state_tables(walk->record, walk->job->cfg, &records, e))
         return false;
     *complete = *complete && records.all_loaded;
-    bool ok = *complete || ((exported->exporter != NULL || birth_of_load_snapshot(walk, exported, e)) &&
-                            rows_load(walk, &records, exported, e));
+    state_tables_free(&records);
+    return true;
+}
+
+/* One round, or the finding that nothing is left to load. */
+static bool load_round(Walk *walk, Exported *exported, bool *complete, Error *e) {
+    TableRecords records;
+    if (!load_is_complete(walk, complete, e) || *complete)
+        return *complete;
+    if ((exported->exporter == NULL && !birth_of_load_snapshot(walk, exported, e)) ||
+        !state_tables(walk->record, walk->job->cfg, &records, e))
+        return false;
+    bool ok = rows_load(walk, &records, exported, e);
     state_tables_free(&records);
     return ok;
 }
 
 /* Round after round: the first under the job's own snapshot, each further one, for tables whose rows that
  * snapshot does not show any more (trap A10) or that a killed run left unfinished, under a new one of a
- * temporary slot (A2). */
+ * temporary slot (A2), or for all tables, if there is no stream that would bring them together. */
 bool build_load(Walk *walk, Exported *first, Error *e) {
     Exported exported = *first;
     *first = (Exported){0};

@@ -12,7 +12,6 @@
 #include "job/units.h"
 #include "job/watch.h"
 #include "sink/file_position.h"
-#include "snapshot/large_object.h"
 
 /* Longer than a server needs to notice that a machine is gone (core/pg: keepalives). */
 enum { CONNECT_MS = 10000, LOCK_WAIT_MS = 40000 };
@@ -75,8 +74,8 @@ static bool metrics_restore(Walk *walk, Error *e) {
         if (!record->loaded || shown == NULL)
             continue;
         atomic_store(&shown->stage, TABLE_LOADED);
-        atomic_store(&shown->rows, record->rows);
-        atomic_store(&shown->bytes, record->bytes);
+        atomic_fetch_add(&m->rows_copied, record->rows - atomic_exchange(&shown->rows, record->rows));
+        atomic_fetch_add(&m->bytes_copied, record->bytes - atomic_exchange(&shown->bytes, record->bytes));
     }
     state_tables_free(&records);
     return true;
@@ -211,22 +210,16 @@ static bool source_follow(Walk *walk, Lsn loaded, Error *e) {
     return now.timeline == known.timeline || state_timeline(walk->record, cfg, now.timeline, now.bound, e);
 }
 
-/* A load without a slot is of one snapshot: what a killed run has loaded is of another, and begins again. */
 static bool resume(Walk *walk, Error *e) {
     TableRecords records;
     const Config *cfg = walk->job->cfg;
     metrics_phase(walk->job->metrics, PHASE_FULL);
-    bool objects_copied;
     if (!walk_lock(walk, e) || !state_instance(walk->record, cfg, walk->job->instance, e) ||
-        !large_object_copied(walk->record, cfg, &objects_copied, e) ||
         !state_tables(walk->record, cfg, &records, e))
         return false;
-    bool unfinished = !records.all_loaded || !objects_copied;
     Lsn loaded = records.highest_start;
     state_tables_free(&records);
-    if (cfg->phases.incremental)
-        return source_follow(walk, loaded, e);
-    return !unfinished || state_tables_reset(walk->record, cfg, e);
+    return !cfg->phases.incremental || source_follow(walk, loaded, e);
 }
 
 /* Streams until `until`; the walk's own connections are closed first, because the session takes the job's

@@ -40,7 +40,8 @@ bool walk_lock(Walk *walk, Error *e);
 
 /* birth.c */
 bool birth_of_job(Walk *walk, Exported *out, Error *e);
-bool birth_of_load_snapshot(Walk *walk, Exported *out, Error *e); /* for tables that are not loaded yet */
+/* For tables that are not loaded yet. A load without a slot is of one snapshot: then every table is pending again. */
+bool birth_of_load_snapshot(Walk *walk, Exported *out, Error *e);
 
 /* A job without a target database: slot and position file; then which tables it was born with. */
 bool birth_of_file_job(Walk *walk, Error *e);

@@ -47,7 +47,7 @@ typedef struct TableUse {
 typedef struct BuildWork {
     const Load *load;
     const char *preamble;
-    Pg *watcher; /* asks how far the others are */
+    Pg *watcher; /* asks how far the others are; its last question may have no answer yet */
     int64_t asked_ms;
     Build *builds;
     int count;
@@ -153,9 +153,9 @@ static bool build_run(void *shared, void *session, int piece, const atomic_bool 
 /* ---- the plan ---- */
 
 static const Table *table_by_note(const Selection *selection, const PGresult *unvacuumed, int row) {
-    char note[HASH_SIZE];
+    char note[RANGES_NOTE_SIZE];
     for (int at = 0; at < selection->count; at++) {
-        ranges_vacuum_note(&selection->tables[at], note, sizeof note);
+        ranges_vacuum_note(&selection->tables[at], note);
         if (strcmp(note, pg_cell(unvacuumed, row, 0)) == 0)
             return &selection->tables[at];
     }
@@ -211,15 +211,8 @@ static bool limits_read(BuildWork *work, Pg *target, Error *e) {
     return true;
 }
 
-/* Only shown: an error here is met again by those who work. */
-static void progress_ask(void *shared) {
-    BuildWork *work = shared;
-    Error ignored;
-    if (clock_ms() < work->asked_ms + ASK_EVERY_MS)
-        return;
-    work->asked_ms = clock_ms();
-    PGresult *rows = pg_query(work->watcher, SQL_PROGRESS, 0, NULL, &ignored);
-    for (int row = 0; rows != NULL && row < PQntuples(rows); row++) {
+static void progress_tell(const BuildWork *work, const PGresult *rows) {
+    for (int row = 0; row < PQntuples(rows); row++) {
         BuildMetrics told = {.pid = (int)pg_cell_int(rows, row, 0),
                              .done = pg_cell_int(rows, row, 3),
                              .total = pg_cell_int(rows, row, 4)};
@@ -227,7 +220,22 @@ static void progress_ask(void *shared) {
         snprintf(told.step, sizeof told.step, "%s", pg_cell(rows, row, 2));
         metrics_build_progress(work->load->metrics, &told);
     }
-    PQclear(rows);
+}
+
+/* Does not wait for the answer, because this thread passes the wish to stop on. Only shown: an error here is met again
+ * by those who work. */
+static void progress_ask(void *shared) {
+    BuildWork *work = shared;
+    PGconn *conn = work->watcher->conn;
+    PGresult *rows;
+    if (PQtransactionStatus(conn) == PQTRANS_ACTIVE) {
+        PQconsumeInput(conn);
+        for (; !PQisBusy(conn) && (rows = PQgetResult(conn)) != NULL; PQclear(rows))
+            progress_tell(work, rows);
+    } else if (clock_ms() >= work->asked_ms + ASK_EVERY_MS) {
+        work->asked_ms = clock_ms();
+        PQsendQuery(conn, SQL_PROGRESS);
+    }
 }
 
 static bool builds_run(BuildWork *work, Error *e) {
@@ -246,14 +254,17 @@ static bool builds_run(BuildWork *work, Error *e) {
 }
 
 /* Joins partitions' indexes, which are there now, one after the other. */
-static bool attaches_run(const BuildWork *work, Pg *target, const Dump *dump, Error *e) {
+static bool attaches_run(BuildWork *work, const Dump *dump, Error *e) {
+    Pg *target = NULL; /* the watcher may still wait for an answer */
     bool ok = true;
     for (int at = 0; ok && at < dump->entry_count; at++) {
         if (strcmp(dump->entries[at].type, ATTACH) != 0)
             continue;
-        ok = entry_build(work, target, &dump->entries[at], work->load->stop, e);
+        target = target == NULL ? build_open(work, e) : target;
+        ok = target != NULL && entry_build(work, target, &dump->entries[at], work->load->stop, e);
         atomic_fetch_add(&work->load->metrics->post_data_done, ok ? 1 : 0);
     }
+    pg_close(target);
     return ok;
 }
 
@@ -285,7 +296,7 @@ static bool kind_run(const Load *load, Pg *source, Pg *target, const Dump *dump,
         entries_add(&work, dump, kind, facts);
         work.flushes = PQntuples(unvacuumed) > 0;
         ok = (!work.flushes || state_flush(target, load->cfg, e)) && builds_run(&work, e) &&
-             (kind != DUMP_INDEX || attaches_run(&work, target, dump, e));
+             (kind != DUMP_INDEX || attaches_run(&work, dump, e));
     }
     pthread_mutex_destroy(&work.lock);
     free(work.builds);

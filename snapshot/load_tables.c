@@ -9,7 +9,7 @@
 #include "snapshot/pool.h"
 #include "snapshot/ranges.h"
 
-enum { RANGE_TRIES = 5, NOTE_SIZE = 64 };
+enum { RANGE_TRIES = 5 };
 
 /* Existing triggers and foreign keys of the destination must not act on rows that have had their effects
  * already. Not every account may; then they do, and `check` has said so. */
@@ -154,10 +154,10 @@ static bool range_over(TableWork *work, TableSession *session, SplitTable *split
 static bool range_run(TableWork *work, TableSession *session, const LoadPiece *piece, const atomic_bool *halt,
                       Error *e) {
     SplitTable *split = &work->splits[piece->table];
-    char note[NOTE_SIZE];
+    char note[RANGES_NOTE_SIZE];
     if (atomic_load(&split->given_up))
         return range_over(work, session, split, e);
-    ranges_note(split->table, piece->range, note, sizeof note);
+    ranges_note(split, piece->range, note);
     CopyRange range = {.from_block = piece->from_block, .to_block = piece->to_block, .note = note};
     CopyJob job = copy_job(work, split->table, halt);
     job.range = &range;
@@ -182,26 +182,36 @@ static bool piece_run(void *shared, void *session, int piece, const atomic_bool 
 
 /* ---- the plan ---- */
 
-/* What an earlier attempt has told of tables that begin again is not so any more. */
+/* What earlier attempts have told of these tables is not so any more. */
 static void told_take_back(const TableWork *work, const int *order, int count) {
     for (int at = 0; at < count; at++) {
         CopyJob job = copy_job(work, &work->load->selection->tables[order[at]], work->load->stop);
         told_add(&job, -atomic_load(&job.progress->rows), -atomic_load(&job.progress->bytes));
+        atomic_store(&job.progress->stage, TABLE_PENDING);
     }
 }
 
-/* blocks[table]: how far the heap of each table that is to be split goes; the table is empty then. */
-static bool splits_begin(TableWork *work, const int *order, int count, int64_t *blocks, Error *e) {
+/* *blocks: how far the table's heap goes, if it is empty at the destination now and can be split; else 0. */
+static bool split_begin(const TableWork *work, const TableSession *session, const Table *table,
+                        int64_t *blocks, Error *e) {
+    bool begun = false;
+    if (existing_of(work->load, table) != EXISTING_FAIL)
+        return true; /* its rows go or stay in one transaction with the new ones */
+    if (!ranges_blocks(session->source, table, blocks, e))
+        return false;
+    if (*blocks > 0 && !ranges_begin(session->target, work->load, table, work->snapshot, &begun, e))
+        return false;
+    *blocks = begun ? *blocks : 0;
+    return true;
+}
+
+/* blocks[table]: of each of the first `count` tables of `order`. */
+static bool splits_begin(const TableWork *work, const int *order, int count, int64_t *blocks, Error *e) {
     const Load *load = work->load;
     TableSession session = {0};
-    bool ok = count == 0 || session_begin(load, &session, e);
-    for (int at = 0; ok && at < count; at++) {
-        const Table *table = &load->selection->tables[order[at]];
-        if (existing_of(load, table) != EXISTING_FAIL)
-            continue; /* its rows go or stay in one transaction with the new ones */
-        ok = ranges_blocks(session.source, table, &blocks[order[at]], e) &&
-             (blocks[order[at]] == 0 || ranges_begin(session.target, load->cfg, table, load->stop, e));
-    }
+    bool ok = session_begin(load, &session, e) && ranges_forget(session.target, load->cfg, e);
+    for (int at = 0; ok && at < count; at++)
+        ok = split_begin(work, &session, &load->selection->tables[order[at]], &blocks[order[at]], e);
     session_end(&session);
     return ok;
 }
@@ -213,6 +223,7 @@ static void splits_count(TableWork *work) {
             continue;
         SplitTable *split = &work->splits[piece->table];
         split->table = &work->load->selection->tables[piece->table];
+        split->snapshot = work->snapshot;
         split->ranges++;
         atomic_fetch_add(&split->left, 1);
     }

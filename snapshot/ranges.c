@@ -2,20 +2,26 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "core/fault.h"
 #include "core/log.h"
 #include "snapshot/session.h"
 
-#define VACUUM_NOTE "vacuum "
-enum { SQL_MAX_BYTES = 1024, NOTE_SIZE = 64, BY_PLACE_SINCE = 140000, RING_SINCE = 160000 };
+#define RANGE_NOTE         "range "
+#define VACUUM_NOTE        "vacuum "
+#define LOCK_NOT_AVAILABLE "55P03"
+#define REFERRED_TO        "0A000"
+enum { SQL_MAX_BYTES = 1024, BY_PLACE_SINCE = 140000, RING_SINCE = 160000 };
 
-/* Somebody's exclusive lock is no reason to wait here: the copy of the whole table does. */
+/* The size is asked for under a lock. */
+static const char SQL_IMPATIENT[] = "SET lock_timeout = '1s'";
 static const char SQL_BLOCKS[] =
-    "SELECT CASE WHEN a.amname = 'heap' AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks l"
-    "  WHERE l.relation = c.oid AND l.mode = 'AccessExclusiveLock')"
+    "SELECT CASE WHEN a.amname = 'heap'"
     " THEN pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint ELSE 0 END"
     " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_am a ON a.oid = c.relam WHERE c.oid = $1::oid";
+/* All other tables wait for this one here. Long enough for the server to send its own VACUUM away. */
+static const char SQL_NOT_LONG[] = "SET LOCAL lock_timeout = '3s'";
 static const char SQL_BEGIN[] =
     "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = error";
 
@@ -25,56 +31,77 @@ bool ranges_blocks(Pg *source, const Table *table, int64_t *blocks, Error *e) {
     *blocks = 0;
     if (source->version < BY_PLACE_SINCE)
         return true;
+    if (!pg_run(source, SQL_IMPATIENT, e))
+        return false;
     PGresult *rows = pg_query(source, SQL_BLOCKS, 1, (const char *const[]){oid}, e);
     if (rows != NULL && PQntuples(rows) == 1)
         *blocks = pg_cell_int(rows, 0, 0);
     PQclear(rows);
-    return rows != NULL;
+    return rows != NULL || strcmp(e->sqlstate, LOCK_NOT_AVAILABLE) == 0;
 }
 
-/* With an end behind the number: one is not the beginning of another. */
-static void notes_prefix(const Table *table, char *out, size_t size) {
-    snprintf(out, size, "range %u ", table->oid);
+/* ---- notes ---- */
+
+/* With an end behind it: one is not the beginning of another. */
+static void notes_prefix(const Table *table, const char *snapshot, char *out) {
+    snprintf(out, RANGES_NOTE_SIZE, RANGE_NOTE "%u %s ", table->oid, snapshot);
 }
 
-void ranges_note(const Table *table, int range, char *out, size_t size) {
-    snprintf(out, size, "range %u %d", table->oid, range);
+static void begun_note(const Table *table, const char *snapshot, char *out) {
+    snprintf(out, RANGES_NOTE_SIZE, RANGE_NOTE "%u %s begun", table->oid, snapshot);
 }
 
-void ranges_vacuum_note(const Table *table, char *out, size_t size) {
-    snprintf(out, size, VACUUM_NOTE "%u;", table->oid);
+void ranges_note(const SplitTable *split, int range, char *out) {
+    snprintf(out, RANGES_NOTE_SIZE, RANGE_NOTE "%u %s %d", split->table->oid, split->snapshot, range);
 }
 
-static bool notes_forget(Pg *target, const Config *cfg, const Table *table, int64_t *ranges, Error *e) {
-    char prefix[NOTE_SIZE], note[NOTE_SIZE];
-    int64_t vacuums;
-    notes_prefix(table, prefix, sizeof prefix);
-    ranges_vacuum_note(table, note, sizeof note);
-    return state_object_forget(target, cfg, prefix, ranges, e) &&
-           state_object_forget(target, cfg, note, &vacuums, e);
+void ranges_vacuum_note(const Table *table, char *out) {
+    snprintf(out, RANGES_NOTE_SIZE, VACUUM_NOTE "%u;", table->oid);
 }
 
-bool ranges_begin(Pg *target, const Config *cfg, const Table *table, const atomic_bool *stop, Error *e) {
+bool ranges_forget(Pg *target, const Config *cfg, Error *e) {
     int64_t forgotten;
+    return state_object_forget(target, cfg, RANGE_NOTE, &forgotten, e);
+}
+
+/* ---- beginning and end ---- */
+
+static bool begin_try(Pg *target, const Load *load, const Table *table, const char *snapshot, Error *e) {
+    char note[RANGES_NOTE_SIZE];
+    begun_note(table, snapshot, note);
     Writer sql = writer_new(SQL_MAX_BYTES);
     writer_text(&sql, "TRUNCATE ONLY ");
     pg_write_table(&sql, target, table->target_schema, table->target_name);
-    bool ok = pg_run(target, SQL_BEGIN, e) && session_run(target, writer_string(&sql), stop, e) &&
-              notes_forget(target, cfg, table, &forgotten, e) && pg_run(target, "COMMIT", e);
+    bool ok = pg_run(target, SQL_BEGIN, e) && pg_run(target, SQL_NOT_LONG, e) &&
+              session_run(target, writer_string(&sql), load->stop, e) &&
+              state_object_note(target, load->cfg, note, table->full_name, e) && pg_run(target, "COMMIT", e);
     writer_free(&sql);
     session_leave(target);
-    return ok ? FAULT("snapshot.range_begin", e) : fail_context(e, "table \"%s\"", table->full_name);
+    return ok ? FAULT("snapshot.range_begin", e) : false;
+}
+
+bool ranges_begin(Pg *target, const Load *load, const Table *table, const char *snapshot, bool *begun,
+                  Error *e) {
+    *begun = begin_try(target, load, table, snapshot, e);
+    if (*begun)
+        return true;
+    if (strcmp(e->sqlstate, LOCK_NOT_AVAILABLE) != 0 && strcmp(e->sqlstate, REFERRED_TO) != 0)
+        return fail_context(e, "table \"%s\"", table->full_name);
+    log_info("table \"%s\" is copied whole, not in ranges: %s", table->full_name, e->text);
+    return true;
 }
 
 static bool end_try(Pg *target, const Config *cfg, const SplitTable *split, Lsn point, bool *loaded,
                     Error *e) {
-    char note[NOTE_SIZE];
-    int64_t ranges;
+    char prefix[RANGES_NOTE_SIZE], note[RANGES_NOTE_SIZE];
+    int64_t ours, vacuums;
     Writer name = writer_new(SQL_MAX_BYTES);
-    ranges_vacuum_note(split->table, note, sizeof note);
+    notes_prefix(split->table, split->snapshot, prefix);
+    ranges_vacuum_note(split->table, note);
     pg_write_table(&name, target, split->table->target_schema, split->table->target_name);
-    bool ok = pg_run(target, SQL_BEGIN, e) && notes_forget(target, cfg, split->table, &ranges, e);
-    *loaded = ok && ranges == split->ranges;
+    bool ok = pg_run(target, SQL_BEGIN, e) && state_object_forget(target, cfg, prefix, &ours, e) &&
+              state_object_forget(target, cfg, note, &vacuums, e);
+    *loaded = ok && ours == split->ranges + 1;
     if (*loaded)
         ok = state_table_loaded(target, cfg, split->table, point, atomic_load(&split->rows),
                                 atomic_load(&split->bytes), e) &&

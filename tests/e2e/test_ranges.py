@@ -119,7 +119,7 @@ def test_commit_whose_answer_was_lost_is_not_repeated(pair):
     process = job.start(fault="snapshot.range_commit:sleep:1000@2")
     process.wait_reached("snapshot.range_commit")
     proxy.swallow_commit_answer()
-    poll_until(lambda: pair.target.one("SELECT count(*) FROM walferry.object_state WHERE hash LIKE 'range %'") == 2,
+    poll_until(lambda: pair.target.one("SELECT count(*) FROM walferry.object_state WHERE hash ~ '^range .* [0-9]+$'") == 2,
                "the range is committed")
     proxy.tell("reset")
     job.wait_for("running")
