@@ -17,8 +17,9 @@
 enum {
     TICK_MS = 200,
     STOP_MS = 9000, /* a service manager's patience is 10 s */
-    LOAD_LINE_MS = 10000,
-    STREAM_LINE_MS = 30000,
+    FIRST_LINE_MS = 10000,
+    LINE_MS = 30000,
+    LOAD_STEP_MS = 10000, /* a tenth more of the load is told at once, but not in a hurry */
     LINE_BYTES_MAX = 4096
 };
 
@@ -36,7 +37,9 @@ typedef struct Run {
     Error error;
     int signals;         /* how many of them asked for the end */
     int64_t deadline_ms; /* monotonic; 0: nobody asked for the end */
-    int64_t line_ms;     /* monotonic: when the next progress line is due */
+    int64_t line_ms;     /* monotonic: when the last progress line was told */
+    int64_t wait_ms;     /* how long after it the next one is due */
+    int64_t line_bytes;  /* of the load, as it told */
 } Run;
 
 static void *job_thread(void *context) {
@@ -72,9 +75,14 @@ static void signal_take(Run *run, int number) {
 }
 
 static void line_show(Run *run, const Progress *p, int64_t now_ms) {
-    if (now_ms < run->line_ms)
+    int64_t since_ms = now_ms - run->line_ms;
+    bool step = progress_loads(p) && since_ms >= LOAD_STEP_MS &&
+                p->load_bytes - run->line_bytes >= p->load_bytes_total / 10;
+    if (since_ms < run->wait_ms && !step)
         return;
-    run->line_ms = now_ms + (progress_streams(p) ? STREAM_LINE_MS : LOAD_LINE_MS);
+    run->line_ms = now_ms;
+    run->wait_ms = LINE_MS;
+    run->line_bytes = p->load_bytes;
     if (!progress_loads(p) && !progress_streams(p))
         return;
     Writer line = writer_new(LINE_BYTES_MAX);
@@ -170,7 +178,8 @@ static bool run_watch(Run *run) {
     run->main_thread = pthread_self();
     run->meter = meter_new(run->cfg, run->metrics, run->job->throttle, run->job->started_us);
     run->live = !run->arguments->json && screen_possible();
-    run->line_ms = clock_ms() + LOAD_LINE_MS;
+    run->line_ms = clock_ms();
+    run->wait_ms = FIRST_LINE_MS;
     if (run->live)
         screen_start();
     int why = pthread_create(&thread, NULL, job_thread, run);

@@ -59,8 +59,8 @@ static void table_fill(Progress *p, const json_t *table) {
                              .rows_estimated = number_get(table, "rows_estimated"),
                              .bytes = number_get(table, "bytes"),
                              .share = -1,
-                             .bytes_per_s = -1,
-                             .left_ms = -1};
+                             .bytes_per_s = (double)number_get(table, "bytes_per_s"),
+                             .left_ms = number_get(table, "left_ms")};
     text_get(table, "name", shown->name, sizeof shown->name);
     if (shown->rows_estimated > 0)
         shown->share =
@@ -74,6 +74,20 @@ static void limits_fill(Progress *p, const json_t *load) {
     for (int kind = 0; kind < THROTTLE_KINDS; kind++) {
         int64_t per_s = number_get(load, keys[kind]);
         p->limit[kind] = per_s > 0 ? per_s : 0;
+    }
+}
+
+static void builds_fill(Progress *p, const json_t *builds) {
+    const json_t *build;
+    size_t at;
+    json_array_foreach(builds, at, build) {
+        if (p->builds == BUILDS_SHOWN_MAX)
+            return;
+        BuildMetrics *shown = &p->build[p->builds++];
+        text_get(build, "name", shown->name, sizeof shown->name);
+        text_get(build, "step", shown->step, sizeof shown->step);
+        shown->done = number_get(build, "done");
+        shown->total = number_get(build, "total");
     }
 }
 
@@ -108,6 +122,7 @@ static void progress_fill(Progress *p, const json_t *status) {
     p->transactions = number_get(totals, "transactions");
     p->conflicts = number_get(totals, "conflicts");
     p->retries = number_get(totals, "retries");
+    builds_fill(p, json_object_get(status, "builds"));
     json_array_foreach(json_object_get(status, "tables"), at, table) table_fill(p, table);
 }
 

@@ -99,21 +99,6 @@ static int64_t time_left_ms(double remaining, double per_s) {
     return per_s > 0 && remaining >= 0 ? (int64_t)(remaining / per_s * 1000) : -1;
 }
 
-/* How much of a table is copied. Rows count where they are estimated: a COPY's bytes are not the table's
- * bytes. An estimate that was too low does not make a table in work look finished. */
-static double table_share(const TableMetrics *table, TableStage stage) {
-    if (stage == TABLE_LOADED || stage == TABLE_STREAMING)
-        return 1;
-    if (stage == TABLE_PENDING)
-        return 0;
-    double share = -1;
-    if (table->rows_estimated > 0)
-        share = (double)table->rows / (double)table->rows_estimated;
-    else if (table->bytes_estimated > 0)
-        share = (double)table->bytes / (double)table->bytes_estimated;
-    return share > 0.99 ? 0.99 : share;
-}
-
 static void table_show(ProgressTable *out, const TableMetrics *table, double share, double bytes_per_s) {
     *out = (ProgressTable){.rows = table->rows,
                            .rows_estimated = table->rows_estimated,
@@ -138,7 +123,7 @@ static void tables_read(Meter *meter, double passed_s, Progress *out) {
     for (int at = 0; at < m->table_count; at++) {
         TableMetrics *table = &m->tables[at];
         TableStage stage = (TableStage)atomic_load(&table->stage);
-        double share = table_share(table, stage);
+        double share = metrics_share(table);
         int64_t size = table->bytes_estimated > 0 ? table->bytes_estimated : table->bytes;
         double per_s = speed_note(&meter->tables[at], (double)table->bytes, passed_s);
         total += (double)size;
@@ -149,6 +134,8 @@ static void tables_read(Meter *meter, double passed_s, Progress *out) {
             table_show(&out->table[out->shown++], table, share, per_s);
     }
     out->tables = m->table_count;
+    out->builds = m->build_count;
+    memcpy(out->build, m->builds, sizeof out->build);
     out->load_bytes = (int64_t)done;
     out->load_bytes_total = (int64_t)total;
     out->load_left_ms = time_left_ms(total - done, speed_note(&meter->share, done, passed_s));

@@ -31,6 +31,8 @@ typedef struct Progress {
     double bytes_per_s;
     int64_t load_left_ms;
     int post_data_done, post_data_total;
+    int builds;
+    BuildMetrics build[BUILDS_SHOWN_MAX]; /* the first `builds` */
     int64_t rows_copied, changes, transactions, conflicts, retries;
     double changes_per_s;
     int64_t lag_ms, received_ms, decoded_ms, queued_ms, applied_ms;

@@ -174,6 +174,23 @@ static void tables_draw(Canvas *c, const Progress *p, int rows) {
         table_draw(c, &p->table[at], name_columns < NAME_COLUMNS_MAX ? name_columns : NAME_COLUMNS_MAX);
 }
 
+enum { BUILD_ROWS = 4 };
+
+static void builds_draw(Canvas *c, const Progress *p) {
+    for (int at = 0; at < p->builds && at < BUILD_ROWS; at++) {
+        const BuildMetrics *build = &p->build[at];
+        put(c, STYLE_PLAIN, "  %-*.*s", NAME_COLUMNS_MAX, NAME_COLUMNS_MAX, build->name);
+        bar_draw(c, build->total > 0 ? (double)build->done / (double)build->total : 0);
+        if (build->total > 0)
+            put(c, STYLE_PLAIN, " %3d%%  %s", (int)(100 * build->done / build->total), build->step);
+        row_end(c);
+    }
+    if (p->builds > BUILD_ROWS) {
+        put(c, STYLE_FAINT, "  and %d more", p->builds - BUILD_ROWS);
+        row_end(c);
+    }
+}
+
 static void work_draw(Canvas *c, const Progress *p) {
     if (p->post_data_total > 0 && p->post_data_done < p->post_data_total) {
         put(c, STYLE_STRONG, "indexes ");
@@ -181,7 +198,8 @@ static void work_draw(Canvas *c, const Progress *p) {
             p->post_data_total);
         row_end(c);
     }
-    if (p->activity[0] != '\0') {
+    builds_draw(c, p);
+    if (p->activity[0] != '\0' && p->builds == 0) {
         put(c, STYLE_STRONG, "now     ");
         put(c, STYLE_PLAIN, "%s", p->activity);
         row_end(c);
@@ -276,6 +294,8 @@ static void load_line(Writer *out, const Progress *p) {
         writer_format(out, ", %s/s", UNIT_BYTES((int64_t)p->bytes_per_s));
     if (p->load_left_ms >= 0)
         writer_format(out, ", %s left", UNIT_CLOCK(p->load_left_ms));
+    if (p->retained_bytes >= 0)
+        writer_format(out, "; the slot keeps %s of WAL", UNIT_BYTES(p->retained_bytes));
 }
 
 void view_line(Writer *out, const Progress *p) {

@@ -157,3 +157,65 @@ TableMetrics *metrics_table(Metrics *m, const char *name) {
                                                          sizeof *found, name_compare);
     return found == NULL ? NULL : *found;
 }
+
+void metrics_copying(TableMetrics *table, int64_t now_us) {
+    if (atomic_exchange(&table->stage, TABLE_COPYING) != TABLE_COPYING)
+        atomic_store(&table->began_us, now_us);
+}
+
+/* Rows count where they are estimated: a COPY's bytes are not the table's bytes. An estimate that was too low does not
+ * make a table in work look finished. */
+double metrics_share(const TableMetrics *table) {
+    double share = -1;
+    switch ((TableStage)atomic_load(&table->stage)) {
+    case TABLE_LOADED:
+    case TABLE_STREAMING: return 1;
+    case TABLE_PENDING: return 0;
+    case TABLE_COPYING: break;
+    }
+    if (table->rows_estimated > 0)
+        share = (double)table->rows / (double)table->rows_estimated;
+    else if (table->bytes_estimated > 0)
+        share = (double)table->bytes / (double)table->bytes_estimated;
+    return share > 0.99 ? 0.99 : share;
+}
+
+/* With the lock held; NULL: not there. */
+static BuildMetrics *build_find(Metrics *m, int pid) {
+    for (int at = 0; at < m->build_count; at++)
+        if (m->builds[at].pid == pid)
+            return &m->builds[at];
+    return NULL;
+}
+
+void metrics_build_begin(Metrics *m, int pid, const char *name) {
+    pthread_mutex_lock(&m->lock);
+    BuildMetrics *build = build_find(m, pid);
+    if (build == NULL && m->build_count < BUILDS_SHOWN_MAX)
+        build = &m->builds[m->build_count++];
+    if (build != NULL) {
+        *build = (BuildMetrics){.pid = pid};
+        snprintf(build->name, sizeof build->name, "%s", name);
+    }
+    pthread_mutex_unlock(&m->lock);
+}
+
+void metrics_build_progress(Metrics *m, const BuildMetrics *told) {
+    pthread_mutex_lock(&m->lock);
+    BuildMetrics *build = build_find(m, told->pid);
+    if (build != NULL) {
+        memcpy(build->table, told->table, sizeof build->table);
+        memcpy(build->step, told->step, sizeof build->step);
+        build->done = told->done;
+        build->total = told->total;
+    }
+    pthread_mutex_unlock(&m->lock);
+}
+
+void metrics_build_end(Metrics *m, int pid) {
+    pthread_mutex_lock(&m->lock);
+    BuildMetrics *build = build_find(m, pid);
+    if (build != NULL)
+        *build = m->builds[--m->build_count];
+    pthread_mutex_unlock(&m->lock);
+}

@@ -31,8 +31,20 @@ const char *table_stage_name(TableStage stage); /* "pending", "copying", "loaded
 typedef struct TableMetrics {
     char *name, *target; /* schema.table on the source, and at the destination; fixed after metrics_tables */
     atomic_int stage;    /* TableStage */
+    atomic_llong began_us; /* monotonic clock: when copying began; 0: it did not */
     atomic_llong rows, rows_estimated, bytes, bytes_estimated;
 } TableMetrics;
+
+/* A statement that builds something at the destination behind the rows: an index, a constraint, a vacuum. What the server
+ * itself tells of it (pg_stat_progress_*) comes about once a second. */
+typedef struct BuildMetrics {
+    int pid; /* of its session at the destination */
+    char name[140];
+    char table[160];     /* schema.table at the destination; "": the server has not told yet */
+    char step[64];       /* in the server's words: "index: building index: scanning table" */
+    int64_t done, total; /* blocks or rows of this step; total 0: not known */
+} BuildMetrics;
+enum { BUILDS_SHOWN_MAX = 16 };
 
 /* When a beat passed each stage, by the monotonic clock in microseconds. */
 typedef struct BeatStamps {
@@ -57,7 +69,9 @@ typedef struct Metrics {
     char reason[600];     /* why the state is what it is */
     char error[600];      /* the last error */
     char wal_status[16];
-    char activity[200];   /* what is being waited for or built, for the view */
+    char activity[200];                    /* what is being waited for or built, for the view */
+    BuildMetrics builds[BUILDS_SHOWN_MAX]; /* the first build_count; more than that are not shown */
+    int build_count;
     TableMetrics *tables; /* fixed array once set */
     TableMetrics **tables_by_name;
     int table_count;
@@ -69,6 +83,15 @@ void metrics_free(Metrics *m);
 void metrics_tables(Metrics *m, const char *const *names, const char *const *targets, int count);
 /* NULL when there is no such table. */
 TableMetrics *metrics_table(Metrics *m, const char *name);
+/* Copying begins, unless it is under way. */
+void metrics_copying(TableMetrics *table, int64_t now_us);
+/* How much of a table is copied, 0 to 1; -1: nobody knows. */
+double metrics_share(const TableMetrics *table);
+/* One session builds one thing at a time. */
+void metrics_build_begin(Metrics *m, int pid, const char *name);
+void metrics_build_progress(Metrics *m,
+                            const BuildMetrics *told); /* of a session that builds; others are nobody's */
+void metrics_build_end(Metrics *m, int pid);
 void metrics_phase(Metrics *m, Phase phase);
 void metrics_state(Metrics *m, RunState state, const char *reason); /* reason may be NULL */
 /* A beat was applied; the keeper, who knows when it was made, turns the stamps into lags. */

@@ -89,8 +89,9 @@ void pg_dsn_database(const char *dsn, char *out, size_t size);
  * ("" when there is none). Both of malloc; the caller frees them (the secret through pg_forget). */
 bool pg_dsn_split(const char *dsn, char **without_secret, char **password, Error *e);
 void pg_forget(char *secret); /* overwritten, then freed */
-/* The DSN, secrets included, with the one server that `pg` is connected to instead of its list of hosts. Of malloc, for
- * pg_forget. */
+/* The DSN, secrets included, with the one server that `pg` is connected to instead of its list of hosts; the second with
+ * another database, too. Of malloc, for pg_forget. */
 char *pg_dsn_pin(const char *dsn, const Pg *pg);
+char *pg_dsn_beside(const char *dsn, const Pg *pg, const char *database);
 
 #endif

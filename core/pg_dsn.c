@@ -144,7 +144,7 @@ bool pg_dsn_split(const char *dsn, char **without_secret, char **password, Error
     return true;
 }
 
-char *pg_dsn_pin(const char *dsn, const Pg *pg) {
+char *pg_dsn_beside(const char *dsn, const Pg *pg, const char *database) {
     PQconninfoOption *options = PQconninfoParse(dsn, NULL);
     Writer w = writer_new(SIZE_MAX);
     option_write(&w, "host", PQhost(pg->conn));
@@ -152,14 +152,21 @@ char *pg_dsn_pin(const char *dsn, const Pg *pg) {
     if (PQhostaddr(pg->conn)[0] != '\0') /* a name may have several addresses; a unix socket has none */
         option_write(&w, "hostaddr", PQhostaddr(pg->conn));
     for (const PQconninfoOption *o = options; o != NULL && o->keyword != NULL; o++)
-        if (o->val != NULL && strncmp(o->keyword, "host", 4) != 0 && strcmp(o->keyword, "port") != 0)
+        if (o->val != NULL && strncmp(o->keyword, "host", 4) != 0 && strcmp(o->keyword, "port") != 0 &&
+            (database == NULL || strcmp(o->keyword, "dbname") != 0))
             option_write(&w, o->keyword, o->val);
+    if (database != NULL)
+        option_write(&w, "dbname", database);
     char *pinned = strdup(writer_string(&w));
     assert(pinned != NULL);
     explicit_bzero(w.at, w.len);
     writer_free(&w);
     PQconninfoFree(options);
     return pinned;
+}
+
+char *pg_dsn_pin(const char *dsn, const Pg *pg) {
+    return pg_dsn_beside(dsn, pg, NULL);
 }
 
 void pg_forget(char *secret) {

@@ -7,7 +7,8 @@
 
 /* One row for each of $1 (schemas), $2 (relations, "" for none) and $3 (columns, "" for none), in their order. */
 static const char NAMED_SQL[] =
-    "SELECT n.oid IS NOT NULL, c.oid, c.relkind, a.attname IS NOT NULL, coalesce(a.attinhcount > 0, false)"
+    "SELECT n.oid IS NOT NULL, c.oid, c.relkind, a.attname IS NOT NULL, coalesce(a.attinhcount > 0, false),"
+    " EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = n.oid AND p.proname = x.r)"
     " FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS x (s, r, col, place)"
     " LEFT JOIN pg_namespace n ON n.nspname = x.s"
     " LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = x.r"
@@ -15,7 +16,7 @@ static const char NAMED_SQL[] =
     " LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = x.col AND a.attnum > 0 AND NOT "
     "a.attisdropped"
     " ORDER BY x.place";
-enum NamedField { N_SCHEMA, N_OID, N_KIND, N_COLUMN, N_INHERITED };
+enum NamedField { N_SCHEMA, N_OID, N_KIND, N_COLUMN, N_INHERITED, N_ROUTINE };
 
 /* The ancestors, the relation itself included, of the tables $1. */
 static const char ANCESTORS_SQL[] = "WITH RECURSIVE up(oid) AS (SELECT unnest($1::oid[])"
@@ -199,6 +200,8 @@ static void inherited_tell(Looker *l, const NamedObject *named) {
 
 static bool row_look(Looker *l, int row, const PGresult *rows, const PGresult *taken, Error *e) {
     const NamedObject *named = &l->named[row];
+    if (pg_cell_bool(rows, row, N_ROUTINE) && strcmp(named->option, "objects.include") == 0)
+        return true; /* patterns are of routines, too */
     bool there = named->table == NULL ? pg_cell_bool(rows, row, N_SCHEMA) : !pg_cell_null(rows, row, N_OID);
     if (!there || (named->column != NULL && !pg_cell_bool(rows, row, N_COLUMN)))
         return missing_tell(l, named, rows, row, e);

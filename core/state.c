@@ -71,6 +71,8 @@ static const char SQL_TIMELINE[] =
 static const char SQL_BOUND[] = "UPDATE @.job SET bound = greatest(bound, $2::pg_catalog.pg_lsn), changed = "
                                 "pg_catalog.now() WHERE job = $1";
 
+static const char SQL_FLUSH[] = "UPDATE @.job SET changed = pg_catalog.now() WHERE job = $1";
+
 static const char SQL_TABLES[] =
     "SELECT schema_name, table_name, loaded, start_lsn, rows, bytes FROM @.table_state WHERE job = $1"
     " ORDER BY schema_name, table_name";
@@ -318,6 +320,10 @@ bool state_timeline(Pg *pg, const Config *cfg, uint32_t timeline, Lsn bound, Err
 bool state_bound(Pg *pg, const Config *cfg, Lsn bound, Error *e) {
     char text[LSN_TEXT_SIZE];
     return change_durably(pg, cfg, SQL_BOUND, 2, (const char *const[]){cfg->name, lsn_text(bound, text)}, e);
+}
+
+bool state_flush(Pg *pg, const Config *cfg, Error *e) {
+    return change_durably(pg, cfg, SQL_FLUSH, 1, (const char *const[]){cfg->name}, e);
 }
 
 /* ---- tables and objects ---- */

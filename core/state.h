@@ -83,6 +83,9 @@ bool state_timeline(Pg *pg, const Config *cfg, uint32_t timeline, Lsn bound, Err
 /* Durable when it returns: synchronous_commit = on for this transaction. */
 bool state_bound(Pg *pg, const Config *cfg, Lsn bound, Error *e);
 
+/* All that was committed before, on whatever connection, is durable when it returns. */
+bool state_flush(Pg *pg, const Config *cfg, Error *e);
+
 bool state_tables(Pg *pg, const Config *cfg, TableRecords *out, Error *e);
 /* Fills in `kept`. */
 bool state_tables_kept(Pg *pg, const Config *cfg, TableRecords *tables, Error *e);

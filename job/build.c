@@ -4,9 +4,11 @@
 #include "core/fault.h"
 #include "core/log.h"
 #include "job/phases.h"
+#include "snapshot/choice.h"
 #include "snapshot/existing.h"
 #include "snapshot/large_object.h"
 #include "snapshot/load.h"
+#include "snapshot/rename.h"
 #include "snapshot/role.h"
 #include "snapshot/sequence.h"
 #include "snapshot/session.h"
@@ -18,7 +20,9 @@ static const char SQL_MAY_REPLICA[] = "BEGIN; SET LOCAL session_replication_role
 static const char SQL_PUBLIC_IS_OURS[] =
     "SELECT pg_catalog.pg_has_role(nspowner, 'USAGE') FROM pg_catalog.pg_namespace WHERE nspname = 'public'";
 
-enum { ROUNDS_MAX = 10 };
+static const char SQL_LOOK[] = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+enum { ROUNDS_MAX = 10, CONNECT_MS = 10000 };
 
 static Load load_of(const Walk *walk) {
     return (Load){.cfg = walk->job->cfg,
@@ -28,17 +32,18 @@ static Load load_of(const Walk *walk) {
                   .stop = &walk->job->stop};
 }
 
-/* pg_dump locks every table, and words for a missing right cannot be told from those for a lock not had in time: the
- * server's come in any language. */
-static bool all_readable(const Walk *walk, Error *e) {
-    PGresult *unreadable = dump_unreadable(walk->source, e);
-    bool ok = unreadable != NULL && PQntuples(unreadable) == 0;
-    if (unreadable != NULL && !ok) {
-        fail(e, ERR_CONFIG, "source: permission denied for table \"%s\"", pg_cell(unreadable, 0, 0));
-        fail_hint(e, "the user of source.dsn needs SELECT on it, and USAGE on its schema");
+/* pg_dump locks every table that it is not told to leave alone, and words for a missing right cannot be told from those
+ * for a lock not had in time: the server's come in any language. */
+static bool all_readable(const PGresult *unreadable, const Choice *choice, Error *e) {
+    uint32_t relations = choice_relations(choice);
+    for (int row = 0; row < PQntuples(unreadable); row++) {
+        if (choice_leaves_out(choice, relations, (uint32_t)pg_cell_int(unreadable, row, UNREADABLE_OID)))
+            continue;
+        fail(e, ERR_CONFIG, "source: permission denied for table \"%s\"",
+             pg_cell(unreadable, row, UNREADABLE_SHOWN));
+        return fail_hint(e, "the user of source.dsn needs SELECT on it, and USAGE on its schema");
     }
-    PQclear(unreadable);
-    return ok;
+    return true;
 }
 
 /* Before 15 the schema `public` belongs to a superuser: then it stays as the target has it. */
@@ -53,38 +58,10 @@ static bool parts_choose(const Walk *walk, DumpParts *out, Error *e) {
     return ours != NULL;
 }
 
-/* What the job found at the target is in its record; the rest of what is there is asked for. */
-static bool parts_find(const Walk *walk, PGresult **relations, PGresult **objects, DumpParts *out, Error *e) {
-    const Config *cfg = walk->job->cfg;
-    if (cfg->existing == EXISTING_FAIL)
-        return true;
-    out->relations_there = *relations = state_existing(walk->record, cfg, e);
-    if (*relations != NULL)
-        out->objects_there = *objects = existing_objects(walk->source, walk->record, e);
-    return *objects != NULL;
-}
-
-bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e) {
-    DumpTool tool;
-    DumpParts parts;
-    PGresult *relations = NULL, *objects = NULL;
-    const Config *cfg = walk->job->cfg;
-    if (!all_readable(walk, e))
-        return false;
-    metrics_activity(walk->job->metrics, "reading the definitions");
-    bool ok = dump_choose(cfg, walk->source->version, walk->record->version, &tool, e) &&
-              parts_choose(walk, &parts, e) && parts_find(walk, &relations, &objects, &parts, e) &&
-              dump_take(&tool, cfg, &parts, snapshot, &walk->job->stop, out, e);
-    PQclear(relations);
-    PQclear(objects);
-    metrics_activity(walk->job->metrics, "%s", "");
-    return ok;
-}
-
 /* A definition that the target refused: perhaps it could not know it. */
-static bool schema_failed(const Walk *walk, Error *e) {
+static bool schema_failed(const Walk *walk, const char *doing, Error *e) {
     int source = walk->source->version / 10000, target = walk->record->version / 10000;
-    fail_context(e, "making the schema at the target");
+    fail_context(e, "%s", doing);
     if (strstr(e->hint, "max_locks_per_transaction") != NULL) {
         e->kind = ERR_CONFIG; /* of the kind that passes by itself, but not this one */
         return fail_hint(
@@ -100,10 +77,101 @@ static bool schema_failed(const Walk *walk, Error *e) {
         target, source, target);
 }
 
+static bool names_change(Walk *walk, const DumpParts *parts, Dump *dump, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    Renaming renaming = {.cfg = cfg,
+                         .mapping = walk->selection->mapping,
+                         .parts = parts,
+                         .source = walk->source,
+                         .record = walk->record,
+                         .stop = &walk->job->stop};
+    if (!mapping_renames(walk->selection->mapping))
+        return true;
+    const PgAddress target = {.dsn = cfg->target.dsn, .side = "target", .job = cfg->name};
+    renaming.target = pg_open(&target, CONNECT_MS, e);
+    if (renaming.target == NULL)
+        return false;
+    metrics_activity(walk->job->metrics, "renaming the definitions");
+    bool ok =
+        rename_dump(&renaming, dump, e) || schema_failed(walk, "giving the definitions their new names", e);
+    pg_close(renaming.target);
+    return ok;
+}
+
+/* What goes although the job took it; rows without a table are a mistake of the job. */
+static bool losses_tell(const Choice *choice, Error *e) {
+    const ChoiceLoss *losses;
+    int count = choice_losses(choice, &losses);
+    for (int at = 0; at < count; at++) {
+        if (losses[at].is_table) {
+            fail(e, ERR_CONFIG, "%s is taken, but not %s, which it needs", losses[at].what,
+                 losses[at].because);
+            return fail_hint(e, "take both or none: objects.include and objects.exclude");
+        }
+        log_warn("left out: %s, because %s is", losses[at].what, losses[at].because);
+    }
+    return true;
+}
+
+/* As the snapshot shows it, or, without one, as it is now. */
+static bool choice_read(Walk *walk, const char *snapshot, Choice **out, Error *e) {
+    Error ignored;
+    *out = NULL;
+    if (!choice_needed(walk->job->cfg))
+        return true;
+    if (snapshot != NULL ? session_import(walk->source, snapshot, e) : pg_run(walk->source, SQL_LOOK, e))
+        *out = choice_make(walk->source, walk->job->cfg, walk->selection->mapping, e);
+    bool ok = *out != NULL && losses_tell(*out, e);
+    pg_run(walk->source, "ROLLBACK", &ignored);
+    return ok;
+}
+
+static bool chosen_take(Walk *walk, const char *snapshot, DumpParts *parts, Dump *out, Error *e) {
+    DumpTool tool;
+    const Config *cfg = walk->job->cfg;
+    DumpFrom from = {cfg->source.dsn, snapshot};
+    Existing existing = {0};
+    PGresult *unreadable = dump_unreadable(walk->source, e);
+    parts->unreadable = unreadable;
+    parts->there = &existing.there;
+    /* What gets new names is left out when it has them. */
+    bool ok = unreadable != NULL &&
+              (mapping_renames(walk->selection->mapping) ||
+               existing_there(cfg, walk->source, walk->record, NULL, &existing, e)) &&
+              all_readable(unreadable, parts->choice, e) &&
+              dump_choose(cfg, walk->source->version, walk->record->version, &tool, e) &&
+              dump_take(&tool, cfg, parts, &from, &walk->job->stop, out, e);
+    parts->there = NULL;
+    existing_free(&existing);
+    PQclear(unreadable);
+    return ok;
+}
+
+static bool dump_read(Walk *walk, const char *snapshot, Dump *out, Error *e) {
+    DumpParts parts;
+    Choice *choice = NULL;
+    metrics_activity(walk->job->metrics, "reading the definitions");
+    if (!parts_choose(walk, &parts, e) || !choice_read(walk, snapshot, &choice, e))
+        return false;
+    parts.choice = choice;
+    bool ok = chosen_take(walk, snapshot, &parts, out, e);
+    choice_free(choice);
+    parts.choice = NULL; /* what gets new names was chosen before */
+    parts.unreadable = NULL;
+    return ok && names_change(walk, &parts, out, e);
+}
+
+bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e) {
+    bool ok = dump_read(walk, snapshot, out, e);
+    metrics_activity(walk->job->metrics, "%s", "");
+    return ok;
+}
+
 static bool definitions_make(const Walk *walk, const Dump *dump, Error *e) {
     const Config *cfg = walk->job->cfg;
     return (!cfg->schema.roles || role_carry(walk->source, walk->record, cfg, e)) &&
-           (session_run(walk->record, dump->pre_data, &walk->job->stop, e) || schema_failed(walk, e));
+           (session_run(walk->record, dump->pre_data, &walk->job->stop, e) ||
+            schema_failed(walk, "making the schema at the target", e));
 }
 
 /* All definitions that come before the rows, in one transaction with the record that they are made: a killed

@@ -94,9 +94,14 @@ static bool columns_differ(const Looking *l, const Table *t, int row, Writer *wh
                    *type = pg_cell(l->columns, row, COLUMN_TYPE);
         const TableColumn *here = column_find(t, name);
         bool generated = pg_cell_bool(l->columns, row, COLUMN_GENERATED);
-        if (t->listed && (here == NULL || !here->taken))
+        bool beside = t->listed && (here == NULL || !here->taken);
+        if (beside && l->c->cfg->existing == EXISTING_KEEP)
+            writer_format(
+                why, "%s (column \"%s\" is not in the job's column list: existing: keep would not keep it)",
+                t->target_full_name, name);
+        else if (beside)
             continue;
-        if (here == NULL)
+        else if (here == NULL)
             writer_format(why, "%s (column \"%s\" is not at the source)", t->target_full_name, name);
         else if (!type_fits(here, type))
             writer_format(why, "%s (column \"%s\" is %s, at the source %s)", t->target_full_name, name, type,

@@ -6,6 +6,7 @@
  *   check_tables.c  the selected tables on the source: identities, rights, publication, heartbeat
  *   check_target.c  the target: connection, rights, existing tables, extensions; and both sides compared
  *   check_objects.c what the definitions need at the target: locks, roles, rights, triggers that keep still
+ *   check_code.c    definitions of a job that chooses or renames: what goes with what is left out, old names in code
  *   check_text.c    the pure parts: name lists, settings that are lists, versions, hosts */
 #ifndef WALFERRY_JOB_CHECK_ITEM_H
 #define WALFERRY_JOB_CHECK_ITEM_H
@@ -15,6 +16,7 @@
 #include "core/selection.h"
 #include "core/state.h"
 #include "job/check.h"
+#include "snapshot/choice.h"
 
 /* What looking at one item gave. Nothing said: passed. */
 typedef struct Finding {
@@ -123,6 +125,9 @@ CheckLook check_source_connection, check_source_version, check_source_primary, c
     check_synchronous_standby, check_large_objects, check_long_transactions, check_prepared_transactions,
     check_two_phase, check_slot_name, check_slot, check_slot_timeout, check_pg_dump;
 CheckLook check_objects, check_row_filters;
+CheckLook check_left_out, check_renamed_in_code, check_rename_rights;
+/* What the job leaves out; NULL when it chooses nothing. The caller frees it. */
+bool check_choice(Check *c, Choice **out, Error *e);
 CheckLook check_publication_rights, check_replica_identity, check_select_rights, check_row_security,
     check_unlogged_tables, check_heartbeat;
 CheckLook check_target_connection, check_target_version, check_same_database, check_encryption,

@@ -441,22 +441,35 @@ static void select_fix(const Check *c, Finding *out, bool few) {
 }
 
 /* pg_dump locks what has no rows of its own, too: partitioned tables. */
-static bool dump_rights_look(Check *c, Finding *out, Error *e) {
-    PGresult *rows = dump_unreadable(c->source, e);
-    if (rows == NULL)
-        return false;
-    Names names = rows_names(rows);
+static void locks_look(Check *c, const PGresult *rows, const Choice *choice, Finding *out) {
+    Names names = names_new();
     Writer user = writer_new(1 << 10);
+    uint32_t relations = choice_relations(choice);
     user_write(c, &user);
-    for (int row = 0; row < PQntuples(rows) && row < CHECK_NAMES_MAX; row++)
-        finding_fix(out, "GRANT SELECT ON %s TO %s;", pg_cell(rows, row, 1), writer_string(&user));
+    for (int row = 0; row < PQntuples(rows); row++) {
+        if (choice_leaves_out(choice, relations, (uint32_t)pg_cell_int(rows, row, UNREADABLE_OID)))
+            continue;
+        if (!names_full(&names))
+            finding_fix(out, "GRANT SELECT ON %s TO %s;", pg_cell(rows, row, UNREADABLE_QUOTED),
+                        writer_string(&user));
+        names_add(&names, pg_cell(rows, row, UNREADABLE_SHOWN));
+    }
     if (names.count > 0)
         finding_fail(out, "%d tables cannot be locked to read their definitions: %s", names.count,
                      names_text(&names));
     writer_free(&user);
     names_free(&names);
+}
+
+static bool dump_rights_look(Check *c, Finding *out, Error *e) {
+    Choice *choice;
+    PGresult *rows = check_choice(c, &choice, e) ? dump_unreadable(c->source, e) : NULL;
+    if (rows != NULL)
+        locks_look(c, rows, choice, out);
+    bool ok = rows != NULL;
+    choice_free(choice);
     PQclear(rows);
-    return true;
+    return ok;
 }
 
 bool check_select_rights(Check *c, Finding *out, Error *e) {

@@ -30,7 +30,7 @@ static const char CLOSED_TABLES_SQL[] =
 static const char RELATIONS_SQL[] = RELATIONS("false");
 static const char USED_RELATIONS_SQL[] = RELATIONS("c.relkind = 'r' AND pg_relation_size(c.oid) > 0");
 
-static const char EXTENSIONS_SQL[] = "SELECT extname FROM pg_extension ORDER BY 1";
+static const char EXTENSIONS_SQL[] = "SELECT extname, oid, tableoid FROM pg_extension ORDER BY 1";
 static const char AVAILABLE_SQL[] =
     "SELECT name FROM pg_available_extensions UNION SELECT extname FROM pg_extension";
 /* Those that are still to be made, and that take a superuser. */
@@ -400,6 +400,11 @@ bool check_existing_tables(Check *c, Finding *out, Error *e) {
 
 /* ---- extensions and roles ---- */
 
+static bool is_needed(const Choice *choice, const PGresult *used, int row) {
+    return !choice_leaves_out(choice, (uint32_t)pg_cell_int(used, row, 2),
+                              (uint32_t)pg_cell_int(used, row, 1));
+}
+
 static bool column_has(const PGresult *rows, const char *text) {
     for (int row = 0; row < PQntuples(rows); row++)
         if (strcmp(pg_cell(rows, row, 0), text) == 0)
@@ -407,10 +412,11 @@ static bool column_has(const PGresult *rows, const char *text) {
     return false;
 }
 
-static void missing_extensions_look(Check *c, const PGresult *used, const PGresult *available, Finding *out) {
+static void missing_extensions_look(Check *c, const Choice *choice, const PGresult *used,
+                                    const PGresult *available, Finding *out) {
     Names names = names_new();
     for (int row = 0; row < PQntuples(used); row++)
-        if (!column_has(available, pg_cell(used, row, 0)))
+        if (is_needed(choice, used, row) && !column_has(available, pg_cell(used, row, 0)))
             names_add(&names, pg_cell(used, row, 0));
     if (names.count > 0) {
         int major = c->target->version / 10000;
@@ -426,10 +432,11 @@ static void missing_extensions_look(Check *c, const PGresult *used, const PGresu
 }
 
 /* A managed service may allow more than the server says. */
-static void super_extensions_look(Check *c, const PGresult *used, const PGresult *super, Finding *out) {
+static void super_extensions_look(Check *c, const Choice *choice, const PGresult *used, const PGresult *super,
+                                  Finding *out) {
     Names names = names_new();
     for (int row = 0; row < PQntuples(used); row++) {
-        if (!column_has(super, pg_cell(used, row, 0)))
+        if (!is_needed(choice, used, row) || !column_has(super, pg_cell(used, row, 0)))
             continue;
         Writer name = writer_new(1 << 10);
         pg_write_name(&name, c->target, pg_cell(used, row, 0));
@@ -446,16 +453,20 @@ static void super_extensions_look(Check *c, const PGresult *used, const PGresult
 
 bool check_extensions(Check *c, Finding *out, Error *e) {
     const char *super_sql = c->target->version >= 130000 ? SUPER_13_SQL : SUPER_12_SQL;
+    Choice *choice;
+    if (!check_choice(c, &choice, e))
+        return false;
     PGresult *used = pg_query(c->source, EXTENSIONS_SQL, 0, NULL, e);
     PGresult *available = used == NULL ? NULL : pg_query(c->target, AVAILABLE_SQL, 0, NULL, e);
     PGresult *super = available == NULL ? NULL : pg_query(c->target, super_sql, 0, NULL, e);
     bool ok = super != NULL;
     if (ok) {
-        missing_extensions_look(c, used, available, out);
-        super_extensions_look(c, used, super, out);
+        missing_extensions_look(c, choice, used, available, out);
+        super_extensions_look(c, choice, used, super, out);
     }
     if (ok && out->state == CHECK_PASSED)
         finding_pass(out, "%d extensions, all available on the target", PQntuples(used));
+    choice_free(choice);
     PQclear(used);
     PQclear(available);
     PQclear(super);

@@ -14,6 +14,7 @@
 #include "decoder/slot.h"
 #include "job/control.h"
 #include "sink/apply_prepared.h"
+#include "snapshot/scratch.h"
 
 static const char PUBLICATIONS_SQL[] =
     "SELECT pubname FROM pg_publication WHERE pubname IN ($1, $2) ORDER BY 1";
@@ -258,6 +259,16 @@ static bool state_clean(Cleanup *c, Error *e) {
     return true;
 }
 
+/* In which definitions got their new names when the job was killed. */
+static bool scratch_remove(Cleanup *c, Error *e) {
+    bool found;
+    if (!scratch_clean(c->cfg, c->target, c->dry_run, &found, e))
+        return false;
+    if (found)
+        tell(c, "the job's database for new names on the target");
+    return true;
+}
+
 static void target_clean(Cleanup *c, bool source_done) {
     Error e = {0};
     if (c->target == NULL || !c->state_schema)
@@ -265,7 +276,8 @@ static void target_clean(Cleanup *c, bool source_done) {
     /* Only the record knows what the identities were. */
     if (!source_done && c->identity_count > 0)
         return;
-    if (noted(c, prepared_each(c->target, c->cfg->name, prepared_remove, c, &e), &e))
+    if (noted(c, scratch_remove(c, &e), &e) &&
+        noted(c, prepared_each(c->target, c->cfg->name, prepared_remove, c, &e), &e))
         noted(c, state_clean(c, &e), &e);
 }
 

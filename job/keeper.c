@@ -1,7 +1,5 @@
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "core/clock.h"
 #include "core/fault.h"
@@ -10,6 +8,7 @@
 #include "decoder/slot.h"
 #include "job/pipeline.h"
 #include "job/position.h"
+#include "job/slot_tell.h"
 
 enum {
     LISTEN_MS = 100,      /* how long it listens for the server between its duties */
@@ -23,7 +22,7 @@ typedef struct Keeper {
     Pipeline *p;
     int64_t beat; /* number of the last one made */
     int64_t beat_due_ms, look_due_ms, guard_due_ms;
-    char wal_status[16]; /* as it was last told of */
+    SlotTelling telling;
 } Keeper;
 
 /* The source's side of the session is going: the stream is closed at once, confirmed or not, because a server
@@ -53,23 +52,6 @@ static bool look_at_position(Keeper *k, Error *e) {
     return true;
 }
 
-/* While there is time to do something about it (F30). */
-static void tell_wal_status(Keeper *k, const SlotView *slot) {
-    const char *name = k->p->job->cfg->slot;
-    if (strcmp(k->wal_status, slot->wal_status) == 0)
-        return;
-    if (strcmp(slot->wal_status, "extended") == 0)
-        log_warn("slot \"%s\" keeps %lld bytes of WAL, more than max_wal_size (wal_status extended)", name,
-                 (long long)slot->retained_bytes);
-    else if (strcmp(slot->wal_status, "unreserved") == 0)
-        log_warn("slot \"%s\" is about to lose its WAL (wal_status unreserved): the next checkpoint of the "
-                 "source may remove what is not read yet; raise max_slot_wal_keep_size",
-                 name);
-    else if (k->wal_status[0] != '\0')
-        log_info("slot \"%s\": wal_status %s", name, slot->wal_status);
-    snprintf(k->wal_status, sizeof k->wal_status, "%s", slot->wal_status);
-}
-
 static bool look_at_slot(Keeper *k, Error *e) {
     Metrics *m = k->p->job->metrics;
     SlotView slot;
@@ -78,13 +60,7 @@ static bool look_at_slot(Keeper *k, Error *e) {
     Position known = {.applied = {atomic_load(&m->applied_lsn)}, .bound = slot.confirmed};
     if (!position_check_slot(k->p->job->cfg, &slot, &known, e))
         return false;
-    tell_wal_status(k, &slot);
-    atomic_store(&m->restart_lsn, slot.restart.at);
-    atomic_store(&m->retained_bytes, slot.retained_bytes);
-    atomic_store(&m->safe_wal_bytes, slot.safe_bytes);
-    pthread_mutex_lock(&m->lock);
-    snprintf(m->wal_status, sizeof m->wal_status, "%s", slot.wal_status);
-    pthread_mutex_unlock(&m->lock);
+    slot_tell(&k->telling, k->p->job->cfg->slot, &slot, m);
     return true;
 }
 

@@ -5,9 +5,12 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "decoder/slot.h"
 #include "job/pipeline.h"
 #include "job/plan.h"
 #include "job/position.h"
+#include "job/units.h"
+#include "job/watch.h"
 #include "sink/file_position.h"
 #include "snapshot/large_object.h"
 
@@ -268,11 +271,28 @@ static bool converge(Walk *walk, bool *reached, Error *e) {
     return walk->record != NULL && walk_lock(walk, e);
 }
 
+/* What waits for the stream is told: the source keeps it. */
+static bool load_end_tell(Walk *walk, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    const Metrics *m = walk->job->metrics;
+    SlotView slot = {.exists = false};
+    if (cfg->phases.incremental && !slot_look(walk->source, cfg->slot, &slot, e))
+        return false;
+    const char *rows = UNIT_COUNT(atomic_load(&m->rows_copied)),
+               *bytes = UNIT_BYTES(atomic_load(&m->bytes_copied));
+    if (slot.exists)
+        log_info("rows are loaded: %s, %s; slot \"%s\" keeps %s of WAL on the source until it is streamed",
+                 rows, bytes, cfg->slot, UNIT_BYTES(slot.retained_bytes));
+    else
+        log_info("rows are loaded: %s, %s", rows, bytes);
+    return true;
+}
+
 /* Rows, indexes, and everything else up to the moment where the stream takes over. */
 static bool build(Walk *walk, Exported *exported, Dump *dump, bool *complete, Error *e) {
     const Config *cfg = walk->job->cfg;
     *complete = false;
-    if (cfg->phases.full && !build_load(walk, exported, e))
+    if (cfg->phases.full && (!build_load(walk, exported, e) || !load_end_tell(walk, e)))
         return false;
     exported_end(exported);
     bool reached = true;
@@ -302,16 +322,23 @@ static bool follow(Walk *walk, Error *e) {
                   &reached, e);
 }
 
+/* Definitions and rows, from nothing or from where a killed run stood. */
+static bool bring_over(Walk *walk, Exported *exported, Dump *dump, bool born, bool *complete, Error *e) {
+    Watch *watch = watch_start(walk->job);
+    bool ok = (born ? resume(walk, e) : be_born(walk, exported, dump, e)) &&
+              build(walk, exported, dump, complete, e);
+    watch_end(watch);
+    return ok;
+}
+
 static bool walk_on(Walk *walk, Exported *exported, Dump *dump, Error *e) {
     const JobRecord *record = &walk->job_record;
     bool born = record->exists && record->birth == BIRTH_DONE;
     bool complete = born && record->phase > PHASE_FULL;
     plan_tell(walk);
-    if (!born && !be_born(walk, exported, dump, e))
+    if (born && !metrics_fill(walk, e))
         return false;
-    if (born && (!metrics_fill(walk, e) || (!complete && !resume(walk, e))))
-        return false;
-    if (!complete && !build(walk, exported, dump, &complete, e))
+    if (!complete && !bring_over(walk, exported, dump, born, &complete, e))
         return false;
     if (!complete || !walk->job->cfg->phases.incremental)
         return true;

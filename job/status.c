@@ -29,7 +29,7 @@ typedef struct Facts {
     Lsn source, confirmed, restart, applied;
     int64_t safe_bytes, retained_bytes;
     int64_t lag_ms, received_ms, decoded_ms, queued_ms, applied_ms;
-    json_t *tables, *throttle;
+    json_t *tables, *throttle, *builds;
     int64_t rows_copied, changes, transactions, bytes, conflicts, dead_letters, retries;
     int64_t rss_bytes;
 } Facts;
@@ -45,6 +45,7 @@ static Facts facts_unknown(void) {
                    .applied_ms = UNKNOWN,
                    .tables = json_array(),
                    .throttle = json_null(),
+                   .builds = json_array(),
                    .rows_copied = UNKNOWN,
                    .changes = UNKNOWN,
                    .transactions = UNKNOWN,
@@ -162,6 +163,7 @@ static json_t *facts_json(const Config *cfg, const Facts *facts) {
     put(status, "applied_lsn", json_lsn(facts->applied));
     put(status, "lag", facts_lag(facts));
     put(status, "tables", facts->tables);
+    put(status, "builds", facts->builds);
     put(status, "totals", facts_totals(facts));
     put(status, "throttle", facts->throttle);
     put(status, "gear", json_null());
@@ -179,7 +181,19 @@ static json_t *table_json(const char *name, const char *target, TableStage stage
     put(table, "rows", json_number(rows));
     put(table, "rows_estimated", json_number(rows_estimated));
     put(table, "bytes", json_number(bytes));
+    put(table, "bytes_per_s", json_null());
+    put(table, "left_ms", json_null());
     return table;
+}
+
+static json_t *build_json(const BuildMetrics *build) {
+    json_t *object = json_object();
+    put(object, "name", json_words(build->name));
+    put(object, "table", json_words(build->table));
+    put(object, "step", json_words(build->step));
+    put(object, "done", json_number(build->done));
+    put(object, "total", build->total > 0 ? json_number(build->total) : json_null());
+    return object;
 }
 
 int64_t status_lag_ms(const Config *cfg, Metrics *metrics, int64_t now_us) {
@@ -188,6 +202,16 @@ int64_t status_lag_ms(const Config *cfg, Metrics *metrics, int64_t now_us) {
         return -1;
     int64_t overdue_ms = (now_us - beat_us) / 1000 - cfg->source.heartbeat_ms;
     return overdue_ms > 0 && cfg->source.heartbeat_ms > 0 ? lag_ms + overdue_ms : lag_ms;
+}
+
+/* Of a table in work: its speed since it began, and the time left at that. */
+static void table_speed(json_t *shown, const TableMetrics *table, int64_t now_us) {
+    double passed_s = (double)(now_us - atomic_load(&table->began_us)) / 1e6, share = metrics_share(table);
+    if ((TableStage)atomic_load(&table->stage) != TABLE_COPYING || passed_s <= 0)
+        return;
+    put(shown, "bytes_per_s", json_integer((int64_t)((double)atomic_load(&table->bytes) / passed_s)));
+    if (share > 0)
+        put(shown, "left_ms", json_integer((int64_t)(passed_s * (1 - share) / share * 1000)));
 }
 
 /* What is in force: "set" may have changed it. */
@@ -229,6 +253,7 @@ static void facts_numbers(Facts *facts, const Config *cfg, Metrics *m) {
 
 json_t *status_running(const Config *cfg, Metrics *metrics, const Throttle *throttle) {
     Facts facts = facts_unknown();
+    int64_t now_us = clock_us();
     facts_numbers(&facts, cfg, metrics);
     facts.throttle = throttle_json(throttle);
     pthread_mutex_lock(&metrics->lock);
@@ -239,11 +264,14 @@ json_t *status_running(const Config *cfg, Metrics *metrics, const Throttle *thro
         facts.safe_bytes = facts.retained_bytes = UNKNOWN;
     for (int at = 0; at < metrics->table_count; at++) {
         TableMetrics *table = &metrics->tables[at];
-        json_array_append_new(
-            facts.tables, table_json(table->name, table->target, (TableStage)atomic_load(&table->stage),
-                                     atomic_load(&table->rows), known(atomic_load(&table->rows_estimated)),
-                                     atomic_load(&table->bytes)));
+        json_t *shown = table_json(table->name, table->target, (TableStage)atomic_load(&table->stage),
+                                   atomic_load(&table->rows), known(atomic_load(&table->rows_estimated)),
+                                   atomic_load(&table->bytes));
+        table_speed(shown, table, now_us);
+        json_array_append_new(facts.tables, shown);
     }
+    for (int at = 0; at < metrics->build_count; at++)
+        json_array_append_new(facts.builds, build_json(&metrics->builds[at]));
     json_t *object = facts_json(cfg, &facts);
     pthread_mutex_unlock(&metrics->lock);
     return object;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
 #include "snapshot/relay.h"
@@ -310,35 +311,43 @@ static bool copy_start(Pg *pg, const char *sql, ExecStatusType wanted, Error *e)
     return ok;
 }
 
-/* COPY TO takes no condition: the rows of a range or of a filter come by a query. A filter may end in a comment. */
-static void source_write(Writer *out, Copying *c) {
+/* COPY TO takes no condition: what needs one comes by a query. A filter may end in a comment. */
+static void copy_out_write(Copying *c, const char *format, Writer *out) {
+    const char *columns = writer_string(&c->columns), *name = writer_string(&c->name);
     const CopyRange *range = c->job->range;
-    const char *where = c->table->where, *name = writer_string(&c->name);
-    if (range == NULL && where == NULL) {
+    if (range == NULL && c->table->where == NULL) {
         writer_format(out, "COPY %s", name);
-        list_write(out, &c->columns);
-        return;
+        if (columns[0] != '\0')
+            writer_format(out, " (%s)", columns);
+    } else {
+        writer_format(out, "COPY (SELECT %s FROM ONLY %s WHERE ", columns, name);
+        if (c->table->where != NULL)
+            writer_format(out, "(%s\n)", c->table->where);
+        if (range != NULL)
+            writer_format(out, "%sctid >= '(%" PRId64 ",0)'", c->table->where != NULL ? " AND " : "",
+                          range->from_block);
+        if (range != NULL && range->to_block >= 0)
+            writer_format(out, " AND ctid < '(%" PRId64 ",0)'", range->to_block);
+        writer_text(out, ")");
     }
-    writer_format(out, "COPY (SELECT %s FROM ONLY %s WHERE ", writer_string(&c->columns), name);
-    if (range != NULL)
-        writer_format(out, "ctid >= '(%" PRId64 ",0)'", range->from_block);
-    if (range != NULL && range->to_block >= 0)
-        writer_format(out, " AND ctid < '(%" PRId64 ",0)'", range->to_block);
-    if (where != NULL)
-        writer_format(out, "%s(%s\n)", range != NULL ? " AND " : "", where);
-    writer_text(out, ")");
+    writer_format(out, " TO STDOUT (FORMAT %s)", format);
 }
 
 /* FREEZE is allowed where the same transaction truncated the table (trap B4). */
+static void copy_in_write(Copying *c, const char *format, Writer *in) {
+    const char *columns = writer_string(&c->target_columns);
+    writer_format(in, "COPY %s",
+                  c->job->existing == EXISTING_KEEP ? KEPT_ROWS : writer_string(&c->target_name));
+    if (columns[0] != '\0')
+        writer_format(in, " (%s)", columns);
+    writer_format(in, " FROM STDIN (FORMAT %s%s)", format, c->frozen ? ", FREEZE" : "");
+}
+
 static bool copies_start(Copying *c, Error *e) {
     const char *format = c->binary ? "binary" : "text";
     Writer out = writer_new(SQL_MAX_BYTES), in = writer_new(SQL_MAX_BYTES);
-    source_write(&out, c);
-    writer_format(&out, " TO STDOUT (FORMAT %s)", format);
-    writer_format(&in, "COPY %s",
-                  c->job->existing == EXISTING_KEEP ? KEPT_ROWS : writer_string(&c->target_name));
-    list_write(&in, &c->target_columns);
-    writer_format(&in, " FROM STDIN (FORMAT %s%s)", format, c->frozen ? ", FREEZE" : "");
+    copy_out_write(c, format, &out);
+    copy_in_write(c, format, &in);
     assert(!out.full && !in.full);
     bool ok = copy_start(c->source, writer_string(&out), PGRES_COPY_OUT, e) &&
               copy_start(c->target, writer_string(&in), PGRES_COPY_IN, e);
@@ -410,7 +419,7 @@ CopyResult copy_table(Pg *source, Pg *target, const CopyJob *job, Error *e) {
     pg_write_table(&c.name, source, job->table->schema, job->table->name);
     pg_write_table(&c.target_name, target, job->table->target_schema, job->table->target_name);
     columns_write(&c);
-    atomic_store(&job->progress->stage, TABLE_COPYING);
+    metrics_copying(job->progress, clock_us());
     CopyResult result = table_try(&c, e);
     session_leave(source);
     session_leave(target);

@@ -21,7 +21,7 @@ enum {
 };
 
 static const char SQL_UNREADABLE[] =
-    "SELECT n.nspname || '.' || c.relname, format('%I.%I', n.nspname, c.relname)"
+    "SELECT n.nspname || '.' || c.relname, format('%I.%I', n.nspname, c.relname), n.nspname, c.relname, c.oid"
     " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'"
     " AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'walferry')"
@@ -37,12 +37,13 @@ typedef struct Taking {
     const DumpTool *tool;
     const Config *cfg;
     const DumpParts *parts;
-    const char *snapshot;
+    const DumpFrom *from;
     const atomic_bool *stop;
     char *dsn, *password;
     char **environment; /* the strings are borrowed, but for the first `own` ones */
     int own;
     int archive; /* what pg_dump wrote */
+    DumpOmission omission;
 } Taking;
 
 static int memory_file(const char *name, Error *e) {
@@ -88,7 +89,7 @@ static void environment_make(Taking *t) {
 
 static bool taking_begin(Taking *t, Error *e) {
     t->archive = memory_file("walferry-dump", e);
-    if (t->archive < 0 || !pg_dsn_split(t->cfg->source.dsn, &t->dsn, &t->password, e))
+    if (t->archive < 0 || !pg_dsn_split(t->from->dsn, &t->dsn, &t->password, e))
         return false;
     environment_make(t);
     return true;
@@ -101,6 +102,7 @@ static void taking_end(Taking *t) {
     free(t->dsn);
     if (t->password != NULL)
         pg_forget(t->password);
+    free(t->omission.numbers);
     if (t->archive >= 0)
         close(t->archive);
 }
@@ -116,94 +118,112 @@ static void write_pattern(Writer *w, const char *name) {
     writer_u8(w, '"');
 }
 
-/* "--exclude-table="s"."a"|"b"|…": outside of quotes "|" is that of a regular expression. */
-static int exclusion_write(Writer *w, const PGresult *names, int from) {
-    const char *schema = pg_cell(names, from, 0);
+/* "--exclude-table="s"."a"|"b"|…": outside of quotes "|" is that of a regular expression. Returns the next one's place. */
+static int exclusion_write(Writer *w, const DumpThere *there, int from) {
+    const char *schema = there->relations[from].schema;
     int at = from;
     writer_text(w, "--exclude-table=");
     write_pattern(w, schema);
-    for (; at < PQntuples(names) && at < from + NAMES_AT_ONCE && strcmp(pg_cell(names, at, 0), schema) == 0;
+    for (; at < there->relation_count && at < from + NAMES_AT_ONCE &&
+           strcmp(there->relations[at].schema, schema) == 0;
          at++) {
         writer_text(w, at == from ? "." : "|");
-        write_pattern(w, pg_cell(names, at, 1));
+        write_pattern(w, there->relations[at].name);
     }
     return at;
 }
 
-/* The fixed arguments and those that leave relations out; of malloc, as is each of the second kind. */
-static const char **arguments_make(const Taking *t, const char *const *fixed, size_t count, size_t *all) {
-    const PGresult *names = t->parts->relations_there;
-    int rows = names == NULL ? 0 : PQntuples(names);
-    const char **arguments = calloc(count + (size_t)rows + 1, sizeof *arguments);
-    assert(arguments != NULL);
-    memcpy(arguments, fixed, count * sizeof *arguments);
-    for (int row = 0; row < rows;) {
+static int exclusions_make(const DumpThere *there, char **out) {
+    int count = 0;
+    for (int at = 0; there != NULL && at < there->relation_count;) {
         Writer pattern = writer_new(PATTERN_MAX);
-        row = exclusion_write(&pattern, names, row);
+        at = exclusion_write(&pattern, there, at);
         writer_string(&pattern);
-        arguments[count++] = pattern.at;
+        out[count++] = pattern.at;
     }
-    *all = count;
-    return arguments;
+    return count;
+}
+
+static char *pattern_of(const char *option, const char *schema, const char *name) {
+    Writer w = writer_new(ARGUMENT_MAX);
+    writer_text(&w, option);
+    write_pattern(&w, schema);
+    if (name != NULL) {
+        writer_text(&w, ".");
+        write_pattern(&w, name);
+    }
+    writer_string(&w);
+    return w.at;
+}
+
+static char *option_of(const char *option, const char *value) {
+    Writer w = writer_new(DUMP_TEXT_MAX);
+    writer_format(&w, "%s%s", option, value);
+    writer_string(&w);
+    return w.at;
+}
+
+/* What is not fixed, of malloc. */
+static int arguments_make(const Taking *t, char **out) {
+    int count = 0;
+    const PGresult *locked = t->parts->unreadable;
+    out[count++] = pattern_of("--exclude-schema=", t->cfg->target.state_schema, NULL);
+    out[count++] =
+        pattern_of("--exclude-table=", t->cfg->source.heartbeat_schema, t->cfg->source.heartbeat_table);
+    out[count++] = option_of("--dbname=", t->dsn);
+    if (t->from->snapshot != NULL)
+        out[count++] = option_of("--snapshot=", t->from->snapshot);
+    for (int row = 0; row < PQntuples(locked); row++)
+        out[count++] = pattern_of("--exclude-table=", pg_cell(locked, row, UNREADABLE_SCHEMA),
+                                  pg_cell(locked, row, UNREADABLE_TABLE));
+    return count + exclusions_make(t->parts->there, out + count);
 }
 
 static bool archive_take(const Taking *t, Error *e) {
-    Writer schema = writer_new(ARGUMENT_MAX), beat = writer_new(ARGUMENT_MAX),
-           snapshot = writer_new(ARGUMENT_MAX), dsn = writer_new(DUMP_TEXT_MAX);
-    writer_text(&schema, "--exclude-schema=");
-    write_pattern(&schema, t->cfg->target.state_schema);
-    writer_text(&beat, "--exclude-table=");
-    write_pattern(&beat, t->cfg->source.heartbeat_schema);
-    writer_text(&beat, ".");
-    write_pattern(&beat, t->cfg->source.heartbeat_table);
-    writer_format(&dsn, "--dbname=%s", t->dsn);
-    if (t->snapshot != NULL)
-        writer_format(&snapshot, "--snapshot=%s", t->snapshot);
-    const char *arguments[] = {t->tool->pg_dump,
-                               "--format=custom",
-                               "--compress=0",
-                               "--schema-only",
-                               "--encoding=UTF8",
-                               "--no-publications",
-                               "--no-subscriptions",
-                               "--no-security-labels",
-                               "--no-password",
-                               LOCK_WAIT,
-                               OWN_SCHEMA,
-                               OWN_TABLES,
-                               writer_string(&schema),
-                               writer_string(&beat),
-                               writer_string(&dsn),
-                               NULL,
-                               NULL,
-                               NULL};
-    size_t count = sizeof arguments / sizeof *arguments - 3;
-    if (t->snapshot != NULL)
-        arguments[count++] = writer_string(&snapshot);
+    static const char *const fixed[] = {"--format=custom",
+                                        "--compress=0",
+                                        "--schema-only",
+                                        "--encoding=UTF8",
+                                        "--no-publications",
+                                        "--no-subscriptions",
+                                        "--no-security-labels",
+                                        "--no-password",
+                                        LOCK_WAIT,
+                                        OWN_SCHEMA,
+                                        OWN_TABLES};
+    enum { FIXED = sizeof fixed / sizeof *fixed, MADE_MAX = 4 };
+    size_t there = t->parts->there == NULL ? 0 : (size_t)t->parts->there->relation_count;
+    size_t most = FIXED + MADE_MAX + (size_t)PQntuples(t->parts->unreadable) + there + 3, count = 0;
+    const char **arguments = calloc(most, sizeof *arguments);
+    char **made = calloc(most, sizeof *made);
+    assert(arguments != NULL && made != NULL);
+    arguments[count++] = t->tool->pg_dump;
+    for (int at = 0; at < FIXED; at++)
+        arguments[count++] = fixed[at];
+    int made_count = arguments_make(t, made);
+    for (int at = 0; at < made_count; at++)
+        arguments[count++] = made[at];
     if (!t->parts->privileges)
         arguments[count++] = "--no-privileges";
-    size_t all;
-    const char **with_exclusions = arguments_make(t, arguments, count, &all);
-    DumpChild child = {.arguments = with_exclusions,
+    DumpChild child = {.arguments = arguments,
                        .environment = t->environment,
                        .input = -1,
                        .output = t->archive,
                        .extra = -1,
                        .stop = t->stop};
     bool ok = dump_run(&child, NULL, e);
-    for (size_t at = count; at < all; at++)
-        free((char *)(uintptr_t)with_exclusions[at]);
-    free(with_exclusions);
-    writer_free(&schema);
-    writer_free(&beat);
-    writer_free(&dsn);
-    writer_free(&snapshot);
+    for (int at = 0; at < made_count; at++)
+        free(made[at]);
+    free(made);
+    free(arguments);
     return ok;
 }
 
-/* pg_restore over the archive: its list of the section (list = -1), or the script of what `list` names. */
+/* pg_restore over the archive: its list of the section (list = -1), or the script of what `list` names. Without a section
+ * the whole list, and what its entries depend on. */
 static bool restore_run(const Taking *t, const char *section, int list, Writer *text, Error *e) {
-    const char *const listing[] = {t->tool->pg_restore, "--list", section, NULL};
+    const char *const listing[] = {t->tool->pg_restore, "--list", section == NULL ? "--verbose" : section,
+                                   NULL};
     const char *const script[] = {t->tool->pg_restore,
                                   "--no-tablespaces",
                                   section,
@@ -238,7 +258,7 @@ static bool section_take(const Taking *t, const char *section, Writer *list, Wri
     Writer all = writer_new(DUMP_TEXT_MAX);
     bool ok = restore_run(t, section, -1, &all, e);
     if (ok)
-        dump_list_filter(writer_string(&all), t->parts, list);
+        dump_list_filter(writer_string(&all), t->parts, &t->omission, list);
     writer_free(&all);
     if (!ok)
         return false;
@@ -250,12 +270,28 @@ static bool section_take(const Taking *t, const char *section, Writer *list, Wri
     return ok;
 }
 
+static bool omission_take(Taking *t, Error *e) {
+    if (t->parts->choice == NULL)
+        return true;
+    Writer all = writer_new(DUMP_TEXT_MAX);
+    bool ok = restore_run(t, NULL, -1, &all, e);
+    if (ok)
+        t->omission = dump_list_omit(writer_string(&all), t->parts->choice);
+    writer_free(&all);
+    return ok;
+}
+
 static bool pre_data_take(const Taking *t, Dump *out, Error *e) {
     Writer list = writer_new(DUMP_TEXT_MAX), script = writer_new(DUMP_TEXT_MAX);
     bool ok = section_take(t, "--section=pre-data", &list, &script, e);
     writer_free(&list);
     writer_string(&script);
     ok = ok && dump_script_clean(script.at, e);
+    if (ok && t->parts->choice != NULL) {
+        script.len = strlen(script.at); /* cleaning has shortened it */
+        writer_text(&script, choice_columns_sql(t->parts->choice));
+        writer_string(&script);
+    }
     if (ok)
         out->pre_data = script.at;
     else
@@ -272,12 +308,12 @@ static bool post_data_take(const Taking *t, Dump *out, Error *e) {
     return ok;
 }
 
-bool dump_take(const DumpTool *tool, const Config *cfg, const DumpParts *parts, const char *snapshot,
+bool dump_take(const DumpTool *tool, const Config *cfg, const DumpParts *parts, const DumpFrom *from,
                const atomic_bool *stop, Dump *out, Error *e) {
-    Taking t = {.tool = tool, .cfg = cfg, .parts = parts, .snapshot = snapshot, .stop = stop, .archive = -1};
+    Taking t = {.tool = tool, .cfg = cfg, .parts = parts, .from = from, .stop = stop, .archive = -1};
     memset(out, 0, sizeof *out);
-    bool ok =
-        taking_begin(&t, e) && archive_take(&t, e) && pre_data_take(&t, out, e) && post_data_take(&t, out, e);
+    bool ok = taking_begin(&t, e) && archive_take(&t, e) && omission_take(&t, e) &&
+              pre_data_take(&t, out, e) && post_data_take(&t, out, e);
     taking_end(&t);
     if (!ok)
         dump_free(out);

@@ -11,21 +11,37 @@
 
 #include "core/config.h"
 #include "core/error.h"
+#include "core/mapping.h"
 #include "core/pg.h"
+#include "snapshot/choice.h"
 
 typedef struct DumpTool {
     char pg_dump[512], pg_restore[512];
     int version; /* major */
 } DumpTool;
 
+/* What is left out because the destination has it: relations with all that belongs to them, other objects alone. Names and
+ * numbers are those of the database that is dumped. */
+typedef struct DumpThere {
+    const MappedName *relations; /* by schema */
+    int relation_count;
+    const PGresult *objects; /* catalog and OID, ordered */
+} DumpThere;
+
 /* What is taken beside the definitions themselves. */
 typedef struct DumpParts {
     bool owners, privileges, event_triggers;
     bool public_schema; /* comment, grants and owner of the schema `public`, which is the destination's own */
-    /* What the destination has already; NULL: nothing. Relations (schema, name) are left out with all that belongs to
-     * them, other objects (catalog, OID, ordered) alone. */
-    const PGresult *relations_there, *objects_there;
+    const Choice *choice; /* NULL: everything */
+    const PGresult
+        *unreadable; /* tables that the choice leaves out and that pg_dump must not try to lock; NULL: none */
+    const DumpThere *there; /* what the destination has already; NULL: nothing */
 } DumpParts;
+
+/* Which database, and as of when. */
+typedef struct DumpFrom {
+    const char *dsn, *snapshot; /* NULL: as of now */
+} DumpFrom;
 
 typedef enum DumpKind {
     DUMP_INDEX, /* indexes, primary keys, unique and exclusion constraints, statistics, index attachments */
@@ -54,12 +70,19 @@ typedef struct Dump {
  * the target, so that the target knows what it writes; without such a one the oldest that reads the source. ERR_CONFIG
  * that names the Debian package when there is none. The versions: server_version_num. */
 bool dump_choose(const Config *cfg, int source_version, int target_version, DumpTool *out, Error *e);
-/* snapshot may be NULL. *stop ends the child and fails with ERR_STOPPED. */
-bool dump_take(const DumpTool *tool, const Config *cfg, const DumpParts *parts, const char *snapshot,
+/* *stop ends the child and fails with ERR_STOPPED. */
+bool dump_take(const DumpTool *tool, const Config *cfg, const DumpParts *parts, const DumpFrom *from,
                const atomic_bool *stop, Dump *out, Error *e);
 void dump_free(Dump *d);
 /* The tables that pg_dump would lock without the right to: its words for that cannot be told from those for a lock not
- * had in time. Rows of the name for people and the quoted one. */
+ * had in time. Rows of these fields. */
+typedef enum UnreadableField {
+    UNREADABLE_SHOWN, /* for people */
+    UNREADABLE_QUOTED,
+    UNREADABLE_SCHEMA,
+    UNREADABLE_TABLE,
+    UNREADABLE_OID
+} UnreadableField;
 PGresult *dump_unreadable(Pg *source, Error *e);
 
 /* Cuts pg_restore's post-data text at its entry headers, checked against the list; exposed for its tests. */

@@ -40,16 +40,24 @@ bool dump_script_clean(char *text, Error *e);
 /* A line of the list is "3343; 2606 16529 CONSTRAINT public excl excl_r_excl owner": after the three numbers
  * the type, schema, name and owner, any of which may contain blanks. Others are comments. */
 typedef struct DumpLine {
-    const char *text; /* the whole line */
-    size_t len;       /* without its newline */
-    unsigned long catalog, oid;
-    const char *rest; /* behind the numbers */
+    const char *text;                     /* the whole line */
+    size_t len;                           /* without its newline */
+    unsigned long number, class_oid, oid; /* the first one is the archive's own */
+    const char *rest;                     /* behind the numbers */
 } DumpLine;
 
 /* The list's entries; of malloc, pointing into the list. */
 DumpLine *dump_list_read(const char *list, int *count);
+/* Which entries a choice leaves out, by their numbers in the archive. */
+typedef struct DumpOmission {
+    unsigned long count;
+    bool *numbers;
+} DumpOmission;
+/* From a whole `pg_restore --list --verbose`, which says what each entry depends on: so it is known whose an entry without
+ * an object of its own is (a comment, a grant, an attachment). `numbers` is of malloc. */
+DumpOmission dump_list_omit(const char *list, const Choice *choice);
 /* The lines of a `pg_restore --list` that are restored: never publications, subscriptions and comments on extensions;
- * event triggers and what is about the schema `public` as `parts` says. */
-void dump_list_filter(const char *list, const DumpParts *parts, Writer *out);
+ * event triggers and what is about the schema `public` as `parts` says; nothing of `omission` (NULL: none). */
+void dump_list_filter(const char *list, const DumpParts *parts, const DumpOmission *omission, Writer *out);
 
 #endif

@@ -28,7 +28,8 @@ static bool line_next(const char **at, DumpLine *out) {
         out->rest = oid == NULL ? NULL : skip_number(oid, " ");
         if (out->rest == NULL)
             continue;
-        out->catalog = strtoul(table, NULL, 10);
+        out->number = strtoul(out->text, NULL, 10);
+        out->class_oid = strtoul(table, NULL, 10);
         out->oid = strtoul(oid, NULL, 10);
         return true;
     }
@@ -67,14 +68,14 @@ static bool is_about(const DumpLine *line, const char *thing) {
 
 /* By a search in the ordered rows. */
 static bool is_there(const DumpLine *line, const PGresult *objects) {
-    int low = 0, high = objects == NULL ? 0 : PQntuples(objects);
+    int low = 0, high = PQntuples(objects);
     while (low < high) {
         int middle = low + (high - low) / 2;
         unsigned long catalog = (unsigned long)pg_cell_int(objects, middle, 0),
                       oid = (unsigned long)pg_cell_int(objects, middle, 1);
-        if (catalog == line->catalog && oid == line->oid)
+        if (catalog == line->class_oid && oid == line->oid)
             return true;
-        if (line->catalog < catalog || (line->catalog == catalog && line->oid < oid))
+        if (line->class_oid < catalog || (line->class_oid == catalog && line->oid < oid))
             high = middle;
         else
             low = middle + 1;
@@ -85,7 +86,7 @@ static bool is_there(const DumpLine *line, const PGresult *objects) {
 static bool is_left_out(const DumpLine *line, const DumpParts *parts) {
     if (begins(line->rest, "PUBLICATION ") || begins(line->rest, "SUBSCRIPTION ") ||
         is_about(line, "PUBLICATION ") || is_about(line, "SUBSCRIPTION ") || is_about(line, "EXTENSION ") ||
-        is_there(line, parts->objects_there))
+        (parts->there != NULL && parts->there->objects != NULL && is_there(line, parts->there->objects)))
         return true;
     if (begins(line->rest, "EVENT TRIGGER ") || is_about(line, "EVENT TRIGGER "))
         return !parts->event_triggers;
@@ -95,10 +96,81 @@ static bool is_left_out(const DumpLine *line, const DumpParts *parts) {
     return is_about(line, "SCHEMA public ") && !parts->public_schema;
 }
 
-void dump_list_filter(const char *list, const DumpParts *parts, Writer *out) {
+/* ---- what a choice leaves out ---- */
+
+#define DEPENDS ";\tdepends on:"
+
+static bool is_omitted(const DumpOmission *omission, unsigned long number) {
+    return number < omission->count && omission->numbers[number];
+}
+
+/* Whether an entry that the text behind its line says it depends on is left out. */
+static bool depends_on_omitted(const DumpOmission *omission, const char *behind) {
+    if (!begins(behind, DEPENDS))
+        return false;
+    const char *at = behind + strlen(DEPENDS), *end = at + strcspn(at, "\n");
+    while (at < end) {
+        char *next;
+        unsigned long number = strtoul(at, &next, 10);
+        if (next == at)
+            break;
+        if (is_omitted(omission, number))
+            return true;
+        at = next;
+    }
+    return false;
+}
+
+static bool line_ends(const DumpLine *line, Slice with) {
+    size_t rest = line->len - (size_t)(line->rest - line->text);
+    return rest >= with.len && memcmp(line->text + line->len - with.len, with.at, with.len) == 0;
+}
+
+/* Those of which the archive does not say whose they are: their names do. */
+static void omit_nameless(const DumpLine *lines, int count, DumpOmission *omission) {
+    static const char shell[] = "SHELL TYPE ", type[] = "TYPE ", mapping[] = "USER MAPPING ",
+                      server[] = "SERVER - ";
+    for (int at = 0; at < count; at++) {
+        bool is_shell = begins(lines[at].rest, shell);
+        if (lines[at].class_oid != 0 || (!is_shell && !begins(lines[at].rest, mapping)))
+            continue;
+        const char *whose = is_shell ? type : server;
+        for (int other = 0; other < count; other++) {
+            const DumpLine *owner = &lines[other];
+            if (!is_omitted(omission, owner->number) || !begins(owner->rest, whose))
+                continue;
+            const char *name = owner->rest + strlen(whose);
+            if (line_ends(&lines[at], (Slice){name, (size_t)(owner->text + owner->len - name)}))
+                omission->numbers[lines[at].number] = true;
+        }
+    }
+}
+
+DumpOmission dump_list_omit(const char *list, const Choice *choice) {
+    int count;
+    DumpLine *lines = dump_list_read(list, &count);
+    DumpOmission omission = {0};
+    for (int at = 0; at < count; at++)
+        if (lines[at].number >= omission.count)
+            omission.count = lines[at].number + 1;
+    omission.numbers = calloc(omission.count + 1, sizeof *omission.numbers);
+    assert(omission.numbers != NULL);
+    for (int at = 0; at < count; at++) {
+        const DumpLine *line = &lines[at];
+        const char *behind = line->text + line->len + (line->text[line->len] == '\n');
+        omission.numbers[line->number] =
+            line->class_oid != 0 ? choice_leaves_out(choice, (uint32_t)line->class_oid, (uint32_t)line->oid)
+                                 : depends_on_omitted(&omission, behind);
+    }
+    omit_nameless(lines, count, &omission);
+    free(lines);
+    return omission;
+}
+
+void dump_list_filter(const char *list, const DumpParts *parts, const DumpOmission *omission, Writer *out) {
     DumpLine line;
     while (line_next(&list, &line)) {
-        if (is_left_out(&line, parts))
+        if (is_left_out(&line, parts) || (omission != NULL && is_omitted(omission, line.number)))
             continue;
         writer_bytes(out, (Slice){line.text, line.len});
         writer_text(out, "\n");

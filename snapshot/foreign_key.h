@@ -5,8 +5,16 @@
 
 #include "core/bytes.h"
 
-/* Writes both statements. False when the key has to be made in one: of a partitioned table (none takes NOT VALID up to
- * 17), one that is NOT VALID or NOT ENFORCED at the source, or a text of another form. */
-bool foreign_key_split(const char *sql, Writer *make, Writer *validate);
+typedef struct ForeignKey {
+    Writer make, validate; /* the two statements */
+    Writer
+        referenced; /* the quoted name of the table: a partitioned one wants the key in one step, too, because up
+                            * to 17 validating leaves what the server keeps for its partitions not validated */
+} ForeignKey;
+
+/* False when the key has to be made in one step: of a partitioned table (none takes NOT VALID up to 17), one that is NOT
+ * VALID or NOT ENFORCED at the source, or a text of another form. `out` is for foreign_key_free in any case. */
+bool foreign_key_split(const char *sql, ForeignKey *out);
+void foreign_key_free(ForeignKey *key);
 
 #endif

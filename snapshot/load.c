@@ -12,6 +12,25 @@ enum { SQL_MAX_BYTES = 1024, LIST_MAX_BYTES = 64 << 20 };
 
 /* The caller's last change of state is flushed, and with it everything before. */
 static const char TARGET_OPTIONS[] = "SET synchronous_commit = off";
+/* The tables $1 (schemas) and $2 (names); of partitions their topmost table instead, which takes all of them with it,
+ * unless one of them is foreign: their rows are not ours to read. */
+static const char SQL_ANALYZED[] =
+    "WITH named AS ("
+    " SELECT c.oid, x.place, CASE WHEN c.relispartition THEN pg_catalog.pg_partition_root(c.oid)::oid END AS "
+    "root"
+    " FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[]))"
+    " WITH ORDINALITY AS x (s, t, place)"
+    " JOIN pg_catalog.pg_namespace n ON n.nspname = x.s"
+    " JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = x.t"
+    "), whole AS ("
+    " SELECT root AS oid, min(place) AS place FROM named WHERE root IS NOT NULL GROUP BY root"
+    " HAVING NOT EXISTS (SELECT FROM pg_catalog.pg_partition_tree(root) p"
+    "                    JOIN pg_catalog.pg_class f ON f.oid = p.relid WHERE f.relkind = 'f')"
+    "), due AS ("
+    " SELECT oid, place FROM whole UNION ALL"
+    " SELECT oid, place FROM named WHERE root IS NULL OR root NOT IN (SELECT oid FROM whole)"
+    ") SELECT n.nspname, c.relname FROM due JOIN pg_catalog.pg_class c ON c.oid = due.oid"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY due.place";
 static const char SQL_POPULATED[] =
     "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = "
     "c.relnamespace"
@@ -55,7 +74,7 @@ Pg *load_target_open(const Load *load, Error *e) {
 
 typedef struct AnalyzeWork {
     const Load *load;
-    const int *order;
+    PGresult *relations;
 } AnalyzeWork;
 
 static void *analyze_open(void *shared, Error *e) {
@@ -66,31 +85,64 @@ static void analyze_close(void *session) {
     pg_close(session);
 }
 
-static bool analyze_run(void *shared, void *session, int piece, const atomic_bool *halt, Error *e) {
-    const AnalyzeWork *work = shared;
-    const Table *table = &work->load->selection->tables[work->order[piece]];
+static bool relation_analyze(const Load *load, Pg *target, const char *schema, const char *name,
+                             const atomic_bool *halt, Error *e) {
     Writer sql = writer_new(SQL_MAX_BYTES);
     writer_text(&sql, "ANALYZE ");
-    pg_write_table(&sql, session, table->target_schema, table->target_name);
-    metrics_activity(work->load->metrics, "analyzing %s", table->full_name);
-    bool ok = session_run(session, writer_string(&sql), halt, e);
+    pg_write_table(&sql, target, schema, name);
+    metrics_activity(load->metrics, "analyzing %s.%s", schema, name);
+    bool ok = session_run(target, writer_string(&sql), halt, e);
     writer_free(&sql);
-    return ok ? true : fail_context(e, "statistics of table \"%s\"", table->full_name);
+    return ok ? true : fail_context(e, "statistics of table \"%s.%s\"", schema, name);
+}
+
+static bool analyze_run(void *shared, void *session, int piece, const atomic_bool *halt, Error *e) {
+    const AnalyzeWork *work = shared;
+    const PGresult *relations = work->relations;
+    return relation_analyze(work->load, session, pg_cell(relations, piece, 0), pg_cell(relations, piece, 1),
+                            halt, e);
+}
+
+/* The names at the destination, largest table first, as two arrays. */
+static void tables_gather(const Load *load, Writer *schemas, Writer *names) {
+    int *order = calloc((size_t)load->selection->count + 1, sizeof *order);
+    assert(order != NULL);
+    int count = load_plan_tables(load->selection, NULL, order);
+    writer_text(schemas, "{");
+    writer_text(names, "{");
+    for (int at = 0; at < count; at++) {
+        const Table *table = &load->selection->tables[order[at]];
+        pg_write_item(schemas, table->target_schema);
+        pg_write_item(names, table->target_name);
+    }
+    writer_text(schemas, "}");
+    writer_text(names, "}");
+    free(order);
+}
+
+static PGresult *analyzed_read(const Load *load, Error *e) {
+    Pg *target = load_target_open(load, e);
+    Writer schemas = writer_new(LIST_MAX_BYTES), names = writer_new(LIST_MAX_BYTES);
+    tables_gather(load, &schemas, &names);
+    const char *const params[] = {writer_string(&schemas), writer_string(&names)};
+    PGresult *relations = target == NULL ? NULL : pg_query(target, SQL_ANALYZED, 2, params, e);
+    writer_free(&schemas);
+    writer_free(&names);
+    pg_close(target);
+    return relations;
 }
 
 bool load_analyze(const Load *load, Error *e) {
-    int *order = calloc((size_t)load->selection->count + 1, sizeof *order);
-    assert(order != NULL);
-    AnalyzeWork work = {load, order};
-    PoolWork pool = {.pieces = load_plan_tables(load->selection, NULL, order),
+    AnalyzeWork work = {load, analyzed_read(load, e)};
+    PoolWork pool = {.pieces = PQntuples(work.relations),
                      .workers = load->cfg->load.workers,
                      .stop = load->stop,
                      .shared = &work,
                      .open = analyze_open,
                      .run = analyze_run,
                      .close = analyze_close};
-    bool ok = pool_run(&pool, e);
-    free(order);
+    bool ok = work.relations != NULL && pool_run(&pool, e);
+    PQclear(work.relations);
     return ok;
 }
 
@@ -103,6 +155,7 @@ static bool view_refresh(const Load *load, Pg *target, const char *schema, const
     metrics_activity(load->metrics, "refreshing materialized view %s.%s", schema, name);
     bool ok = session_run(target, writer_string(&sql), load->stop, e);
     writer_free(&sql);
+    ok = ok && relation_analyze(load, target, schema, name, load->stop, e);
     return ok ? true : fail_context(e, "materialized view \"%s.%s\"", schema, name);
 }
 

@@ -35,9 +35,9 @@ bool load_entries(const Load *load, const Dump *dump, unsigned kinds, Error *e);
 bool load_indexes(const Load *load, Pg *source, const Dump *dump, Error *e);
 /* Validates the foreign keys that load_entries made NOT VALID, on several connections, one a table at a time. */
 bool load_validate(const Load *load, Pg *source, const Dump *dump, Error *e);
-/* ANALYZE of every loaded table, on several connections. */
+/* ANALYZE of every loaded table, and of the partitioned ones above them, on several connections. */
 bool load_analyze(const Load *load, Error *e);
-/* Refreshes the materialized views that hold rows at the source, in dependency order. */
+/* Refreshes the materialized views that hold rows at the source, in dependency order, each with its statistics. */
 bool load_refresh(const Load *load, Pg *source, Pg *target, Error *e);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/fault.h"
 #include "snapshot/build_plan.h"
 #include "snapshot/entry_facts.h"
@@ -13,13 +14,29 @@
 #include "snapshot/ranges.h"
 #include "snapshot/session.h"
 
-enum { WHAT_MAX_BYTES = 4096, SQL_MAX_BYTES = 1 << 20, SETTINGS_SIZE = 256, HASH_SIZE = 64 };
+enum { WHAT_MAX_BYTES = 4096, SETTINGS_SIZE = 256, HASH_SIZE = 64, ASK_EVERY_MS = 1000 };
 #define ATTACH "INDEX ATTACH"
 
 static const char SQL_LIMITS[] =
     "SELECT pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')),"
     " pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers')),"
     " pg_catalog.current_setting('max_parallel_maintenance_workers')";
+
+/* VACUUM cannot mark rows whose commit is not on disk as visible to all, and the server knows that of 32 transactions
+ * only together: one that is not would hide those of the ranges before it. */
+static const char SQL_FLUSHES[] = "SET synchronous_commit = local";
+
+static const char SQL_PROGRESS[] =
+    "SELECT p.pid, n.nspname || '.' || c.relname, p.step, p.done, p.total FROM ("
+    " SELECT pid, relid, 'index: ' || phase AS step,"
+    "  CASE WHEN tuples_total > 0 THEN tuples_done ELSE blocks_done END AS done,"
+    "  CASE WHEN tuples_total > 0 THEN tuples_total ELSE blocks_total END AS total"
+    "  FROM pg_catalog.pg_stat_progress_create_index"
+    " UNION ALL SELECT pid, relid, 'vacuum: ' || phase, heap_blks_scanned, heap_blks_total"
+    "  FROM pg_catalog.pg_stat_progress_vacuum) p"
+    " JOIN pg_catalog.pg_stat_activity a ON a.pid = p.pid AND a.datname = pg_catalog.current_database()"
+    "  AND a.application_name = pg_catalog.current_setting('application_name')"
+    " JOIN pg_catalog.pg_class c ON c.oid = p.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
 
 /* What runs on one table at the moment. */
 typedef struct TableUse {
@@ -30,10 +47,13 @@ typedef struct TableUse {
 typedef struct BuildWork {
     const Load *load;
     const char *preamble;
+    Pg *watcher; /* asks how far the others are */
+    int64_t asked_ms;
     Build *builds;
     int count;
     atomic_int unfinished;
     BuildLimits limits;
+    bool flushes;         /* something is to be vacuumed */
     pthread_mutex_t lock; /* guards what follows */
     TableUse *uses;       /* one a table of the selection */
 } BuildWork;
@@ -75,7 +95,11 @@ static void build_over(BuildWork *work, const Build *build) {
 
 static void *build_open(void *shared, Error *e) {
     const BuildWork *work = shared;
-    return load_entry_open(work->load, work->preamble, e);
+    Pg *target = load_entry_open(work->load, work->preamble, e);
+    if (target == NULL || !work->flushes || pg_run(target, SQL_FLUSHES, e))
+        return target;
+    pg_close(target);
+    return NULL;
 }
 
 static void build_close(void *session) {
@@ -101,17 +125,16 @@ static bool key_validate(const BuildWork *work, Pg *target, const DumpEntry *ent
                          Error *e) {
     char hash[HASH_SIZE];
     snprintf(hash, sizeof hash, "validate %s", entry->hash);
-    Writer what = writer_new(WHAT_MAX_BYTES), make = writer_new(SQL_MAX_BYTES),
-           validate = writer_new(SQL_MAX_BYTES);
+    ForeignKey key;
+    bool ok = true;
+    Writer what = writer_new(WHAT_MAX_BYTES);
     writer_format(&what, "validation of %s %s.%s", entry->type, entry->schema, entry->name);
-    bool ok = FAULT("snapshot.validate", e);
-    if (ok && foreign_key_split(entry->sql, &make, &validate)) {
-        const LoadStatement statement = {writer_string(&validate), hash, writer_string(&what), ""};
-        ok = load_entry_make(work->load, target, &statement, halt, e);
+    if (foreign_key_split(entry->sql, &key)) {
+        const LoadStatement statement = {writer_string(&key.validate), hash, writer_string(&what), ""};
+        ok = FAULT("snapshot.validate", e) && load_entry_make(work->load, target, &statement, halt, e);
     }
     writer_free(&what);
-    writer_free(&make);
-    writer_free(&validate);
+    foreign_key_free(&key);
     return ok;
 }
 
@@ -188,6 +211,25 @@ static bool limits_read(BuildWork *work, Pg *target, Error *e) {
     return true;
 }
 
+/* Only shown: an error here is met again by those who work. */
+static void progress_ask(void *shared) {
+    BuildWork *work = shared;
+    Error ignored;
+    if (clock_ms() < work->asked_ms + ASK_EVERY_MS)
+        return;
+    work->asked_ms = clock_ms();
+    PGresult *rows = pg_query(work->watcher, SQL_PROGRESS, 0, NULL, &ignored);
+    for (int row = 0; rows != NULL && row < PQntuples(rows); row++) {
+        BuildMetrics told = {.pid = (int)pg_cell_int(rows, row, 0),
+                             .done = pg_cell_int(rows, row, 3),
+                             .total = pg_cell_int(rows, row, 4)};
+        snprintf(told.table, sizeof told.table, "%s", pg_cell(rows, row, 1));
+        snprintf(told.step, sizeof told.step, "%s", pg_cell(rows, row, 2));
+        metrics_build_progress(work->load->metrics, &told);
+    }
+    PQclear(rows);
+}
+
 static bool builds_run(BuildWork *work, Error *e) {
     build_plan_sort(work->builds, work->count);
     atomic_store(&work->unfinished, work->count);
@@ -198,7 +240,8 @@ static bool builds_run(BuildWork *work, Error *e) {
                      .open = build_open,
                      .run = build_run,
                      .take = build_take,
-                     .close = build_close};
+                     .close = build_close,
+                     .tick = progress_ask};
     return pool_run(&pool, e);
 }
 
@@ -225,7 +268,10 @@ static int entries_of(const Dump *dump, DumpKind kind) {
 static bool kind_run(const Load *load, Pg *source, Pg *target, const Dump *dump, DumpKind kind, Error *e) {
     EntryFacts *facts = entry_facts_read(source, load->selection, e);
     PGresult *unvacuumed = facts == NULL ? NULL : ranges_unvacuumed(target, load->cfg, e);
-    BuildWork work = {.load = load, .preamble = dump->preamble == NULL ? "" : dump->preamble};
+    BuildWork work = {.load = load,
+                      .preamble = dump->preamble == NULL ? "" : dump->preamble,
+                      .watcher = target,
+                      .asked_ms = clock_ms()};
     bool ok = unvacuumed != NULL && limits_read(&work, target, e);
     int wanted = entries_of(dump, kind);
     work.builds = calloc((size_t)(wanted + PQntuples(unvacuumed)) + 1, sizeof *work.builds);
@@ -237,7 +283,9 @@ static bool kind_run(const Load *load, Pg *source, Pg *target, const Dump *dump,
         atomic_store(&load->metrics->post_data_total, wanted + PQntuples(unvacuumed));
         vacuums_add(&work, unvacuumed);
         entries_add(&work, dump, kind, facts);
-        ok = builds_run(&work, e) && (kind != DUMP_INDEX || attaches_run(&work, target, dump, e));
+        work.flushes = PQntuples(unvacuumed) > 0;
+        ok = (!work.flushes || state_flush(target, load->cfg, e)) && builds_run(&work, e) &&
+             (kind != DUMP_INDEX || attaches_run(&work, target, dump, e));
     }
     pthread_mutex_destroy(&work.lock);
     free(work.builds);

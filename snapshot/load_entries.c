@@ -6,7 +6,12 @@
 #include "snapshot/load_intern.h"
 #include "snapshot/session.h"
 
-enum { TRIES = 10, WHAT_MAX_BYTES = 4096, SQL_MAX_BYTES = 1 << 20 };
+enum { TRIES = 10, WHAT_MAX_BYTES = 4096 };
+
+static const char SQL_IS_PARTITIONED[] =
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c"
+    " WHERE c.oid = pg_catalog.to_regclass($1)::oid AND c.relkind = 'p')";
+
 #define DEADLOCK "40P01"
 
 Pg *load_entry_open(const Load *load, const char *preamble, Error *e) {
@@ -35,25 +40,38 @@ bool load_entry_make(const Load *load, Pg *target, const LoadStatement *statemen
     if (!state_object_made(target, load->cfg, statement->hash, &made, e) || made)
         return made;
     metrics_activity(load->metrics, "making %s", statement->what);
+    metrics_build_begin(load->metrics, target->backend_pid, statement->what);
     for (int tries = 1; !ok && tries <= TRIES; tries++) {
         ok = statement_try(load, target, statement, halt, e);
         if (!ok && strcmp(e->sqlstate, DEADLOCK) != 0)
             break;
     }
+    metrics_build_end(load->metrics, target->backend_pid);
     return ok || e->kind == ERR_STOPPED ? ok : fail_context(e, "%s", statement->what);
 }
 
+static bool key_make(const Load *load, Pg *target, LoadStatement *statement, Error *e) {
+    ForeignKey key;
+    char whole[8] = "t";
+    bool ok = true;
+    if (foreign_key_split(statement->sql, &key)) {
+        const char *const params[] = {writer_string(&key.referenced)};
+        ok = pg_value(target, SQL_IS_PARTITIONED, 1, params, whole, sizeof whole, e);
+    }
+    if (ok && strcmp(whole, "f") == 0)
+        statement->sql = writer_string(&key.make);
+    ok = ok && load_entry_make(load, target, statement, load->stop, e);
+    foreign_key_free(&key);
+    return ok;
+}
+
 static bool entry_make(const Load *load, Pg *target, const DumpEntry *entry, Error *e) {
-    Writer what = writer_new(WHAT_MAX_BYTES), make = writer_new(SQL_MAX_BYTES),
-           validate = writer_new(SQL_MAX_BYTES);
+    Writer what = writer_new(WHAT_MAX_BYTES);
     writer_format(&what, "%s %s.%s", entry->type, entry->schema, entry->name);
     LoadStatement statement = {entry->sql, entry->hash, writer_string(&what), ""};
-    if (entry->kind == DUMP_FOREIGN_KEY && foreign_key_split(entry->sql, &make, &validate))
-        statement.sql = writer_string(&make);
-    bool ok = load_entry_make(load, target, &statement, load->stop, e);
+    bool ok = entry->kind == DUMP_FOREIGN_KEY ? key_make(load, target, &statement, e)
+                                              : load_entry_make(load, target, &statement, load->stop, e);
     writer_free(&what);
-    writer_free(&make);
-    writer_free(&validate);
     return ok;
 }
 

@@ -130,6 +130,8 @@ bool pool_run(const PoolWork *work, Error *e) {
     while (atomic_load(&pool.running) > 0) {
         if (atomic_load(work->stop))
             pool_halt(&pool);
+        if (work->tick != NULL)
+            work->tick(work->shared);
         clock_sleep_ms(LOOK_EVERY_MS);
     }
     for (int thread = 0; thread < started; thread++)

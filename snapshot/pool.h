@@ -22,6 +22,7 @@ typedef struct PoolWork {
      * change the answer. NULL: all may. Asked by one thread at a time. Some piece must be ready when nothing runs. */
     bool (*take)(void *shared, int piece);
     void (*close)(void *session);
+    void (*tick)(void *shared); /* by the caller's thread again and again while it waits; NULL: nothing */
 } PoolWork;
 
 /* True: every piece was run. Else the first failure, or ERR_STOPPED. */

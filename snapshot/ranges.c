@@ -94,17 +94,18 @@ bool ranges_end(Pg *target, const Config *cfg, const SplitTable *split, Lsn poin
     return ok ? true : fail_context(e, "table \"%s\"", split->table->full_name);
 }
 
-/* From 16 on VACUUM may use more of the server's buffers than a ring that it has to flush again and again. The file is
- * not cut: rows come at its end. */
+/* From 16 on VACUUM may use more of the server's buffers than a ring that it has to flush again and again. */
 bool ranges_vacuum(Pg *target, const Load *load, const char *note, const char *quoted_name,
                    const atomic_bool *stop, Error *e) {
     int64_t forgotten;
     Writer sql = writer_new(SQL_MAX_BYTES);
-    writer_format(&sql, "VACUUM (FREEZE, TRUNCATE false%s) %s",
+    writer_format(&sql, "VACUUM (FREEZE%s) %s",
                   target->version >= RING_SINCE ? ", BUFFER_USAGE_LIMIT '16MB'" : "", quoted_name);
     metrics_activity(load->metrics, "vacuuming %s", quoted_name);
+    metrics_build_begin(load->metrics, target->backend_pid, writer_string(&sql));
     bool ok = FAULT("snapshot.vacuum", e) && session_run(target, writer_string(&sql), stop, e) &&
               state_object_forget(target, load->cfg, note, &forgotten, e);
+    metrics_build_end(load->metrics, target->backend_pid);
     writer_free(&sql);
     return ok ? true : fail_context(e, "vacuuming %s", quoted_name);
 }

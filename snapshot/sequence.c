@@ -21,20 +21,31 @@ static const char SQL_SEQUENCES[] =
     " ORDER BY s.schemaname::text COLLATE \"C\", s.sequencename::text COLLATE \"C\"";
 /* Which tables own a sequence, or use it in a default; by sequence. */
 static const char SQL_USERS[] =
-    "SELECT q.schema, q.name, u.owns, t.oid, n.nspname, t.relname, t.relkind FROM ("
-    " SELECT d.objid AS sequence, d.refobjid AS relation, true AS owns FROM pg_catalog.pg_depend d"
+    "SELECT q.schema, q.name, u.owns, t.oid, n.nspname, t.relname, t.relkind, k.attname FROM ("
+    " SELECT d.objid AS sequence, d.refobjid AS relation, d.refobjsubid AS number, true AS owns FROM "
+    "pg_catalog.pg_depend d"
     "  WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass"
     "  AND d.deptype IN ('a', 'i')"
-    " UNION ALL SELECT d.refobjid, a.adrelid, false FROM pg_catalog.pg_depend d"
+    " UNION ALL SELECT d.refobjid, a.adrelid, a.adnum, false FROM pg_catalog.pg_depend d"
     "  JOIN pg_catalog.pg_attrdef a ON a.oid = d.objid"
     "  WHERE d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass"
     ") AS u JOIN (SELECT c.oid, s.nspname AS schema, c.relname AS name FROM pg_catalog.pg_class c"
     "  JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace WHERE c.relkind = 'S') AS q ON q.oid = "
     "u.sequence"
+    " JOIN pg_catalog.pg_attribute k ON k.attrelid = u.relation AND k.attnum = u.number"
     " JOIN pg_catalog.pg_class t ON t.oid = u.relation JOIN pg_catalog.pg_namespace n ON n.oid = "
     "t.relnamespace"
     " ORDER BY q.schema::text COLLATE \"C\", q.name::text COLLATE \"C\"";
-enum UserField { USER_SCHEMA, USER_NAME, USER_OWNS, USER_OID, USER_TABLE_SCHEMA, USER_TABLE, USER_KIND };
+enum UserField {
+    USER_SCHEMA,
+    USER_NAME,
+    USER_OWNS,
+    USER_OID,
+    USER_TABLE_SCHEMA,
+    USER_TABLE,
+    USER_KIND,
+    USER_COLUMN
+};
 static const char SQL_SET[] = "SELECT pg_catalog.setval($1::regclass, $2::bigint, $3::boolean)";
 
 bool sequence_moves(int64_t increment, int64_t target_start, SequenceAt source, SequenceAt target) {
@@ -114,37 +125,62 @@ static bool row_is(const PGresult *rows, int row, const char *schema, const char
            strcmp(pg_cell(rows, row, 1), name) == 0;
 }
 
+static bool column_taken(const Table *t, const char *name) {
+    for (int at = 0; at < t->column_count; at++)
+        if (strcmp(t->columns[at].name, name) == 0)
+            return t->columns[at].taken;
+    return false;
+}
+
 /* A partitioned table is no table of the selection, its leaves are. */
 static bool user_taken(const Carrying *c, int row) {
+    const Mapping *mapping = c->selection->mapping;
     const char *schema = pg_cell(c->users, row, USER_TABLE_SCHEMA);
-    const char *name = pg_cell(c->users, row, USER_TABLE);
+    const char *name = pg_cell(c->users, row, USER_TABLE), *column = pg_cell(c->users, row, USER_COLUMN);
     if (pg_cell(c->users, row, USER_KIND)[0] != 'r')
-        return mapping_takes(c->selection->mapping, schema, name) == TAKEN_YES;
-    return selection_find(c->selection, schema, name) != NULL;
+        return mapping_takes(mapping, schema, name) == TAKEN_YES &&
+               (!mapping_lists(mapping, schema, name) || mapping_list_holds(mapping, schema, name, column));
+    const Table *t = selection_find(c->selection, schema, name);
+    return t != NULL && column_taken(t, column);
 }
 
 typedef enum Wanted { WANTED_NOT, WANTED_IF_THERE, WANTED } Wanted;
 
-static Wanted sequence_wanted(const Carrying *c, const char *schema, const char *name) {
+/* One that a table owns goes with it, whatever the patterns say of it, and *owner is the row that says so. */
+static Wanted sequence_wanted(const Carrying *c, const char *schema, const char *name, int *owner) {
     Taken taken = mapping_takes(c->selection->mapping, schema, name);
-    bool owned = false, used = false;
-    if (taken == TAKEN_EXCLUDED)
-        return WANTED_NOT;
+    bool used = false;
+    *owner = -1;
     for (int row = row_of(c->users, schema, name); row_is(c->users, row, schema, name); row++) {
-        owned = owned || pg_cell_bool(c->users, row, USER_OWNS);
+        if (pg_cell_bool(c->users, row, USER_OWNS))
+            *owner = row;
         used = used || user_taken(c, row);
     }
-    if (taken == TAKEN_YES && (used || !owned))
+    if (*owner >= 0)
+        return user_taken(c, *owner) ? WANTED : WANTED_NOT;
+    if (taken == TAKEN_YES)
         return WANTED;
-    return used ? WANTED_IF_THERE : WANTED_NOT;
+    return used && taken == TAKEN_NO ? WANTED_IF_THERE : WANTED_NOT;
+}
+
+/* In the schema of the table that owns it. */
+static MappedName sequence_target(const Carrying *c, const char *schema, const char *name, int owner) {
+    const Mapping *mapping = c->selection->mapping;
+    MappedName target = mapping_relation(mapping, c->arena, schema, name);
+    if (owner >= 0)
+        target.schema = mapping_relation(mapping, c->arena, pg_cell(c->users, owner, USER_TABLE_SCHEMA),
+                                         pg_cell(c->users, owner, USER_TABLE))
+                            .schema;
+    return target;
 }
 
 static bool sequence_carry_one(Carrying *c, int row, Error *e) {
     const char *schema = pg_cell(c->from, row, 0), *name = pg_cell(c->from, row, 1);
-    Wanted wanted = sequence_wanted(c, schema, name);
+    int owner;
+    Wanted wanted = sequence_wanted(c, schema, name, &owner);
     if (wanted == WANTED_NOT)
         return true;
-    MappedName target = mapping_relation(c->selection->mapping, c->arena, schema, name);
+    MappedName target = sequence_target(c, schema, name, owner);
     int to_row = row_of(c->to, target.schema, target.name);
     if (!row_is(c->to, to_row, target.schema, target.name)) {
         if (wanted == WANTED_IF_THERE)

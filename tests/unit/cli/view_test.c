@@ -219,6 +219,36 @@ static void the_line_of_a_stream_says_how_far_behind_it_is(void **unused) {
     writer_free(&out);
 }
 
+static void limits_and_builds_are_shown_when_there_are_some(void **unused) {
+    (void)unused;
+    Progress p = loading();
+    Writer out;
+    p.copying = p.shown = 0;
+    p.limit[THROTTLE_ROWS] = 5000;
+    p.limit[THROTTLE_BYTES] = 10 * MIB;
+    p.post_data_total = 9;
+    p.post_data_done = 4;
+    p.builds = 6;
+    for (int at = 0; at < p.builds; at++)
+        p.build[at] =
+            (BuildMetrics){.name = "INDEX a.b", .step = "scanning", .done = 3, .total = at == 0 ? 6 : 0};
+    const char *text = draw(&out, &p, &no_lines, 120, 40);
+    assert_non_null(strstr(text, "limits  5,000 rows/s, 10 MiB/s\n"));
+    assert_non_null(strstr(text, "[##########----------]  50%  scanning\n"));
+    assert_non_null(strstr(text, "  and 2 more\n"));
+    writer_free(&out);
+}
+
+static void a_load_s_line_tells_what_waits(void **unused) {
+    (void)unused;
+    Progress p = loading();
+    Writer out = writer_new(10000);
+    p.retained_bytes = 34 * MIB;
+    view_line(&out, &p);
+    assert_non_null(strstr(writer_string(&out), "0:26 left; the slot keeps 34 MiB of WAL"));
+    writer_free(&out);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_load_shows_a_bar_for_each_table_in_work),
@@ -230,6 +260,8 @@ int main(void) {
         cmocka_unit_test(the_newest_log_lines_fill_what_is_left),
         cmocka_unit_test(tables_leave_room_for_the_rest),
         cmocka_unit_test(the_line_of_a_load_says_how_far_it_is),
+        cmocka_unit_test(limits_and_builds_are_shown_when_there_are_some),
+        cmocka_unit_test(a_load_s_line_tells_what_waits),
         cmocka_unit_test(the_line_of_a_stream_says_how_far_behind_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

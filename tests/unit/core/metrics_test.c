@@ -103,10 +103,56 @@ static void tables_have_copies_of_their_names(void **unused) {
     metrics_free(m);
 }
 
+static void a_share_is_known_by_rows_then_bytes_and_never_whole_before_the_end(void **unused) {
+    (void)unused;
+    TableMetrics t = {
+        .stage = TABLE_PENDING, .rows = 50, .rows_estimated = 100, .bytes = 9, .bytes_estimated = 10};
+    assert_true(metrics_share(&t) == 0);
+    metrics_copying(&t, 7);
+    metrics_copying(&t, 9); /* the next range of the same table */
+    assert_int_equal(t.began_us, 7);
+    assert_true(metrics_share(&t) == 0.5);
+    t.rows_estimated = 0;
+    assert_true(metrics_share(&t) == 0.9);
+    t.bytes = 100;
+    assert_true(metrics_share(&t) == 0.99);
+    t.bytes_estimated = 0;
+    assert_true(metrics_share(&t) == -1);
+    t.stage = TABLE_LOADED;
+    assert_true(metrics_share(&t) == 1);
+}
+
+static void builds_come_and_go_by_session(void **unused) {
+    (void)unused;
+    Metrics *m = metrics_new();
+    for (int pid = 1; pid <= BUILDS_SHOWN_MAX + 2; pid++)
+        metrics_build_begin(m, pid, "INDEX a.b");
+    assert_int_equal(m->build_count, BUILDS_SHOWN_MAX);
+    BuildMetrics told = {.pid = 2, .table = "public.a", .step = "index: scanning", .done = 1, .total = 2};
+    metrics_build_progress(m, &told);
+    told.pid = BUILDS_SHOWN_MAX + 2; /* not shown */
+    metrics_build_progress(m, &told);
+    assert_int_equal(m->builds[0].total, 0);
+    assert_int_equal(m->builds[1].total, 2);
+    assert_string_equal(m->builds[1].name, "INDEX a.b");
+    assert_string_equal(m->builds[1].step, "index: scanning");
+    metrics_build_begin(m, 2, "INDEX a.c");
+    assert_string_equal(m->builds[1].name, "INDEX a.c");
+    assert_string_equal(m->builds[1].step, "");
+    for (int pid = BUILDS_SHOWN_MAX + 2; pid >= 1; pid--)
+        metrics_build_end(m, pid);
+    assert_int_equal(m->build_count, 0);
+    metrics_free(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_new_run_checks_and_knows_no_lag), cmocka_unit_test(names_are_the_documented_ones),
-        cmocka_unit_test(since_is_when_the_phase_began),     cmocka_unit_test(texts_are_set_cut_and_cleared),
+        cmocka_unit_test(a_new_run_checks_and_knows_no_lag),
+        cmocka_unit_test(names_are_the_documented_ones),
+        cmocka_unit_test(since_is_when_the_phase_began),
+        cmocka_unit_test(texts_are_set_cut_and_cleared),
+        cmocka_unit_test(a_share_is_known_by_rows_then_bytes_and_never_whole_before_the_end),
+        cmocka_unit_test(builds_come_and_go_by_session),
         cmocka_unit_test(tables_have_copies_of_their_names),
     };
     return cmocka_run_group_tests_name("metrics", tests, NULL, NULL);

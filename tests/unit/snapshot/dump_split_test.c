@@ -31,7 +31,7 @@ static int fixture_make(void **state) {
     char *list = file_read("dump_post_data.list");
     f->script = file_read("dump_post_data.sql");
     f->list = writer_new(1 << 20);
-    dump_list_filter(list, &(DumpParts){0}, &f->list);
+    dump_list_filter(list, &(DumpParts){0}, NULL, &f->list);
     free(list);
     *state = f;
     return 0;
@@ -90,7 +90,7 @@ static void only_what_the_server_has_by_itself_leaves_the_list(void **state) {
                                "15; 0 0 ACL - SCHEMA public owner\n"
                                "16; 1259 17000 TABLE public PUBLICATION owner";
     Writer kept = writer_new(10000);
-    dump_list_filter(list, &(DumpParts){0}, &kept);
+    dump_list_filter(list, &(DumpParts){0}, NULL, &kept);
     assert_string_equal(writer_string(&kept), "7; 2615 16401 SCHEMA - public house owner\n"
                                               "9; 0 0 COMMENT - SCHEMA \"public house\" owner\n"
                                               "10; 3079 16385 EXTENSION - pg_trgm \n"
@@ -115,7 +115,7 @@ static void what_is_asked_for_stays_in_the_list(void **state) {
                   "9; 3466 8 EVENT TRIGGER - e owner\n10; 0 0 COMMENT - EVENT TRIGGER e owner\n"}};
     for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
         Writer kept = writer_new(10000);
-        dump_list_filter(list, &cases[n].parts, &kept);
+        dump_list_filter(list, &cases[n].parts, NULL, &kept);
         assert_string_equal(writer_string(&kept), cases[n].kept);
         writer_free(&kept);
     }

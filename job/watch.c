@@ -1,0 +1,78 @@
+#include "job/watch.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "decoder/slot.h"
+#include "job/slot_tell.h"
+
+enum { LOOK_EVERY_MS = 2000, PAUSE_MS = 50, CONNECT_MS = 2000 };
+
+struct Watch {
+    Job *job;
+    Config cfg; /* its source is the server that the walk found; the walk's end does not take it away */
+    char *source_dsn;
+    pthread_t thread;
+    atomic_bool over;
+    Pg *source;
+    SlotTelling telling;
+};
+
+/* A connection that failed is opened again at the next look. */
+static bool source_open(Watch *w) {
+    const PgAddress address = {.dsn = w->source_dsn, .side = "source", .job = w->cfg.name};
+    Error ignored;
+    if (w->source != NULL && PQstatus(w->source->conn) == CONNECTION_OK)
+        return true;
+    pg_close(w->source);
+    w->source = pg_open(&address, CONNECT_MS, &ignored);
+    return w->source != NULL;
+}
+
+static void slot_watch(Watch *w) {
+    SlotView slot;
+    Error ignored;
+    if (source_open(w) && slot_look(w->source, w->cfg.slot, &slot, &ignored) && slot.exists)
+        slot_tell(&w->telling, w->cfg.slot, &slot, w->job->metrics);
+}
+
+static void *watch_thread(void *context) {
+    Watch *w = context;
+    int64_t due_ms = 0;
+    while (!atomic_load(&w->over)) {
+        if (clock_ms() >= due_ms) {
+            slot_watch(w);
+            due_ms = clock_ms() + LOOK_EVERY_MS;
+        }
+        clock_sleep_ms(PAUSE_MS);
+    }
+    return NULL;
+}
+
+Watch *watch_start(Job *job) {
+    if (!job->cfg->phases.incremental)
+        return NULL;
+    Watch *w = calloc(1, sizeof *w);
+    assert(w != NULL);
+    w->job = job;
+    w->cfg = *job->cfg;
+    w->source_dsn = strdup(job->cfg->source.dsn);
+    if (pthread_create(&w->thread, NULL, watch_thread, w) == 0)
+        return w;
+    pg_forget(w->source_dsn);
+    free(w);
+    return NULL;
+}
+
+void watch_end(Watch *w) {
+    if (w == NULL)
+        return;
+    atomic_store(&w->over, true);
+    pthread_join(w->thread, NULL);
+    pg_close(w->source);
+    pg_forget(w->source_dsn);
+    free(w);
+}
