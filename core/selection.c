@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/selection_tree.h"
+
 /* Which tables: $1 state schema, $2 and $3 the heartbeat table; any of them may be NULL. */
 #define SELECTED                                                                                             \
     " c.relkind = 'r' AND c.relpersistence IN ('p', 'u')"                                                    \
@@ -43,13 +45,6 @@ enum TableField {
     T_BYTES
 };
 
-/* Who descends from whom, by partitioning or inheritance. */
-static const char PARENTS_SQL[] =
-    "SELECT h.inhrelid, h.inhparent, n.nspname, c.relname, c.relkind = 'p' FROM pg_inherits h"
-    " JOIN pg_class c ON c.oid = h.inhparent JOIN pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE c.relkind IN ('r', 'p') ORDER BY h.inhrelid, h.inhseqno";
-enum ParentField { P_CHILD, P_PARENT, P_SCHEMA, P_NAME, P_PARTITIONED };
-
 static const char COLUMNS_SQL[] =
     "SELECT c.oid, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid, a.attnotnull,"
     "  a.attgenerated <> '', a.attidentity = 'a', CASE WHEN s.nspname = 'pg_catalog' THEN '' ELSE s.nspname "
@@ -64,7 +59,7 @@ static const char COLUMNS_SQL[] =
 enum ColumnField {
     C_TABLE,
     C_NUMBER,
-    C_NAME,
+    C_NAME = TREE_COLUMN_NAME,
     C_TYPE_TEXT,
     C_TYPE,
     C_NOT_NULL,
@@ -136,7 +131,7 @@ static bool catalogs_read(Catalogs *c, Pg *source, const Config *cfg, Error *e) 
            (c->columns = pg_query(source, COLUMNS_SQL, 3, params, e)) != NULL &&
            (c->indexes = pg_query(source, INDEXES_SQL, 0, NULL, e)) != NULL &&
            (c->types = pg_query(source, TYPES_SQL, 0, NULL, e)) != NULL &&
-           (c->parents = pg_query(source, PARENTS_SQL, 0, NULL, e)) != NULL;
+           (c->parents = pg_query(source, TREE_PARENTS_SQL, 0, NULL, e)) != NULL;
 }
 
 static uint32_t cell_oid(const PGresult *rows, int row, int column) {
@@ -147,128 +142,8 @@ static const char *cell_copy(Arena *arena, const PGresult *rows, int row, int co
     return arena_text(arena, slice_text(pg_cell(rows, row, column)));
 }
 
-/* The first row of this OID in rows that are ordered by it (their first cell), or where it would be. */
-static int oid_row(const PGresult *rows, uint32_t oid) {
-    int low = 0, high = PQntuples(rows);
-    while (low < high) {
-        int middle = low + (high - low) / 2;
-        if (cell_oid(rows, middle, 0) < oid)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static bool row_is_of(const PGresult *rows, int row, uint32_t oid) {
-    return row < PQntuples(rows) && cell_oid(rows, row, 0) == oid;
-}
-
 static bool type_is_known(const PGresult *types, uint32_t type) {
-    return row_is_of(types, oid_row(types, type), type);
-}
-
-/* ---- what the job says of a table, its ancestors asked, too ---- */
-
-static Taken lineage_takes(const Mapping *m, const PGresult *parents, uint32_t oid, const char *schema,
-                           const char *name) {
-    Taken taken = mapping_takes(m, schema, name);
-    for (int row = oid_row(parents, oid); taken != TAKEN_EXCLUDED && row_is_of(parents, row, oid); row++) {
-        Taken parent = lineage_takes(m, parents, cell_oid(parents, row, P_PARENT),
-                                     pg_cell(parents, row, P_SCHEMA), pg_cell(parents, row, P_NAME));
-        taken = parent == TAKEN_NO ? taken : parent;
-    }
-    return taken;
-}
-
-/* A table and where it stands in the tree: what the options of one table are asked for. */
-typedef struct Relative {
-    uint32_t oid;
-    const char *schema, *name;
-} Relative;
-
-typedef bool RelativeHas(const Mapping *m, const Relative *relative);
-
-static bool has_where(const Mapping *m, const Relative *r) {
-    return mapping_where(m, r->schema, r->name) != NULL;
-}
-
-static bool has_list(const Mapping *m, const Relative *r) {
-    return mapping_lists(m, r->schema, r->name);
-}
-
-/* The table itself or the nearest ancestor that has it; false: nobody. */
-static bool nearest_find(const Mapping *m, const PGresult *parents, RelativeHas *has, Relative *at) {
-    if (has(m, at))
-        return true;
-    uint32_t oid = at->oid;
-    for (int row = oid_row(parents, oid); row_is_of(parents, row, oid); row++) {
-        *at = (Relative){cell_oid(parents, row, P_PARENT), pg_cell(parents, row, P_SCHEMA),
-                         pg_cell(parents, row, P_NAME)};
-        if (nearest_find(m, parents, has, at))
-            return true;
-    }
-    return false;
-}
-
-static bool column_exists(const PGresult *columns, uint32_t table, const char *name) {
-    for (int row = oid_row(columns, table); row_is_of(columns, row, table); row++)
-        if (strcmp(pg_cell(columns, row, C_NAME), name) == 0)
-            return true;
-    return false;
-}
-
-/* The topmost table that has the column: whoever renames it there renames it below. */
-static Relative column_origin(const Catalogs *c, Relative at, const char *column) {
-    const PGresult *parents = c->parents;
-    for (int row = oid_row(parents, at.oid); row_is_of(parents, row, at.oid); row++) {
-        uint32_t parent = cell_oid(parents, row, P_PARENT);
-        if (!pg_cell_bool(parents, row, P_PARTITIONED) && !column_exists(c->columns, parent, column))
-            continue;
-        at = (Relative){parent, pg_cell(parents, row, P_SCHEMA), pg_cell(parents, row, P_NAME)};
-        return column_origin(c, at, column);
-    }
-    return at;
-}
-
-static void columns_map(const Mapping *m, Arena *arena, const Catalogs *c, const Table *t,
-                        TableColumn *columns) {
-    const Relative self = {t->oid, t->schema, t->name};
-    Relative lister = self;
-    bool listed = nearest_find(m, c->parents, has_list, &lister), renames = mapping_renames(m);
-    for (int at = 0; at < t->column_count; at++) {
-        TableColumn *column = &columns[at];
-        column->taken = !listed || mapping_list_holds(m, lister.schema, lister.name, column->name);
-        column->target_name = column->name;
-        column->target_type_schema = column->type_schema;
-        if (!renames)
-            continue;
-        Relative origin = column_origin(c, self, column->name);
-        column->target_name = mapping_column(m, arena, origin.schema, origin.name, column->name);
-        if (column->type_schema[0] != '\0')
-            column->target_type_schema = mapping_schema(m, arena, column->type_schema);
-    }
-}
-
-static const char *full_name(Arena *arena, const char *schema, const char *name) {
-    size_t schema_length = strlen(schema), name_length = strlen(name);
-    char *full = arena_alloc(arena, schema_length + name_length + 2);
-    memcpy(full, schema, schema_length);
-    full[schema_length] = '.';
-    memcpy(full + schema_length + 1, name, name_length);
-    return full;
-}
-
-static void table_map(const Mapping *m, Arena *arena, const Catalogs *c, Table *t) {
-    Relative with_where = {t->oid, t->schema, t->name}, with_list = with_where;
-    if (nearest_find(m, c->parents, has_where, &with_where))
-        t->where = mapping_where(m, with_where.schema, with_where.name);
-    t->listed = nearest_find(m, c->parents, has_list, &with_list);
-    MappedName target = mapping_relation(m, arena, t->schema, t->name);
-    t->target_schema = target.schema;
-    t->target_name = target.name;
-    bool same = target.schema == t->schema && target.name == t->name;
-    t->target_full_name = same ? t->full_name : full_name(arena, target.schema, target.name);
+    return tree_row_is_of(types, tree_row(types, type), type);
 }
 
 static Table table_read(Arena *arena, const PGresult *rows, int row) {
@@ -284,7 +159,7 @@ static Table table_read(Arena *arena, const PGresult *rows, int row) {
                .identity = TABLE_IDENTITY_NONE,
                .rows_estimated = pg_cell_int(rows, row, T_ROWS),
                .bytes = pg_cell_int(rows, row, T_BYTES)};
-    t.full_name = full_name(arena, t.schema, t.name);
+    t.full_name = tree_full_name(arena, t.schema, t.name);
     return t;
 }
 
@@ -385,6 +260,7 @@ static Selection *compile(Catalogs *c, const Config *cfg) {
     s->mapping = mapping_new(cfg);
     s->tables = arena_alloc(arena, most * sizeof *s->tables);
     s->by_target = arena_alloc(arena, most * sizeof *s->by_target);
+    const Tree tree = {s->mapping, c->parents, c->columns};
     TableColumn *columns = arena_alloc(arena, (size_t)PQntuples(c->columns) * sizeof *columns + 1);
     for (int row = 0; row < PQntuples(c->tables); row++) {
         Table *t = &s->tables[s->count];
@@ -393,10 +269,10 @@ static Selection *compile(Catalogs *c, const Config *cfg) {
         IdentityKeys keys = identity_read(arena, t, c);
         t->insert_only = t->identity == TABLE_IDENTITY_NONE && cfg->identity == IDENTITY_INSERT_ONLY;
         columns_read(arena, t, own, c, keys);
-        if (lineage_takes(s->mapping, c->parents, t->oid, t->schema, t->name) != TAKEN_YES)
+        if (!tree_takes(&tree, t))
             continue;
-        table_map(s->mapping, arena, c, t);
-        columns_map(s->mapping, arena, c, t, own);
+        tree_map_table(&tree, arena, t);
+        tree_map_columns(&tree, arena, t, own);
         s->count++;
     }
     /* One snapshot gave both lists. */

@@ -350,6 +350,30 @@ def test_a_job_keeps_its_names_and_filters(pair):
         assert done.exit == 3 and "public.wide" in done.err, done.err
 
 
+FILTERS = ["v LIKE 'a%' OR n IS NULL", "n BETWEEN 1 AND 5", "NOT (b)", "b", "at > '2020-01-01' AND at < '2030-01-01 CET'",
+           "coalesce(n, 0) + 1 > 2", "CASE WHEN b THEN n > 1 ELSE v = 'x' END", "v IN ('a', 'b''c')", "true",
+           "n <> ALL ('{1,2}') /* a */ -- b", "(v, n) > ('a', 1)", "v COLLATE \"C\" < 'm'", "d = 1.50", "d::int = 1"]
+
+
+def test_every_form_of_a_filter_is_known_again(pair):
+    """The stored filter has other words; the second run must find it to be the job's."""
+    for side in (pair.source, pair.target):
+        for number in range(len(FILTERS)):
+            side.sql(f"CREATE TABLE f{number} (v text, n int, b bool, at timestamptz, d numeric(9, 2));"
+                     f"ALTER TABLE f{number} REPLICA IDENTITY FULL")
+    for number in range(len(FILTERS)):
+        pair.source.sql(f"INSERT INTO f{number} SELECT chr(96 + i), nullif(i, 9), i % 2 = 0, '2025-01-01', i / 2.0"
+                        " FROM generate_series(1, 20) i")
+    job = pair.job(objects={"tables": {f"public.f{number}": {"where": where}
+                                       for number, where in enumerate(FILTERS)}}, **ROWS)
+    for _ in range(2):
+        done = job.run("--until", "now")
+        assert done.exit == 0, done.err
+        for number, where in enumerate(FILTERS):
+            same(pair, f"SELECT * FROM f{number} WHERE {where}\n", f"SELECT * FROM f{number}")
+            pair.source.sql(f"UPDATE f{number} SET n = n + 1, b = NOT b, v = v || 'x'")
+
+
 @pytest.mark.parametrize("identity", ["default", "full"])
 def test_trap_A4_a_large_value_of_a_row_that_enters(pair, identity):
     """Sent only under FULL; else the check warns, and the job stops rather than lose it."""

@@ -280,23 +280,20 @@ static void filters_and_lists_are_published(void **state) {
 static void filters_are_compared_by_what_the_server_does(void **state) {
     (void)state;
     static const struct {
-        const char *members, *said, *stored;
+        const char *members, *plan;
         bool same;
     } cases[] = {
-        {"30|s|a|(id > 1)|1 5", "Seq Scan on a\n  Filter: (id > 1)", "Seq Scan on a\n  Filter: (id > 1)",
-         true},
-        {"30|s|a|(id > 2)|1 5", "Seq Scan on a\n  Filter: (id > 1)", "Seq Scan on a\n  Filter: (id > 2)",
-         false},
-        {"30|s|a|(id > 1)|1 5", "Seq Scan on a\n  Filter: (id > 1)", "Seq Scan on a", false},
-        {"30|s|a|(id > 1)|1", "Seq Scan on a", "Seq Scan on a", false},
-        {"30|s|a|(id > 1)|~", "Seq Scan on a", "Seq Scan on a", false},
-        {"30|s|a|~|1 5", "Seq Scan on a", "Seq Scan on a", false},
+        {"30|s|a|(id > 1)|1 5", "[{\"Plan\": {\"Output\": [\"(a.id > 1)\", \"(a.id > 1)\"]}}]", true},
+        {"30|s|a|(id > 2)|1 5", "[{\"Plan\": {\"Output\": [\"(a.id > 1)\", \"(a.id > 2)\"]}}]", false},
+        {"30|s|a|(id > 1)|1 5", "[{\"Plan\": {}}]", false},
+        {"30|s|a|(id > 1)|1", NULL, false},
+        {"30|s|a|(id > 1)|~", NULL, false},
+        {"30|s|a|~|1 5", NULL, false},
     };
     for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
         FakeRule rules[] = {{.contains = "puballtables", .rows = WHOLE, .times = 1},
                             {.contains = "pg_publication_rel", .rows = cases[n].members, .times = 1},
-                            {.contains = "id > 1 -- some", .rows = cases[n].said, .times = 1},
-                            {.contains = "EXPLAIN", .rows = cases[n].stored, .times = 1},
+                            {.contains = "EXPLAIN", .rows = cases[n].plan, .times = 1},
                             {0}};
         FakeServer f = {.rules = rules};
         Config cfg = config(false);

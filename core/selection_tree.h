@@ -1,0 +1,31 @@
+/* selection_tree: what the job says of a table by its place among partitions and heirs: is it taken, what are it and its
+ * columns called, which filter and which column list hold. Part of core/selection; pure but for the rows it reads. */
+#ifndef WALFERRY_CORE_SELECTION_TREE_H
+#define WALFERRY_CORE_SELECTION_TREE_H
+
+#include "core/selection.h"
+
+/* Who descends from whom, by partitioning or inheritance; by child. */
+extern const char TREE_PARENTS_SQL[];
+
+enum { TREE_COLUMN_NAME = 2 }; /* which cell of `columns` is the name; the first is the table */
+
+typedef struct Tree {
+    const Mapping *mapping;
+    const PGresult *parents, *columns; /* by table's OID; columns also of tables that are not taken */
+} Tree;
+
+bool tree_takes(const Tree *tree, const Table *t);
+/* Fills what the destination calls the table, its row filter and whether it has a column list. */
+void tree_map_table(const Tree *tree, Arena *arena, Table *t);
+/* The same for its columns, which `t` has. */
+void tree_map_columns(const Tree *tree, Arena *arena, const Table *t, TableColumn *columns);
+
+/* The first row of this OID in rows that are ordered by it (their first cell), or where it would be. */
+int tree_row(const PGresult *rows, uint32_t oid);
+bool tree_row_is_of(const PGresult *rows, int row, uint32_t oid);
+
+/* "schema.name" */
+const char *tree_full_name(Arena *arena, const char *schema, const char *name);
+
+#endif
