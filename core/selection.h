@@ -85,7 +85,7 @@ const char *selection_target_column(const Selection *s, Arena *arena, const char
                                     const char *column);
 
 /* What is wrong with the names that the job gives (selection_check.c): two tables, or two columns of a table, with one
- * name at the destination; `named`, for a job that is not born yet: options that name what the source has not, or what
+ * name at the destination, a table in a schema of the server's or of walferry's own; `named`, for a job that is not born yet: options that name what the source has not, or what
  * the job does not take. Tells each with what mends it. False and e only when the source does not answer. */
 typedef void SelectionTell(void *context, const char *sentence, const char *fix);
 bool selection_check(Pg *source, const Config *cfg, const Selection *s, bool named, SelectionTell *tell,

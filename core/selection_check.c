@@ -66,6 +66,25 @@ static void tables_collide(Looker *l) {
     }
 }
 
+/* The server keeps these for itself, and walferry one. */
+static bool is_reserved(const Config *cfg, const char *schema) {
+    return strncmp(schema, "pg_", 3) == 0 || strcmp(schema, "information_schema") == 0 ||
+           strcmp(schema, cfg->target.state_schema) == 0;
+}
+
+static void reserved_look(Looker *l, const Config *cfg) {
+    for (int at = 0; cfg->target.dsn != NULL && at < l->selection->count; at++) {
+        const Table *t = &l->selection->tables[at];
+        if (t->target_full_name == t->full_name || !is_reserved(cfg, t->target_schema))
+            continue;
+        writer_format(&l->sentence,
+                      "table \"%s\" would be \"%s\" at the target, in a schema that is not free",
+                      t->full_name, t->target_full_name);
+        writer_text(&l->fix, "give it a place in another schema, or set another target.state_schema");
+        told(l);
+    }
+}
+
 static int columns_compare(const void *a, const void *b) {
     const TableColumn *const *left = a, *const *right = b;
     int by_target = strcmp((*left)->target_name, (*right)->target_name);
@@ -256,6 +275,7 @@ bool selection_check(Pg *source, const Config *cfg, const Selection *s, bool nam
     Arena *arena = arena_new();
     bool ok = true;
     tables_collide(&l);
+    reserved_look(&l, cfg);
     for (int at = 0; mapping_renames(s->mapping) && at < s->count; at++)
         columns_collide(&l, &s->tables[at]);
     if (named) {
