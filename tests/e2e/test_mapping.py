@@ -277,6 +277,20 @@ def test_columns_and_rows_are_cut_in_the_load_and_in_the_stream(pair):
     equal(1)
 
 
+def test_columns_that_only_the_target_has_keep_their_values(pair):
+    """Also where an identity column changes, which no UPDATE can set: the row is made again."""
+    pair.source.sql("CREATE TABLE t (id int PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY, v text, s text);"
+                    " INSERT INTO t (id, v) VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+    pair.target.sql('CREATE TABLE t (id int PRIMARY KEY, "Own" text DEFAULT \'d\', n int GENERATED ALWAYS AS IDENTITY,'
+                    ' v text, g int GENERATED ALWAYS AS (id + 1) STORED)')
+    job = pair.running_job(objects={"tables": {"public.t": {"columns": ["id", "n", "v"]}}}, **ROWS)
+    pair.target.sql('UPDATE t SET "Own" = \'mine\'')
+    pair.source.sql("UPDATE t SET v = 'x' WHERE id = 1; UPDATE t SET id = 7 WHERE id = 2; UPDATE t SET n = DEFAULT WHERE id = 3")
+    job.drain(pair.source)
+    same(pair, "SELECT id, n, v FROM t", "SELECT id, n, v FROM t")
+    assert pair.target.sql('SELECT id, "Own", g FROM t ORDER BY 1') == [(1, "mine", 2), (3, "mine", 4), (7, "mine", 8)]
+
+
 def test_a_filtered_table_is_loaded_by_ranges(pair):
     """Under another name, and while its rows move."""
     pair.source.sql("CREATE TABLE wide (id int PRIMARY KEY, v text, n int);"
