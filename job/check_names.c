@@ -6,7 +6,13 @@
 #include "decoder/publication.h"
 #include "job/check_item.h"
 
-enum { NAME_MAX_BYTES = 1 << 12 };
+enum { NAME_MAX_BYTES = 1 << 12, LIST_MAX_BYTES = 1 << 24 };
+#define LOCK_NOT_AVAILABLE "55P03"
+
+/* Foreign keys to the tables $1, of which not all rows are taken. */
+static const char REFERRING_SQL[] =
+    "SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0) FROM pg_constraint k"
+    " WHERE k.contype = 'f' AND k.conparentid = 0 AND k.confrelid = ANY ($1::oid[]) ORDER BY 1";
 
 /* ---- names ---- */
 
@@ -110,6 +116,20 @@ static bool select_look(Check *c, const Table *t, Finding *out) {
     return false;
 }
 
+static void refusal_tell(const Table *t, const Error *refused, Finding *out) {
+    if (strcmp(refused->sqlstate, LOCK_NOT_AVAILABLE) == 0) {
+        finding_fix(out, "check again when its lock (VACUUM, CREATE INDEX, …) is gone");
+        finding_fail(out, "the row filter of table \"%s\" could not be tried: somebody has locked the table",
+                     t->full_name);
+        return;
+    }
+    finding_fix(out,
+                "mend objects.tables.%s.where: a publication takes immutable built-in functions and "
+                "types only",
+                t->full_name);
+    finding_fail(out, "the row filter of table \"%s\" cannot be published: %s", t->full_name, refused->text);
+}
+
 static void filter_look(Check *c, const Table *t, Finding *out) {
     char column[NAME_BYTES_MAX + 1];
     Error refused;
@@ -118,12 +138,7 @@ static void filter_look(Check *c, const Table *t, Finding *out) {
     if (!select_look(c, t, out) || !c->cfg->phases.incremental || t->unlogged || !ours)
         return;
     if (!publication_try_filter(c->source, c->cfg, t, any ? every_fits : identity_fits, column, &refused)) {
-        finding_fix(out,
-                    "mend objects.tables.%s.where: a publication takes immutable built-in functions and "
-                    "types only",
-                    t->full_name);
-        finding_fail(out, "the row filter of table \"%s\" cannot be published: %s", t->full_name,
-                     refused.text);
+        refusal_tell(t, &refused, out);
     } else if (column[0] != '\0') {
         Writer name = writer_new(NAME_MAX_BYTES);
         table_write(c, t, &name);
@@ -171,8 +186,33 @@ static void enter_look(const Check *c, Finding *out) {
     names_free(&names);
 }
 
+/* A row that stays behind may be the parent of one that comes: its foreign key is validated behind the load. */
+static bool parents_look(Check *c, Finding *out, Error *e) {
+    Writer oids = writer_new(LIST_MAX_BYTES);
+    Names names = names_new();
+    for (int at = 0; at < c->selection->count; at++)
+        if (c->selection->tables[at].where != NULL)
+            writer_format(&oids, "%s%u", oids.len == 0 ? "{" : ",", c->selection->tables[at].oid);
+    writer_text(&oids, oids.len == 0 ? "{}" : "}");
+    const char *const params[] = {writer_string(&oids)};
+    PGresult *rows = pg_query(c->source, REFERRING_SQL, 1, params, e);
+    for (int row = 0; rows != NULL && row < PQntuples(rows); row++)
+        names_add(&names, pg_cell(rows, row, 0));
+    if (names.count > 0) {
+        finding_fix(out, "filter both tables alike, or leave one out: then its foreign key is, too");
+        finding_alert(
+            out,
+            "%d foreign keys refer to tables with a row filter, and cannot be made at the target if a "
+            "row refers to one that is not taken: %s",
+            names.count, names_text(&names));
+    }
+    names_free(&names);
+    writer_free(&oids);
+    PQclear(rows);
+    return rows != NULL;
+}
+
 bool check_row_filters(Check *c, Finding *out, Error *e) {
-    (void)e;
     int count = 0, failed = 0;
     for (int at = 0; at < c->selection->count; at++) {
         const Table *t = &c->selection->tables[at];
@@ -200,6 +240,8 @@ bool check_row_filters(Check *c, Finding *out, Error *e) {
     }
     if (failed == 0)
         enter_look(c, out);
+    if (c->cfg->phases.schema && !parents_look(c, out, e))
+        return false;
     if (out->state == CHECK_PASSED)
         finding_pass(out, "%d tables have a row filter or a column list that the source takes", count);
     return true;

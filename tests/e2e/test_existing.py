@@ -201,6 +201,17 @@ def test_drop_makes_the_tables_again_and_never_more(pair):
     assert pair.target.one("SELECT to_regclass('of_target') IS NULL AND to_regclass('of_source') IS NOT NULL")
 
 
+def test_drop_takes_a_partitioned_table_with_all_its_levels(pair):
+    """A pattern names the root alone."""
+    table = ("CREATE TABLE p (id int, r text, PRIMARY KEY (id, r)) PARTITION BY LIST (r);"
+             " CREATE TABLE sub PARTITION OF p DEFAULT PARTITION BY RANGE (id);"
+             " CREATE TABLE leaf PARTITION OF sub FOR VALUES FROM (0) TO (100);")
+    pair.source.sql(table + "INSERT INTO p VALUES (1, 'a')")
+    pair.target.sql(table + "INSERT INTO p VALUES (2, 'a')")
+    assert pair.job(existing="drop", objects={"include": ["public.p"]}).run("--until", "now").exit == 0
+    assert pair.target.sql("SELECT id FROM p") == [(1,)]
+
+
 OBJECTS = ("CREATE SCHEMA s; CREATE TYPE s.mood AS ENUM ('a', 'b'); CREATE DOMAIN s.word AS text CHECK (value <> '');"
            " CREATE FUNCTION s.f(a int, b s.mood) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT a';"
            " CREATE SEQUENCE s.numbers; CREATE TABLE s.t (id int PRIMARY KEY DEFAULT nextval('s.numbers'), m s.mood, w s.word);"

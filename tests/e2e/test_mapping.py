@@ -486,6 +486,25 @@ def test_trap_A1_no_full_identity_with_a_generated_column_is_published(make_pair
     assert pair.target.sql("SELECT * FROM had UNION ALL SELECT * FROM gets") == [(4, 8), (5, 10)]
 
 
+def test_a_filter_that_a_lock_keeps_from_being_tried_is_not_called_wrong(pair):
+    pair.source.sql(WIDE)
+    pair.target.sql(WIDE)
+    job = pair.job(objects={"tables": {"public.wide": {"where": "id > 1"}}}, **ROWS)
+    locker = pair.source.connect(autocommit=False)
+    locker.cursor().execute("LOCK TABLE wide IN SHARE UPDATE EXCLUSIVE MODE")
+    seen = item(job, "row-filters")
+    assert seen["state"] == "failed" and "somebody has locked the table" in seen["seen"]
+    locker.rollback()
+    assert item(job, "row-filters")["state"] != "failed"
+
+
+def test_foreign_keys_to_filtered_tables_are_told(pair):
+    pair.source.sql("CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int PRIMARY KEY, p int REFERENCES parent)")
+    for filtered, state in (("parent", "alert"), ("child", "passed")):
+        seen = item(pair.job(objects={"tables": {f"public.{filtered}": {"where": "id > 1"}}}), "row-filters")
+        assert seen["state"] == state and (state == "passed" or "child_p_fkey on table public.child" in seen["seen"]), seen
+
+
 def test_trap_A1_a_full_identity_lets_any_column_filter(pair):
     pair.source.sql(WIDE + "; ALTER TABLE wide REPLICA IDENTITY FULL; INSERT INTO wide VALUES (1, 'eu', 'v', 's', 9)")
     pair.target.sql(WIDE)
