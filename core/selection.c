@@ -348,6 +348,8 @@ const char *selection_target_column(const Selection *s, Arena *arena, const char
     for (int at = 0; t != NULL && at < t->column_count; at++)
         if (strcmp(t->columns[at].name, column) == 0)
             return t->columns[at].target_name;
+    if (t != NULL)
+        return mapping_column(s->mapping, arena, t->top_schema, t->top_name, column);
     return s == NULL ? column : mapping_column(s->mapping, arena, schema, name, column);
 }
 

@@ -48,10 +48,12 @@ typedef struct Table {
     const char *full_name; /* schema.name, unquoted: for people and JSON */
     const char *target_schema, *target_name;
     const char *target_full_name; /* the same pointer as full_name where nothing changes */
-    const char *where;            /* the row filter as the job says it, or NULL */
-    bool listed;                  /* it has a column list: see TableColumn.taken */
-    bool unlogged;                /* copied, never streamed */
-    bool has_children;            /* inheritance: ONLY is needed */
+    const char *top_schema,
+        *top_name;     /* the topmost ancestor, or itself: what a dropped column was named by */
+    const char *where; /* the row filter as the job says it, or NULL */
+    bool listed;       /* it has a column list: see TableColumn.taken */
+    bool unlogged;     /* copied, never streamed */
+    bool has_children; /* inheritance: ONLY is needed */
     bool row_security;
     bool owned; /* by a role whose rights the source account has */
     bool readable;
@@ -85,7 +87,7 @@ const char *selection_target_column(const Selection *s, Arena *arena, const char
                                     const char *column);
 
 /* What is wrong with the names that the job gives (selection_check.c): two tables, or two columns of a table, with one
- * name at the destination, a table in a schema of the server's or of walferry's own; `named`, for a job that is not born yet: options that name what the source has not, or what
+ * name at the destination; a schema there that is not the users'; `named`, for a job that is not born yet: options that name what the source has not, or what
  * the job does not take. Tells each with what mends it. False and e only when the source does not answer. */
 typedef void SelectionTell(void *context, const char *sentence, const char *fix);
 bool selection_check(Pg *source, const Config *cfg, const Selection *s, bool named, SelectionTell *tell,

@@ -66,21 +66,18 @@ static void tables_collide(Looker *l) {
     }
 }
 
-/* The server keeps these for itself, and walferry one. */
-static bool is_reserved(const Config *cfg, const char *schema) {
-    return strncmp(schema, "pg_", 3) == 0 || strcmp(schema, "information_schema") == 0 ||
-           strcmp(schema, cfg->target.state_schema) == 0;
-}
-
-static void reserved_look(Looker *l, const Config *cfg) {
-    for (int at = 0; cfg->target.dsn != NULL && at < l->selection->count; at++) {
+/* Only a rename can lead there. */
+static void tables_misplaced(Looker *l, const Config *cfg) {
+    for (int at = 0; at < l->selection->count; at++) {
         const Table *t = &l->selection->tables[at];
-        if (t->target_full_name == t->full_name || !is_reserved(cfg, t->target_schema))
+        bool system =
+            strncmp(t->target_schema, "pg_", 3) == 0 || strcmp(t->target_schema, "information_schema") == 0;
+        if (!system && strcmp(t->target_schema, cfg->target.state_schema) != 0)
             continue;
-        writer_format(&l->sentence,
-                      "table \"%s\" would be \"%s\" at the target, in a schema that is not free",
-                      t->full_name, t->target_full_name);
-        writer_text(&l->fix, "give it a place in another schema, or set another target.state_schema");
+        writer_format(&l->sentence, "table \"%s\" would be in schema \"%s\" at the target, which is %s",
+                      t->full_name, t->target_schema,
+                      system ? "the server's own" : "that of the job's record");
+        writer_text(&l->fix, "give it another schema in objects.rename");
         told(l);
     }
 }
@@ -275,7 +272,7 @@ bool selection_check(Pg *source, const Config *cfg, const Selection *s, bool nam
     Arena *arena = arena_new();
     bool ok = true;
     tables_collide(&l);
-    reserved_look(&l, cfg);
+    tables_misplaced(&l, cfg);
     for (int at = 0; mapping_renames(s->mapping) && at < s->count; at++)
         columns_collide(&l, &s->tables[at]);
     if (named) {

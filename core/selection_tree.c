@@ -123,6 +123,14 @@ const char *tree_full_name(Arena *arena, const char *schema, const char *name) {
     return full;
 }
 
+static Relative topmost(const PGresult *parents, Relative at) {
+    int row = tree_row(parents, at.oid);
+    if (!tree_row_is_of(parents, row, at.oid))
+        return at;
+    return topmost(parents, (Relative){cell_oid(parents, row, P_PARENT), pg_cell(parents, row, P_SCHEMA),
+                                       pg_cell(parents, row, P_NAME)});
+}
+
 void tree_map_table(const Tree *tree, Arena *arena, Table *t) {
     const Mapping *m = tree->mapping;
     Relative with_where = {t->oid, t->schema, t->name}, with_list = with_where;
@@ -132,6 +140,9 @@ void tree_map_table(const Tree *tree, Arena *arena, Table *t) {
     MappedName target = mapping_relation(m, arena, t->schema, t->name);
     t->target_schema = target.schema;
     t->target_name = target.name;
+    Relative top = topmost(tree->parents, (Relative){t->oid, t->schema, t->name});
+    t->top_schema = arena_text(arena, slice_text(top.schema));
+    t->top_name = arena_text(arena, slice_text(top.name));
     bool same = target.schema == t->schema && target.name == t->name;
     t->target_full_name = same ? t->full_name : tree_full_name(arena, target.schema, target.name);
 }

@@ -22,7 +22,7 @@ static const char SQL_PUBLIC_IS_OURS[] =
 
 static const char SQL_LOOK[] = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
-enum { ROUNDS_MAX = 10, CONNECT_MS = 10000 };
+enum { ROUNDS_MAX = 10 };
 
 static Load load_of(const Walk *walk) {
     return (Load){.cfg = walk->job->cfg,
@@ -58,6 +58,15 @@ static bool parts_choose(const Walk *walk, DumpParts *out, Error *e) {
     return ours != NULL;
 }
 
+/* What the job found at the target is in its record; the rest of what is there is asked for. */
+static bool existing_find(const Walk *walk, PGresult **relations, PGresult **objects, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    bool fails = cfg->existing == EXISTING_FAIL;
+    *relations = fails ? NULL : state_existing(walk->record, cfg, e);
+    *objects = fails || *relations != NULL ? existing_objects(walk->source, walk->record, cfg, e) : NULL;
+    return *objects != NULL;
+}
+
 /* A definition that the target refused: perhaps it could not know it. */
 static bool schema_failed(const Walk *walk, const char *doing, Error *e) {
     int source = walk->source->version / 10000, target = walk->record->version / 10000;
@@ -77,25 +86,18 @@ static bool schema_failed(const Walk *walk, const char *doing, Error *e) {
         target, source, target);
 }
 
-static bool names_change(Walk *walk, const DumpParts *parts, Dump *dump, Error *e) {
-    const Config *cfg = walk->job->cfg;
-    Renaming renaming = {.cfg = cfg,
+static bool names_change(Walk *walk, const DumpParts *parts, const PGresult *relations_there, Dump *dump,
+                         Error *e) {
+    Renaming renaming = {.cfg = walk->job->cfg,
                          .mapping = walk->selection->mapping,
                          .parts = parts,
+                         .relations_there = relations_there,
                          .source = walk->source,
-                         .record = walk->record,
+                         .target = walk->record,
                          .stop = &walk->job->stop};
-    if (!mapping_renames(walk->selection->mapping))
-        return true;
-    const PgAddress target = {.dsn = cfg->target.dsn, .side = "target", .job = cfg->name};
-    renaming.target = pg_open(&target, CONNECT_MS, e);
-    if (renaming.target == NULL)
-        return false;
     metrics_activity(walk->job->metrics, "renaming the definitions");
-    bool ok =
-        rename_dump(&renaming, dump, e) || schema_failed(walk, "giving the definitions their new names", e);
-    pg_close(renaming.target);
-    return ok;
+    return rename_dump(&renaming, dump, e) ||
+           schema_failed(walk, "giving the definitions their new names", e);
 }
 
 /* What goes although the job took it; rows without a table are a mistake of the job. */
@@ -130,39 +132,39 @@ static bool chosen_take(Walk *walk, const char *snapshot, DumpParts *parts, Dump
     DumpTool tool;
     const Config *cfg = walk->job->cfg;
     DumpFrom from = {cfg->source.dsn, snapshot};
-    Existing existing = {0};
     PGresult *unreadable = dump_unreadable(walk->source, e);
     parts->unreadable = unreadable;
-    parts->there = &existing.there;
-    /* What gets new names is left out when it has them. */
-    bool ok = unreadable != NULL &&
-              (mapping_renames(walk->selection->mapping) ||
-               existing_there(cfg, walk->source, walk->record, NULL, &existing, e)) &&
-              all_readable(unreadable, parts->choice, e) &&
+    bool ok = unreadable != NULL && all_readable(unreadable, parts->choice, e) &&
               dump_choose(cfg, walk->source->version, walk->record->version, &tool, e) &&
               dump_take(&tool, cfg, parts, &from, &walk->job->stop, out, e);
-    parts->there = NULL;
-    existing_free(&existing);
     PQclear(unreadable);
     return ok;
 }
 
-static bool dump_read(Walk *walk, const char *snapshot, Dump *out, Error *e) {
+/* Definitions that get other names are made once with everything that they need, be it there already or not. */
+static bool dump_read(Walk *walk, const char *snapshot, const PGresult *relations, const PGresult *objects,
+                      Dump *out, Error *e) {
     DumpParts parts;
     Choice *choice = NULL;
-    metrics_activity(walk->job->metrics, "reading the definitions");
+    bool renames = mapping_renames(walk->selection->mapping);
     if (!parts_choose(walk, &parts, e) || !choice_read(walk, snapshot, &choice, e))
         return false;
-    parts.choice = choice;
-    bool ok = chosen_take(walk, snapshot, &parts, out, e);
+    DumpParts first = parts;
+    first.choice = choice;
+    first.relations_there = renames ? NULL : relations;
+    first.objects_there = renames ? NULL : objects;
+    bool ok = chosen_take(walk, snapshot, &first, out, e);
     choice_free(choice);
-    parts.choice = NULL; /* what gets new names was chosen before */
-    parts.unreadable = NULL;
-    return ok && names_change(walk, &parts, out, e);
+    return ok && (!renames || names_change(walk, &parts, relations, out, e));
 }
 
 bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e) {
-    bool ok = dump_read(walk, snapshot, out, e);
+    PGresult *relations, *objects;
+    metrics_activity(walk->job->metrics, "reading the definitions");
+    bool ok =
+        existing_find(walk, &relations, &objects, e) && dump_read(walk, snapshot, relations, objects, out, e);
+    PQclear(relations);
+    PQclear(objects);
     metrics_activity(walk->job->metrics, "%s", "");
     return ok;
 }
@@ -174,6 +176,13 @@ static bool definitions_make(const Walk *walk, const Dump *dump, Error *e) {
             schema_failed(walk, "making the schema at the target", e));
 }
 
+/* Triggers of tables that were there must not act on the load either. */
+static bool existing_quiet(const Walk *walk, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    return cfg->existing == EXISTING_FAIL || !cfg->phases.incremental ||
+           still_keep(walk->record, walk->selection, e);
+}
+
 /* All definitions that come before the rows, in one transaction with the record that they are made: a killed
  * run leaves all of them or none. */
 bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e) {
@@ -183,7 +192,8 @@ bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e) {
         return false;
     bool ok = existing_settle(walk->source, walk->record, cfg, walk->selection, e) &&
               (!cfg->phases.schema ||
-               (build_dump(walk, exported->snapshot, dump, e) && definitions_make(walk, dump, e)));
+               (build_dump(walk, exported->snapshot, dump, e) && definitions_make(walk, dump, e))) &&
+              existing_quiet(walk, e);
     if (ok && state_schema_made(walk->record, cfg, e) &&
         pg_run(walk->record, "SET LOCAL synchronous_commit = on; COMMIT", e)) {
         log_info("schema made at the target");
@@ -281,6 +291,15 @@ static bool triggers_can_be_kept_still(Walk *walk) {
     return false;
 }
 
+/* A table that was there may do without the sequence that the source's has. */
+static bool sequences_carry(Walk *walk, int *count, Error *e) {
+    PGresult *existing = state_existing(walk->record, walk->job->cfg, e);
+    bool ok =
+        existing != NULL && sequence_carry(walk->source, walk->record, walk->selection, existing, count, e);
+    PQclear(existing);
+    return ok;
+}
+
 bool build_rest(Walk *walk, Dump *dump, Error *e) {
     Load load = load_of(walk);
     unsigned kinds = 1u << DUMP_OTHER;
@@ -291,8 +310,7 @@ bool build_rest(Walk *walk, Dump *dump, Error *e) {
         ((kinds & 1u << DUMP_FOREIGN_KEY) != 0 && !load_validate(&load, walk->source, dump, e)) ||
         !load_analyze(&load, e) || !load_refresh(&load, walk->source, walk->record, e) ||
         (walk->job->cfg->phases.incremental && !still_keep(walk->record, walk->selection, e)) ||
-        !load_entries(&load, dump, 1u << DUMP_LAST, e) ||
-        !sequence_carry(walk->source, walk->record, walk->selection, &sequences, e))
+        !load_entries(&load, dump, 1u << DUMP_LAST, e) || !sequences_carry(walk, &sequences, e))
         return false;
     log_info("%d sequences carried over", sequences);
     return FAULT("snapshot.before_handover", e);

@@ -55,6 +55,8 @@ static const Item ITEMS[] = {
     {"unlogged-tables", ON_SOURCE | FOR_STREAM, check_unlogged_tables},
     {"large-objects", ON_SOURCE, check_large_objects},
     {"database-encoding", ON_SOURCE | ON_TARGET, check_database_encoding},
+    {"database-locale", ON_SOURCE | ON_TARGET, check_database_locale},
+    {"database-settings", ON_SOURCE | ON_TARGET | FOR_SCHEMA, check_database_settings},
     {"long-transactions", ON_SOURCE | FOR_STREAM | FOR_LOAD, check_long_transactions},
     {"prepared-transactions", ON_SOURCE | FOR_STREAM, check_prepared_transactions},
     {"two-phase", ON_SOURCE | ON_TARGET | FOR_STREAM, check_two_phase},

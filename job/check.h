@@ -1,6 +1,6 @@
 /* check: the precheck: a list of items, one of a kind, each Passed, Alert, Failed or Ignored, with what was seen and
  * the exact statement or setting that mends it. `run` makes the same check and ends with 2 on a Failed item.
- * Reads only; makes nothing on either side. */
+ * Reads only; makes nothing on either side: a row filter is tried in a transaction that is rolled back. */
 #ifndef WALFERRY_JOB_CHECK_H
 #define WALFERRY_JOB_CHECK_H
 

@@ -31,19 +31,20 @@ static const char NAMES_SQL[] =
     "x.prorettype = 'trigger'::regtype OR EXISTS (SELECT FROM pg_type t"                                     \
     " LEFT JOIN pg_type b ON b.oid IN (t.typelem, t.typbasetype)"                                            \
     " WHERE t.oid = ANY (x.proargtypes) AND (t.typtype IN ('c', 'p') OR b.typtype = 'c'))"
-static const char CODE_SQL[] =
-    "SELECT 'pg_proc'::regclass::oid, x.oid, pg_describe_object('pg_proc'::regclass, x.oid, 0),"
-    "  concat_ws(' ', CASE WHEN x.prosqlbody IS NULL AND l.lanname NOT IN ('internal', 'c') THEN x.prosrc "
-    "END,"
-    "   array_to_string(x.proconfig, ' ')), format('%s.%s', n.nspname, x.proname), " HANDED_ROWS
-    " FROM pg_proc x JOIN pg_namespace n ON n.oid = x.pronamespace JOIN pg_language l ON l.oid = x.prolang"
-    " WHERE" OURS("pg_proc") " UNION ALL SELECT 'pg_trigger'::regclass::oid, x.oid, "
-                             "pg_describe_object('pg_trigger'::regclass, x.oid, 0),"
-                             "  replace(encode(x.tgargs, 'escape'), '\\000', ' '), NULL, true"
-                             " FROM pg_trigger x JOIN pg_class c ON c.oid = x.tgrelid JOIN pg_namespace n ON "
-                             "n.oid = c.relnamespace"
-                             " WHERE NOT x.tgisinternal AND x.tgnargs > 0 AND x.tgparentid = 0 AND" OURS(
-                                 "pg_trigger") " ORDER BY 3";
+#define ROUTINES                                                                                             \
+    "SELECT 'pg_proc'::regclass::oid, x.oid, pg_describe_object('pg_proc'::regclass, x.oid, 0),"             \
+    " concat_ws(' ', CASE WHEN l.lanname NOT IN ('internal', 'c') THEN x.prosrc END,"                        \
+    "  array_to_string(x.proconfig, ' ')), format('%s.%s', n.nspname, x.proname), " HANDED_ROWS              \
+    " FROM pg_proc x JOIN pg_namespace n ON n.oid = x.pronamespace"                                          \
+    " JOIN pg_language l ON l.oid = x.prolang WHERE" OURS("pg_proc")
+#define TRIGGERS                                                                                             \
+    " UNION ALL SELECT 'pg_trigger'::regclass::oid, x.oid,"                                                  \
+    " pg_describe_object('pg_trigger'::regclass, x.oid, 0),"                                                 \
+    " replace(encode(x.tgargs, 'escape'), '\\000', ' '), NULL, true FROM pg_trigger x"                       \
+    " JOIN pg_class c ON c.oid = x.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace"                    \
+    " WHERE NOT x.tgisinternal AND x.tgnargs > 0 AND" OURS("pg_trigger") " ORDER BY 3"
+/* A body that is parsed (14 and newer) leaves prosrc empty. */
+static const char CODE_SQL[] = ROUTINES TRIGGERS;
 
 enum { LOSSES_SHOWN_MAX = 20 };
 

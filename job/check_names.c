@@ -6,8 +6,9 @@
 #include "decoder/publication.h"
 #include "job/check_item.h"
 
-enum { NAME_MAX_BYTES = 1 << 12, LIST_MAX_BYTES = 1 << 24 };
 #define LOCK_NOT_AVAILABLE "55P03"
+
+enum { NAME_MAX_BYTES = 1 << 12, LIST_MAX_BYTES = 1 << 24, SERVER_15 = 150000 };
 
 /* Foreign keys to the tables $1, of which not all rows are taken. */
 static const char REFERRING_SQL[] =
@@ -118,15 +119,15 @@ static bool select_look(Check *c, const Table *t, Finding *out) {
 
 static void refusal_tell(const Table *t, const Error *refused, Finding *out) {
     if (strcmp(refused->sqlstate, LOCK_NOT_AVAILABLE) == 0) {
-        finding_fix(out, "check again when its lock (VACUUM, CREATE INDEX, …) is gone");
-        finding_fail(out, "the row filter of table \"%s\" could not be tried: somebody has locked the table",
+        finding_fix(out, "check again when nobody holds a lock on \"%s\" (VACUUM, CREATE INDEX, ALTER TABLE)",
+                    t->full_name);
+        finding_fail(out, "the row filter of table \"%s\" could not be tried: the table is locked",
                      t->full_name);
         return;
     }
-    finding_fix(out,
-                "mend objects.tables.%s.where: a publication takes immutable built-in functions and "
-                "types only",
-                t->full_name);
+    finding_fix(
+        out, "mend objects.tables.%s.where: a publication takes immutable built-in functions and types only",
+        t->full_name);
     finding_fail(out, "the row filter of table \"%s\" cannot be published: %s", t->full_name, refused->text);
 }
 
@@ -212,34 +213,53 @@ static bool parents_look(Check *c, Finding *out, Error *e) {
     return rows != NULL;
 }
 
-bool check_row_filters(Check *c, Finding *out, Error *e) {
-    int count = 0, failed = 0;
-    for (int at = 0; at < c->selection->count; at++) {
+/* Of a source that cannot cut its stream, how many tables would have to be. */
+static int uncut_count(const Check *c) {
+    int count = 0;
+    for (int at = 0; c->source->version < SERVER_15 && at < c->selection->count; at++) {
         const Table *t = &c->selection->tables[at];
         bool published = c->cfg->phases.incremental && !t->unlogged;
+        count += published && (t->where != NULL || t->listed) ? 1 : 0;
+    }
+    return count;
+}
+
+/* Leaves of one root are often wrong together: the first tell enough. */
+static int cuts_look(Check *c, Finding *out) {
+    int count = 0, wrong = 0;
+    for (int at = 0; at < c->selection->count; at++) {
+        const Table *t = &c->selection->tables[at];
+        size_t said = out->seen.len;
         if (t->where == NULL && !t->listed)
             continue;
         count++;
-        if (published && c->source->version < 150000) {
-            failed++;
+        if (wrong == CHECK_NAMES_MAX)
             continue;
-        }
         if (t->listed && is_restricted(c, t))
             list_look(c, t, out);
         if (t->where != NULL)
             filter_look(c, t, out);
+        wrong += out->seen.len > said ? 1 : 0;
     }
-    out->left_out = count == 0;
-    if (failed > 0) {
+    if (wrong == CHECK_NAMES_MAX)
+        finding_fail(out, "further tables were not looked at");
+    return count;
+}
+
+bool check_row_filters(Check *c, Finding *out, Error *e) {
+    int uncut = uncut_count(c);
+    if (uncut > 0) {
         finding_fix(out, "upgrade the source, leave out \"where\" and \"columns\", or load without the phase "
                          "\"incremental\"");
-        finding_fail(out,
-                     "a publication knows row filters and column lists from PostgreSQL 15 on: %d tables have "
-                     "one",
-                     failed);
+        return finding_fail(
+            out,
+            "a publication knows row filters and column lists from PostgreSQL 15 on: %d tables "
+            "have one",
+            uncut);
     }
-    if (failed == 0)
-        enter_look(c, out);
+    int count = cuts_look(c, out);
+    out->left_out = count == 0;
+    enter_look(c, out);
     if (c->cfg->phases.schema && !parents_look(c, out, e))
         return false;
     if (out->state == CHECK_PASSED)

@@ -316,7 +316,8 @@ static bool named_verify(Check *c, Finding *out, Error *e) {
     if (wrong.hint[0] != '\0')
         options_fix(c, out);
     else
-        finding_fix(out, "publish these tables whole, without filter and column list");
+        finding_fix(out,
+                    "publish these tables with the row filters and column lists of the job, and no others");
     return finding_fail(out, "%s", wrong.text);
 }
 

@@ -263,7 +263,9 @@ bool check_target_rights(Check *c, Finding *out, Error *e) {
         writer_free(&name);
         finding_fail(out, "no right to make schemas in database \"%s\"", fact(c, TARGET_DATABASE));
     }
-    if (c->selection != NULL && !(c->cfg->phases.schema ? schemas_look(c, out, e) : tables_look(c, out, e)))
+    bool writes_existing = !c->cfg->phases.schema || c->cfg->existing != EXISTING_FAIL;
+    if (c->selection != NULL &&
+        ((c->cfg->phases.schema && !schemas_look(c, out, e)) || (writes_existing && !tables_look(c, out, e))))
         return false;
     return out->state == CHECK_FAILED ||
            finding_pass(out, "user \"%s\" may make what the job needs", fact(c, TARGET_USER));

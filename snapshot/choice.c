@@ -158,7 +158,8 @@ static Column *column_find(Choice *c, int table, int number) {
     return NULL;
 }
 
-/* The server drops a column's default and the checks on it with the column; not what is generated from it. */
+/* The table is made with the column. The server drops its default, its sequence and the checks on it with it; not what is
+ * generated from it. */
 static void lose_column(Choice *c, int table, int number) {
     const Graph *g = &c->graph;
     column_find(c, table, number)->out = true;
@@ -174,11 +175,6 @@ static void lose_column(Choice *c, int table, int number) {
     }
 }
 
-static bool is_of_lost_column(Choice *c, const Node *node) {
-    const Column *column = node->column == 0 ? NULL : column_find(c, node->owner, node->column);
-    return column != NULL && column->out;
-}
-
 /* What cannot be without one of its parts goes with the part. */
 static void lose_wholes(Choice *c, int at) {
     const Graph *g = &c->graph;
@@ -186,7 +182,7 @@ static void lose_wholes(Choice *c, int at) {
     for (int edge = g->needs[at]; edge < g->needs[at + 1]; edge++)
         if (g->edges[edge].type == 'i' && g->edges[edge].to_column == 0)
             lose(c, g->edges[edge].to, at, 0);
-    if (node->owner >= 0 && !is_of_lost_column(c, node))
+    if (node->owner >= 0)
         lose(c, node->owner, at, 0);
 }
 

@@ -39,7 +39,7 @@ static const char SQL_NAMES[] =
 static const char SQL_PARENTS[] =
     "SELECT h.inhrelid, h.inhparent FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class c"
     " ON c.oid = h.inhrelid AND c.relkind IN ('r', 'p', 'f') ORDER BY h.inhrelid, h.inhseqno";
-/* A constraint that is not valid yet is an entry of its own. */
+/* A constraint that is not valid yet is an entry of its own; a sequence of a column is what its default needs. */
 static const char SQL_WITHIN[] =
     "SELECT 'pg_catalog.pg_attrdef'::regclass::oid, d.oid, 'pg_catalog.pg_class'::regclass::oid, d.adrelid,"
     " d.adnum, a.attgenerated <> '' FROM pg_catalog.pg_attrdef d"
@@ -47,7 +47,11 @@ static const char SQL_WITHIN[] =
     " UNION ALL SELECT 'pg_catalog.pg_constraint'::regclass::oid, c.oid, CASE WHEN c.conrelid = 0"
     "   THEN 'pg_catalog.pg_type'::regclass ELSE 'pg_catalog.pg_class'::regclass END::oid,"
     "  CASE WHEN c.conrelid = 0 THEN c.contypid ELSE c.conrelid END, 0, false"
-    " FROM pg_catalog.pg_constraint c WHERE c.contype IN ('c', 'n') AND c.convalidated AND c.oid >= 16384";
+    " FROM pg_catalog.pg_constraint c WHERE c.contype IN ('c', 'n') AND c.convalidated AND c.oid >= 16384"
+    " UNION ALL SELECT d.classid, d.objid, d.refclassid, d.refobjid, d.refobjsubid, false"
+    " FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'"
+    " WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass"
+    " AND d.deptype IN ('a', 'i')";
 
 enum EdgeField { E_CLASS, E_OID, E_COLUMN, E_REF_CLASS, E_REF_OID, E_REF_COLUMN, E_TYPE };
 enum NameField { N_CLASS, N_OID, N_SCHEMA, N_NAME, N_KIND };

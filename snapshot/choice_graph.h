@@ -15,10 +15,10 @@ typedef struct Node {
     const char *schema, *name; /* of those alone */
     Taken taken;               /* of those alone: what the patterns say, its ancestors asked, too */
     bool kept, out;
-    int because,
-        because_column; /* what made it go: a node, or one of its columns; -1: a pattern or nothing */
-    int owner;  /* of a default or check that stands within its table's or domain's definition; else -1 */
-    int column; /* of a default: the column's number */
+    /* What made it go: a node, or one of its columns; -1: a pattern or nothing. */
+    int because, because_column;
+    /* Whose definition holds or needs it: of a default, a check, the sequence of a column; else -1. */
+    int owner, column;
     bool generated;
 } Node;
 

@@ -118,32 +118,6 @@ static void write_pattern(Writer *w, const char *name) {
     writer_u8(w, '"');
 }
 
-/* "--exclude-table="s"."a"|"b"|…": outside of quotes "|" is that of a regular expression. Returns the next one's place. */
-static int exclusion_write(Writer *w, const DumpThere *there, int from) {
-    const char *schema = there->relations[from].schema;
-    int at = from;
-    writer_text(w, "--exclude-table=");
-    write_pattern(w, schema);
-    for (; at < there->relation_count && at < from + NAMES_AT_ONCE &&
-           strcmp(there->relations[at].schema, schema) == 0;
-         at++) {
-        writer_text(w, at == from ? "." : "|");
-        write_pattern(w, there->relations[at].name);
-    }
-    return at;
-}
-
-static int exclusions_make(const DumpThere *there, char **out) {
-    int count = 0;
-    for (int at = 0; there != NULL && at < there->relation_count;) {
-        Writer pattern = writer_new(PATTERN_MAX);
-        at = exclusion_write(&pattern, there, at);
-        writer_string(&pattern);
-        out[count++] = pattern.at;
-    }
-    return count;
-}
-
 static char *pattern_of(const char *option, const char *schema, const char *name) {
     Writer w = writer_new(ARGUMENT_MAX);
     writer_text(&w, option);
@@ -163,10 +137,24 @@ static char *option_of(const char *option, const char *value) {
     return w.at;
 }
 
+/* "--exclude-table="s"."a"|"b"|…": outside of quotes "|" is that of a regular expression. */
+static int exclusion_write(Writer *w, const PGresult *names, int from) {
+    const char *schema = pg_cell(names, from, 0);
+    int at = from;
+    writer_text(w, "--exclude-table=");
+    write_pattern(w, schema);
+    for (; at < PQntuples(names) && at < from + NAMES_AT_ONCE && strcmp(pg_cell(names, at, 0), schema) == 0;
+         at++) {
+        writer_text(w, at == from ? "." : "|");
+        write_pattern(w, pg_cell(names, at, 1));
+    }
+    return at;
+}
+
 /* What is not fixed, of malloc. */
 static int arguments_make(const Taking *t, char **out) {
     int count = 0;
-    const PGresult *locked = t->parts->unreadable;
+    const PGresult *locked = t->parts->unreadable, *there = t->parts->relations_there;
     out[count++] = pattern_of("--exclude-schema=", t->cfg->target.state_schema, NULL);
     out[count++] =
         pattern_of("--exclude-table=", t->cfg->source.heartbeat_schema, t->cfg->source.heartbeat_table);
@@ -176,7 +164,13 @@ static int arguments_make(const Taking *t, char **out) {
     for (int row = 0; row < PQntuples(locked); row++)
         out[count++] = pattern_of("--exclude-table=", pg_cell(locked, row, UNREADABLE_SCHEMA),
                                   pg_cell(locked, row, UNREADABLE_TABLE));
-    return count + exclusions_make(t->parts->there, out + count);
+    for (int row = 0; row < PQntuples(there);) {
+        Writer pattern = writer_new(PATTERN_MAX);
+        row = exclusion_write(&pattern, there, row);
+        writer_string(&pattern);
+        out[count++] = pattern.at;
+    }
+    return count;
 }
 
 static bool archive_take(const Taking *t, Error *e) {
@@ -192,8 +186,9 @@ static bool archive_take(const Taking *t, Error *e) {
                                         OWN_SCHEMA,
                                         OWN_TABLES};
     enum { FIXED = sizeof fixed / sizeof *fixed, MADE_MAX = 4 };
-    size_t there = t->parts->there == NULL ? 0 : (size_t)t->parts->there->relation_count;
-    size_t most = FIXED + MADE_MAX + (size_t)PQntuples(t->parts->unreadable) + there + 3, count = 0;
+    size_t most = FIXED + MADE_MAX + (size_t)PQntuples(t->parts->unreadable) +
+                  (size_t)PQntuples(t->parts->relations_there) + 3,
+           count = 0;
     const char **arguments = calloc(most, sizeof *arguments);
     char **made = calloc(most, sizeof *made);
     assert(arguments != NULL && made != NULL);

@@ -11,7 +11,6 @@
 
 #include "core/config.h"
 #include "core/error.h"
-#include "core/mapping.h"
 #include "core/pg.h"
 #include "snapshot/choice.h"
 
@@ -20,22 +19,16 @@ typedef struct DumpTool {
     int version; /* major */
 } DumpTool;
 
-/* What is left out because the destination has it: relations with all that belongs to them, other objects alone. Names and
- * numbers are those of the database that is dumped. */
-typedef struct DumpThere {
-    const MappedName *relations; /* by schema */
-    int relation_count;
-    const PGresult *objects; /* catalog and OID, ordered */
-} DumpThere;
-
 /* What is taken beside the definitions themselves. */
 typedef struct DumpParts {
     bool owners, privileges, event_triggers;
     bool public_schema; /* comment, grants and owner of the schema `public`, which is the destination's own */
     const Choice *choice; /* NULL: everything */
     const PGresult
-        *unreadable; /* tables that the choice leaves out and that pg_dump must not try to lock; NULL: none */
-    const DumpThere *there; /* what the destination has already; NULL: nothing */
+        *unreadable; /* tables that the choice leaves out and pg_dump must not try to lock; or NULL */
+    /* What the destination has already; NULL: nothing. Relations (schema, name) are left out with all that belongs to
+     * them, other objects (catalog, OID, ordered) alone. */
+    const PGresult *relations_there, *objects_there;
 } DumpParts;
 
 /* Which database, and as of when. */

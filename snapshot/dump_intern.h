@@ -40,10 +40,10 @@ bool dump_script_clean(char *text, Error *e);
 /* A line of the list is "3343; 2606 16529 CONSTRAINT public excl excl_r_excl owner": after the three numbers
  * the type, schema, name and owner, any of which may contain blanks. Others are comments. */
 typedef struct DumpLine {
-    const char *text;                     /* the whole line */
-    size_t len;                           /* without its newline */
-    unsigned long number, class_oid, oid; /* the first one is the archive's own */
-    const char *rest;                     /* behind the numbers */
+    const char *text;                   /* the whole line */
+    size_t len;                         /* without its newline */
+    unsigned long number, catalog, oid; /* the first one is the archive's own */
+    const char *rest;                   /* behind the numbers */
 } DumpLine;
 
 /* The list's entries; of malloc, pointing into the list. */

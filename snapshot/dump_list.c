@@ -29,7 +29,7 @@ static bool line_next(const char **at, DumpLine *out) {
         if (out->rest == NULL)
             continue;
         out->number = strtoul(out->text, NULL, 10);
-        out->class_oid = strtoul(table, NULL, 10);
+        out->catalog = strtoul(table, NULL, 10);
         out->oid = strtoul(oid, NULL, 10);
         return true;
     }
@@ -68,14 +68,14 @@ static bool is_about(const DumpLine *line, const char *thing) {
 
 /* By a search in the ordered rows. */
 static bool is_there(const DumpLine *line, const PGresult *objects) {
-    int low = 0, high = PQntuples(objects);
+    int low = 0, high = objects == NULL ? 0 : PQntuples(objects);
     while (low < high) {
         int middle = low + (high - low) / 2;
         unsigned long catalog = (unsigned long)pg_cell_int(objects, middle, 0),
                       oid = (unsigned long)pg_cell_int(objects, middle, 1);
-        if (catalog == line->class_oid && oid == line->oid)
+        if (catalog == line->catalog && oid == line->oid)
             return true;
-        if (line->class_oid < catalog || (line->class_oid == catalog && line->oid < oid))
+        if (line->catalog < catalog || (line->catalog == catalog && line->oid < oid))
             high = middle;
         else
             low = middle + 1;
@@ -86,7 +86,7 @@ static bool is_there(const DumpLine *line, const PGresult *objects) {
 static bool is_left_out(const DumpLine *line, const DumpParts *parts) {
     if (begins(line->rest, "PUBLICATION ") || begins(line->rest, "SUBSCRIPTION ") ||
         is_about(line, "PUBLICATION ") || is_about(line, "SUBSCRIPTION ") || is_about(line, "EXTENSION ") ||
-        (parts->there != NULL && parts->there->objects != NULL && is_there(line, parts->there->objects)))
+        is_there(line, parts->objects_there))
         return true;
     if (begins(line->rest, "EVENT TRIGGER ") || is_about(line, "EVENT TRIGGER "))
         return !parts->event_triggers;
@@ -132,7 +132,7 @@ static void omit_nameless(const DumpLine *lines, int count, DumpOmission *omissi
                       server[] = "SERVER - ";
     for (int at = 0; at < count; at++) {
         bool is_shell = begins(lines[at].rest, shell);
-        if (lines[at].class_oid != 0 || (!is_shell && !begins(lines[at].rest, mapping)))
+        if (lines[at].catalog != 0 || (!is_shell && !begins(lines[at].rest, mapping)))
             continue;
         const char *whose = is_shell ? type : server;
         for (int other = 0; other < count; other++) {
@@ -159,8 +159,8 @@ DumpOmission dump_list_omit(const char *list, const Choice *choice) {
         const DumpLine *line = &lines[at];
         const char *behind = line->text + line->len + (line->text[line->len] == '\n');
         omission.numbers[line->number] =
-            line->class_oid != 0 ? choice_leaves_out(choice, (uint32_t)line->class_oid, (uint32_t)line->oid)
-                                 : depends_on_omitted(&omission, behind);
+            line->catalog != 0 ? choice_leaves_out(choice, (uint32_t)line->catalog, (uint32_t)line->oid)
+                               : depends_on_omitted(&omission, behind);
     }
     omit_nameless(lines, count, &omission);
     free(lines);

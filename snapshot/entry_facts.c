@@ -6,15 +6,13 @@
 
 /* By the words that pg_restore's list has for them. */
 static const char SQL_FACTS[] =
-    "SELECT 'INDEX', n.nspname::text, x.relname::text, i.indrelid, false FROM pg_catalog.pg_index i"
+    "SELECT 'INDEX', x.relname::text, i.indrelid, false FROM pg_catalog.pg_index i"
     " JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid"
-    " JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace"
-    " UNION ALL SELECT CASE k.contype WHEN 'f' THEN 'FK CONSTRAINT' ELSE 'CONSTRAINT' END, n.nspname::text,"
-    " c.relname || ' ' || k.conname, k.conrelid, k.contype = 'p' FROM pg_catalog.pg_constraint k"
-    " JOIN pg_catalog.pg_class c ON c.oid = k.conrelid"
-    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE k.contype IN ('p', 'u', 'x', 'f')"
-    " UNION ALL SELECT 'STATISTICS', n.nspname::text, s.stxname::text, s.stxrelid, false"
-    " FROM pg_catalog.pg_statistic_ext s JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace";
+    " UNION ALL SELECT CASE k.contype WHEN 'f' THEN 'FK CONSTRAINT' ELSE 'CONSTRAINT' END, k.conname::text,"
+    " k.conrelid, k.contype = 'p' FROM pg_catalog.pg_constraint k WHERE k.contype IN ('p', 'u', 'x', 'f')"
+    " UNION ALL SELECT 'STATISTICS', s.stxname::text, s.stxrelid, false FROM pg_catalog.pg_statistic_ext s";
+
+enum { NAME_MAX_BYTES = 256 };
 
 typedef struct Row {
     const char *type, *schema, *name;
@@ -22,7 +20,7 @@ typedef struct Row {
 } Row;
 
 struct EntryFacts {
-    PGresult *result; /* holds the texts */
+    Arena *arena; /* holds the texts */
     int count;
     Row *rows; /* sorted */
 };
@@ -48,16 +46,29 @@ static const Table **tables_by_oid(const Selection *selection) {
     return tables;
 }
 
-static void rows_fill(EntryFacts *facts, const Selection *selection) {
+/* As the list of a dump under the names of the destination calls it. Statistics of another schema than their table's are
+ * not found then. */
+static Row row_make(Arena *arena, const PGresult *result, int row, const Table *table) {
+    const char *type = arena_text(arena, slice_text(pg_cell(result, row, 0)));
+    const char *name = pg_cell(result, row, 1), *of_table = strstr(type, "CONSTRAINT");
+    Writer words = writer_new(NAME_MAX_BYTES);
+    writer_format(&words, "%s%s%s", of_table == NULL ? "" : table->target_name, of_table == NULL ? "" : " ",
+                  name);
+    Row out = {.type = type,
+               .schema = table->target_schema,
+               .name = arena_text(arena, slice_text(writer_string(&words))),
+               .fact = {table, pg_cell_bool(result, row, 3)}};
+    writer_free(&words);
+    return out;
+}
+
+static void rows_fill(EntryFacts *facts, const PGresult *result, const Selection *selection) {
     const Table **tables = tables_by_oid(selection);
-    for (int row = 0; row < facts->count; row++) {
-        const Table wanted = {.oid = (uint32_t)pg_cell_int(facts->result, row, 3)}, *key = &wanted;
+    for (int row = 0; row < PQntuples(result); row++) {
+        const Table wanted = {.oid = (uint32_t)pg_cell_int(result, row, 2)}, *key = &wanted;
         const Table **found = bsearch(&key, tables, (size_t)selection->count, sizeof *tables, oids_compare);
-        facts->rows[row] =
-            (Row){.type = pg_cell(facts->result, row, 0),
-                  .schema = pg_cell(facts->result, row, 1),
-                  .name = pg_cell(facts->result, row, 2),
-                  .fact = {found == NULL ? NULL : *found, pg_cell_bool(facts->result, row, 4)}};
+        if (found != NULL)
+            facts->rows[facts->count++] = row_make(facts->arena, result, row, *found);
     }
     free(tables);
     qsort(facts->rows, (size_t)facts->count, sizeof *facts->rows, rows_compare);
@@ -69,11 +80,11 @@ EntryFacts *entry_facts_read(Pg *source, const Selection *selection, Error *e) {
         return NULL;
     EntryFacts *facts = calloc(1, sizeof *facts);
     assert(facts != NULL);
-    facts->result = result;
-    facts->count = PQntuples(result);
-    facts->rows = calloc((size_t)facts->count + 1, sizeof *facts->rows);
+    facts->arena = arena_new();
+    facts->rows = calloc((size_t)PQntuples(result) + 1, sizeof *facts->rows);
     assert(facts->rows != NULL);
-    rows_fill(facts, selection);
+    rows_fill(facts, result, selection);
+    PQclear(result);
     return facts;
 }
 
@@ -86,7 +97,7 @@ EntryFact entry_facts_find(const EntryFacts *facts, const DumpEntry *entry) {
 void entry_facts_free(EntryFacts *facts) {
     if (facts == NULL)
         return;
-    PQclear(facts->result);
+    arena_free(facts->arena);
     free(facts->rows);
     free(facts);
 }

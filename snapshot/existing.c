@@ -67,41 +67,21 @@ static const char SQL_OBJECT_NAMES[] =
 static const char SQL_OBJECTS_THERE[] = "SELECT x.class, x.oid FROM (" OBJECTS ") x WHERE x.name IN"
                                         " (SELECT pg_catalog.unnest($1::text[])) ORDER BY 1, 2";
 
-static PGresult *objects_find(Pg *dumped, Pg *target, Error *e) {
-    PGresult *names = pg_query(target, SQL_OBJECT_NAMES, 0, NULL, e);
+static const char SQL_SCHEMA_NAMES[] =
+    "SELECT pg_catalog.array_agg(nspname::text) FROM pg_catalog.pg_namespace";
+static const char SQL_SCHEMAS_THERE[] =
+    "SELECT 'pg_catalog.pg_namespace'::regclass::oid, oid FROM pg_catalog.pg_namespace"
+    " WHERE nspname::text IN (SELECT pg_catalog.unnest($1::text[])) AND nspname <> 'public' ORDER BY 1, 2";
+
+PGresult *existing_objects(Pg *source, Pg *target, const Config *cfg, Error *e) {
+    bool schemas = cfg->existing == EXISTING_FAIL;
+    PGresult *names = pg_query(target, schemas ? SQL_SCHEMA_NAMES : SQL_OBJECT_NAMES, 0, NULL, e);
     if (names == NULL)
         return NULL;
     const char *const params[] = {pg_cell(names, 0, 0)};
-    PGresult *there = pg_query(dumped, SQL_OBJECTS_THERE, 1, params, e);
+    PGresult *there = pg_query(source, schemas ? SQL_SCHEMAS_THERE : SQL_OBJECTS_THERE, 1, params, e);
     PQclear(names);
     return there;
-}
-
-bool existing_there(const Config *cfg, Pg *dumped, Pg *target, const Mapping *renamed, Existing *out,
-                    Error *e) {
-    *out = (Existing){0};
-    out->noted = cfg->existing == EXISTING_FAIL ? NULL : state_existing(target, cfg, e);
-    out->objects = out->noted == NULL ? NULL : objects_find(dumped, target, e);
-    if (out->objects == NULL)
-        return cfg->existing == EXISTING_FAIL;
-    int count = PQntuples(out->noted);
-    out->arena = arena_new();
-    MappedName *names = arena_alloc(out->arena, ((size_t)count + 1) * sizeof *names);
-    for (int row = 0; row < count; row++) {
-        const char *schema = pg_cell(out->noted, row, 0), *name = pg_cell(out->noted, row, 1);
-        names[row] = renamed == NULL ? (MappedName){schema, name}
-                                     : mapping_relation(renamed, out->arena, schema, name);
-    }
-    out->there = (DumpThere){names, count, out->objects};
-    return true;
-}
-
-void existing_free(Existing *existing) {
-    PQclear(existing->noted);
-    PQclear(existing->objects);
-    if (existing->arena != NULL)
-        arena_free(existing->arena);
-    *existing = (Existing){0};
 }
 
 /* A relation of the source that the destination has, too. */

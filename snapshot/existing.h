@@ -7,22 +7,12 @@
 #include "core/config.h"
 #include "core/pg.h"
 #include "core/selection.h"
-#include "snapshot/dump.h"
 
 /* In the transaction that makes the definitions, before them: drops the job's tables when it is to, never what else
  * depends on them, and notes what stays. ERR_CONFIG names what is in the way. Nothing with `existing: fail`. */
 bool existing_settle(Pg *source, Pg *target, const Config *cfg, const Selection *selection, Error *e);
-
-/* What a dump of the database of `dumped` leaves out. */
-typedef struct Existing {
-    DumpThere there;
-    Arena *arena;
-    PGresult *noted, *objects;
-} Existing;
-/* By the job's record, and by what is there now; `renamed` NULL: the database has the source's names. Nothing with
- * `existing: fail`. */
-bool existing_there(const Config *cfg, Pg *dumped, Pg *target, const Mapping *renamed, Existing *out,
-                    Error *e);
-void existing_free(Existing *existing);
+/* The objects beside relations that both have: rows of catalog (pg_class's OID of it) and OID at the source, ordered. With
+ * `existing: fail` schemas alone: one that is there holds nothing of the job's yet, and is no reason to fail. */
+PGresult *existing_objects(Pg *source, Pg *target, const Config *cfg, Error *e);
 
 #endif

@@ -1,5 +1,6 @@
 /* load: the full load: which tables, in what order, on how many connections, then everything that is built after the
- * data. Largest table first. It opens its own connections; the exporter's belongs to the caller and stays idle until
+ * data. Largest first; a table that would keep one worker busy when the others are done is cut into ranges that all of
+ * them copy (ranges.h). It opens its own connections; the exporter's belongs to the caller and stays idle until
  * load_tables returns. */
 #ifndef WALFERRY_SNAPSHOT_LOAD_H
 #define WALFERRY_SNAPSHOT_LOAD_H

@@ -182,9 +182,12 @@ static bool piece_run(void *shared, void *session, int piece, const atomic_bool 
 
 /* ---- the plan ---- */
 
-/* What an earlier attempt has told of this table is not so any more. */
-static void told_take_back(const CopyJob *job) {
-    told_add(job, -atomic_load(&job->progress->rows), -atomic_load(&job->progress->bytes));
+/* What an earlier attempt has told of tables that begin again is not so any more. */
+static void told_take_back(const TableWork *work, const int *order, int count) {
+    for (int at = 0; at < count; at++) {
+        CopyJob job = copy_job(work, &work->load->selection->tables[order[at]], work->load->stop);
+        told_add(&job, -atomic_load(&job.progress->rows), -atomic_load(&job.progress->bytes));
+    }
 }
 
 /* blocks[table]: how far the heap of each table that is to be split goes; the table is empty then. */
@@ -194,13 +197,10 @@ static bool splits_begin(TableWork *work, const int *order, int count, int64_t *
     bool ok = count == 0 || session_begin(load, &session, e);
     for (int at = 0; ok && at < count; at++) {
         const Table *table = &load->selection->tables[order[at]];
-        CopyJob job = copy_job(work, table, load->stop);
-        if (job.existing != EXISTING_FAIL)
+        if (existing_of(load, table) != EXISTING_FAIL)
             continue; /* its rows go or stay in one transaction with the new ones */
         ok = ranges_blocks(session.source, table, &blocks[order[at]], e) &&
              (blocks[order[at]] == 0 || ranges_begin(session.target, load->cfg, table, load->stop, e));
-        if (ok && blocks[order[at]] > 0)
-            told_take_back(&job);
     }
     session_end(&session);
     return ok;
@@ -231,6 +231,7 @@ static bool plan_make(TableWork *work, const TableRecords *records, Error *e) {
     assert(order != NULL && blocks != NULL && work->splits != NULL);
     int count = load_plan_tables(load->selection, records, order);
     int split = load_plan_split(load->selection, order, count, workers, load->cfg->load.split_above_bytes);
+    told_take_back(work, order, count);
     bool ok = splits_begin(work, order, split, blocks, e);
     if (ok) {
         work->plan = load_plan_pieces(load->selection, order, count, workers, blocks);

@@ -1,5 +1,7 @@
 #include "snapshot/rename.h"
 
+#include <string.h>
+
 #include "core/log.h"
 #include "snapshot/existing.h"
 #include "snapshot/role.h"
@@ -45,16 +47,34 @@ static bool objects_make(const Renaming *r, Pg *inside, const Dump *dump, Error 
     return ok;
 }
 
+/* By their names at the destination. */
+static PGresult *there_renamed(const Renaming *r) {
+    PGresult *renamed = PQcopyResult(r->relations_there, PG_COPYRES_ATTRS | PG_COPYRES_TUPLES);
+    Arena *arena = arena_new();
+    for (int row = 0; row < PQntuples(renamed); row++) {
+        MappedName name = mapping_relation(r->mapping, arena, pg_cell(r->relations_there, row, 0),
+                                           pg_cell(r->relations_there, row, 1));
+        const char *const parts[] = {name.schema, name.name};
+        for (int part = 0; part < 2; part++)
+            PQsetvalue(renamed, row, part, (char *)(uintptr_t)parts[part], (int)strlen(parts[part]));
+    }
+    arena_free(arena);
+    return renamed;
+}
+
+/* What the destination has already is left out now. */
 static bool renamed_take(const Renaming *r, const Scratch *scratch, Dump *out, Error *e) {
     DumpTool tool;
-    DumpFrom from = {.dsn = scratch->dsn};
     DumpParts parts = *r->parts;
-    Existing existing = {0};
-    parts.there = &existing.there;
-    bool ok = existing_there(r->cfg, scratch->inside, r->record, r->mapping, &existing, e) &&
-              dump_choose(r->cfg, r->target->version, r->target->version, &tool, e) &&
+    DumpFrom from = {.dsn = scratch->dsn};
+    PGresult *relations = r->relations_there == NULL ? NULL : there_renamed(r);
+    PGresult *objects = existing_objects(scratch->inside, r->target, r->cfg, e);
+    parts.relations_there = relations;
+    parts.objects_there = objects;
+    bool ok = objects != NULL && dump_choose(r->cfg, r->target->version, r->target->version, &tool, e) &&
               dump_take(&tool, r->cfg, &parts, &from, r->stop, out, e);
-    existing_free(&existing);
+    PQclear(relations);
+    PQclear(objects);
     return ok;
 }
 

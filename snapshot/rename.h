@@ -19,9 +19,9 @@ typedef struct Renaming {
     const Config *cfg;
     const Mapping *mapping;
     const DumpParts *parts;
-    Pg *source; /* for roles */
-    Pg *target; /* in no transaction */
-    Pg *record; /* the job's own session there, perhaps in the transaction that makes the definitions */
+    const PGresult *relations_there; /* which the destination has, by their names at the source; NULL: none */
+    Pg *source;                      /* for roles */
+    Pg *target;
     const atomic_bool *stop;
 } Renaming;
 

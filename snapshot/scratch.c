@@ -5,7 +5,7 @@
 
 #include "core/fault.h"
 
-enum { CONNECT_MS = 10000, SQL_MAX_BYTES = 4096, SERVER_15 = 150000, SERVER_17 = 170000 };
+enum { CONNECT_MS = 10000, SQL_MAX_BYTES = 4096, SERVER_13 = 130000, SERVER_15 = 150000, SERVER_17 = 170000 };
 
 static const char SQL_NAME[] = "SELECT pg_catalog.concat($1::text, '_', d.oid) FROM pg_catalog.pg_database d"
                                " WHERE d.datname = pg_catalog.current_database()";
@@ -36,7 +36,8 @@ static bool drop(Pg *target, const char *name, Error *e) {
     Writer sql = writer_new(SQL_MAX_BYTES);
     writer_text(&sql, "DROP DATABASE IF EXISTS ");
     pg_write_name(&sql, target, name);
-    writer_text(&sql, " WITH (FORCE)");
+    if (target->version >= SERVER_13) /* a killed run's sessions may still be there */
+        writer_text(&sql, " WITH (FORCE)");
     bool ok = pg_run(target, writer_string(&sql), e) || fail_context(e, "database \"%s\"", name);
     writer_free(&sql);
     return ok;
@@ -58,22 +59,31 @@ static bool make(Pg *target, const char *name, Error *e) {
     return fail_context(e, "database \"%s\"", name);
 }
 
+static Pg *session_open(const Config *cfg, const char *dsn, Error *e) {
+    PgAddress to = {.dsn = dsn, .side = "target", .job = cfg->name};
+    return pg_open(&to, CONNECT_MS, e);
+}
+
 bool scratch_make(const Config *cfg, Pg *target, Scratch *out, Error *e) {
-    *out = (Scratch){.target = target};
-    if (!name_read(cfg, target, out->name, e) || !drop(target, out->name, e) || !make(target, out->name, e) ||
-        !FAULT("snapshot.scratch_made", e))
+    *out = (Scratch){.outside = NULL};
+    char *dsn = pg_dsn_pin(cfg->target.dsn, target);
+    out->outside = session_open(cfg, dsn, e);
+    pg_forget(dsn);
+    if (out->outside == NULL || !name_read(cfg, target, out->name, e) || !drop(out->outside, out->name, e) ||
+        !make(out->outside, out->name, e) || !FAULT("snapshot.scratch_made", e))
         return false;
     out->dsn = pg_dsn_beside(cfg->target.dsn, target, out->name);
-    PgAddress to = {.dsn = out->dsn, .side = "target", .job = cfg->name};
-    out->inside = pg_open(&to, CONNECT_MS, e);
+    out->inside = session_open(cfg, out->dsn, e);
     return out->inside != NULL;
 }
 
 bool scratch_end(Scratch *scratch, Error *e) {
     pg_close(scratch->inside);
     pg_forget(scratch->dsn);
-    bool ok = scratch->name[0] == '\0' || drop(scratch->target, scratch->name, e);
-    *scratch = (Scratch){.target = scratch->target};
+    bool ok =
+        scratch->outside == NULL || scratch->name[0] == '\0' || drop(scratch->outside, scratch->name, e);
+    pg_close(scratch->outside);
+    *scratch = (Scratch){.outside = NULL};
     return ok;
 }
 

@@ -9,13 +9,13 @@
 #include "core/pg.h"
 
 typedef struct Scratch {
-    Pg *target; /* lent: a session in the destination, in no transaction */
+    Pg *outside; /* a session in the destination: databases are not made in a transaction */
     char name[64];
     char *dsn;  /* with secrets */
     Pg *inside; /* a session in it */
 } Scratch;
 
-/* ERR_CONFIG when the account may not make databases. */
+/* On the server of `target`. ERR_CONFIG when the account may not make databases. */
 bool scratch_make(const Config *cfg, Pg *target, Scratch *out, Error *e);
 /* Drops it, whatever became of the making. */
 bool scratch_end(Scratch *scratch, Error *e);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/state.h"
+
 enum { SQL_MAX_BYTES = 1024 };
 
 /* Both sides, in the byte order of the names. last_value is NULL while nextval() was never called, and also
@@ -101,6 +103,7 @@ static bool sequence_set(Pg *target, const PGresult *rows, int row, SequenceAt t
 typedef struct Carrying {
     Pg *source, *target;
     const Selection *selection;
+    const PGresult *existing;
     PGresult *from, *to, *users;
     Arena *arena;
     int *count;
@@ -156,8 +159,13 @@ static Wanted sequence_wanted(const Carrying *c, const char *schema, const char 
             *owner = row;
         used = used || user_taken(c, row);
     }
+    if (*owner >= 0 && !user_taken(c, *owner))
+        return WANTED_NOT;
     if (*owner >= 0)
-        return user_taken(c, *owner) ? WANTED : WANTED_NOT;
+        return state_existing_has(c->existing, pg_cell(c->users, *owner, USER_TABLE_SCHEMA),
+                                  pg_cell(c->users, *owner, USER_TABLE))
+                   ? WANTED_IF_THERE
+                   : WANTED;
     if (taken == TAKEN_YES)
         return WANTED;
     return used && taken == TAKEN_NO ? WANTED_IF_THERE : WANTED_NOT;
@@ -198,9 +206,14 @@ static bool sequence_carry_one(Carrying *c, int row, Error *e) {
     return sequence_set(c->target, c->to, to_row, there, e);
 }
 
-bool sequence_carry(Pg *source, Pg *target, const Selection *selection, int *count, Error *e) {
-    Carrying c = {
-        .source = source, .target = target, .selection = selection, .arena = arena_new(), .count = count};
+bool sequence_carry(Pg *source, Pg *target, const Selection *selection, const PGresult *existing, int *count,
+                    Error *e) {
+    Carrying c = {.source = source,
+                  .target = target,
+                  .selection = selection,
+                  .existing = existing,
+                  .arena = arena_new(),
+                  .count = count};
     *count = 0;
     bool ok = (c.from = pg_query(source, SQL_SEQUENCES, 0, NULL, e)) != NULL &&
               (c.users = pg_query(source, SQL_USERS, 0, NULL, e)) != NULL &&

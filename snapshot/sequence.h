@@ -8,8 +8,10 @@
 
 /* Every sequence of the source that the job takes, outside system schemas, extensions and walferry's own: one that a
  * table owns goes with it, others by the patterns or with a taken table whose default uses them. One that the patterns
- * take and the destination does not have is an error that names it. *count: how many were set. */
-bool sequence_carry(Pg *source, Pg *target, const Selection *selection, int *count, Error *e);
+ * take and the destination does not have is an error that names it, unless it belongs to a table that was there before
+ * the job (`existing`, of state_existing). *count: how many were set. */
+bool sequence_carry(Pg *source, Pg *target, const Selection *selection, const PGresult *existing, int *count,
+                    Error *e);
 
 /* Where a sequence stands: the last value given out, or, while not called, the first one to give out. */
 typedef struct SequenceAt {

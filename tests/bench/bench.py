@@ -15,7 +15,7 @@ from harness.walferry import walferry_binary
 
 SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB", "fsync": "on", "wal_sender_timeout": "60s",
             "checkpoint_timeout": "30min"}
-TARGETS = {"load / parallel pipes": 1.05, "load / pgcopydb": 1 / 1.3}  # name: largest ratio
+TARGETS = {"load / parallel pipes": 1.05, "load / pgcopydb": 1 / 1.3, "one table / one pipe": 0.8}  # name: largest ratio
 
 
 class Bench:
@@ -142,7 +142,8 @@ def apply_small(bench):
     print(f"apply-small peak memory      {max(seen['rss']):8.1f} MiB")
 
 
-WORK = {"apply-small": apply_small, "load": lambda bench: load.measure(bench, bench.rounds == 1, line)}
+WORK = {"apply-small": apply_small, "load": lambda bench: load.measure(bench, bench.rounds == 1, line),
+        "one": lambda bench: load.measure_one(bench, bench.rounds == 1, line)}
 
 
 def main():

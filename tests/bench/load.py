@@ -1,5 +1,7 @@
 """Work L of the performance page: 5 M accounts and 3 M line items, loaded with their indexes by two parallel psql pipes
-(binary, FREEZE: the limit of the wire), by pgcopydb where it is installed, and by walferry, in turn."""
+(binary, FREEZE: the limit of the wire), by pgcopydb where it is installed, and by walferry, in turn. And work "one": a
+table of 4 M rows alone, by one such pipe and by walferry with two workers, which cut it into ranges."""
+import os
 import shutil
 import statistics
 import subprocess
@@ -23,22 +25,38 @@ INSERT INTO lineitem
     FROM generate_series(1, {rows}) i;
 ALTER TABLE lineitem ADD PRIMARY KEY (order_key, line_number);
 VACUUM ANALYZE"""
-TABLES = ("pgbench_accounts", "lineitem")
+ONE = """
+CREATE TABLE one (id bigint NOT NULL, account int NOT NULL, amount numeric(12,2) NOT NULL, placed timestamptz NOT NULL,
+                  note text NOT NULL);
+INSERT INTO one SELECT i, i % 100000, (i % 90000) + 0.5, timestamptz '2020-01-01' + i * interval '1 second',
+                       md5(i::text) || md5((i + 1)::text) FROM generate_series(1, {rows}) i;
+ALTER TABLE one ADD PRIMARY KEY (id);
+VACUUM ANALYZE"""
 
 
 class Load:
+    TABLES = ("pgbench_accounts", "lineitem")
+    NAME = "load"
+    OPTIONS = ""
+
     def __init__(self, bench, quick):
         self.b = bench
         self.rounds = 1 if quick else 3
-        self.db = bench.source.database("load")
-        bench.pgbench_on("load", "-i", "-q", "-s", "5" if quick else "50")
-        for statement in LINEITEM.format(rows=300000 if quick else 3000000).split(";\n"):
-            self.db.sql(statement)
+        self.db = bench.source.database(self.NAME)
+        self.fill(quick)
         self.bytes = self.db.one("SELECT sum(pg_table_size(c.oid)) FROM pg_class c WHERE relkind = 'r'"
                                  " AND relnamespace = 'public'::regnamespace")
         self.definitions = {part: subprocess.run(
             [postgres_bin() / "pg_dump", "--section", part, "-d", self.db.dsn()], check=True, capture_output=True,
             env=clean_environment(), text=True).stdout for part in ("pre-data", "post-data")}
+
+    def fill(self, quick):
+        self.b.pgbench_on(self.NAME, "-i", "-q", "-s", "5" if quick else "50")
+        self.make(LINEITEM, 300000 if quick else 3000000)
+
+    def make(self, script, rows):
+        for statement in script.format(rows=rows).split(";\n"):
+            self.db.sql(statement)
 
     def fresh(self, name):
         self.b.target.sql(f"DROP DATABASE IF EXISTS {name}")
@@ -70,7 +88,7 @@ class Load:
         keys = {"pgbench_accounts": "ALTER TABLE pgbench_accounts ADD PRIMARY KEY (aid)",
                 "lineitem": "ALTER TABLE lineitem ADD PRIMARY KEY (order_key, line_number)"}
         threads = [threading.Thread(target=self.pipe, args=(target, table, [keys[table], f"ANALYZE {table}"]))
-                   for table in TABLES]
+                   for table in self.TABLES]
         for thread in threads:
             thread.start()
         for table, key in (("pgbench_branches", "bid"), ("pgbench_tellers", "tid")):
@@ -97,29 +115,69 @@ class Load:
 
     def by_walferry(self):
         target = self.fresh("ours")
-        job = self.b.place.path / "load.yaml"
-        job.write_text(f"name: load\nphases: [schema, full]\nsource: {{dsn: \"{self.db.dsn()}\"}}\n"
-                       f"target: {{dsn: \"{target.dsn()}\"}}\n")
+        job = self.b.place.path / f"{self.NAME}.yaml"
+        job.write_text(f"name: {self.NAME}\nphases: [schema, full]\nsource: {{dsn: \"{self.db.dsn()}\"}}\n"
+                       f"target: {{dsn: \"{target.dsn()}\"}}\n{self.OPTIONS}")
+        busy, begin = busy_seconds(), time.monotonic()
         seconds, rss = self.b.timed([walferry_binary(), "run", job])
+        self.cores.append((busy_seconds() - busy) / (time.monotonic() - begin))
         self.check(target)
         return seconds, rss / 1024
 
     def check(self, target):
-        for table in TABLES:
+        for table in self.TABLES:
             ours, theirs = (database.one(f"SELECT count(*) FROM {table}") for database in (target, self.db))
             assert ours == theirs, f"{table}: {ours} of {theirs} rows"
             assert target.one("SELECT count(*) FROM pg_index WHERE indrelid = %s::regclass AND indisprimary", (table,))
 
     def run(self):
+        self.cores = []
         seen = {"pipes": [], "pgcopydb": [], "ours": [], "rss": []}
         for _ in range(self.rounds):
             seen["pipes"].append(self.by_pipes())
-            if shutil.which("pgcopydb"):
+            if self.NAME == "load" and shutil.which("pgcopydb"):
                 seen["pgcopydb"].append(self.by_pgcopydb())
             seconds, rss = self.by_walferry()
             seen["ours"].append(seconds)
             seen["rss"].append(rss)
         return seen
+
+
+class One(Load):
+    TABLES = ("one",)
+    NAME = "one"
+    OPTIONS = "load: {workers: 2}\n"
+
+    def fill(self, quick):
+        if quick:
+            self.OPTIONS = "load: {workers: 2, split_above: 16MiB}\n"
+        self.make(ONE, 400000 if quick else 4000000)
+
+    def by_pipes(self):
+        target = self.fresh("pipes")
+        begin = time.monotonic()
+        self.script(target, self.definitions["pre-data"])
+        self.pipe(target, "one", ["ALTER TABLE one ADD PRIMARY KEY (id)", "ANALYZE one"])
+        seconds = time.monotonic() - begin
+        self.check(target)
+        return seconds
+
+
+def busy_seconds():
+    """Of all cores together, whoever uses them."""
+    with open("/proc/stat") as stat:
+        user, nice, system, _idle, _wait, irq, softirq = map(int, stat.readline().split()[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def measure_one(bench, quick, line):
+    one = One(bench, quick)
+    seen = one.run()
+    for key in ("ours", "pipes"):
+        print(f"  {key:12} " + "  ".join(f"{value:.2f} s" for value in seen[key]))
+    line("one table / one pipe", statistics.median(seen["ours"]), statistics.median(seen["pipes"]))
+    print(f"one table, cores busy        {statistics.median(one.cores):8.2f} of {os.cpu_count()}")
+    print(f"one table, peak memory       {max(seen['rss']):8.1f} MiB")
 
 
 def measure(bench, quick, line):

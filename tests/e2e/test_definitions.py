@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 
-from harness.oracle import check_definitions, dump_program, fingerprints
+from harness.oracle import check_definitions, definition_differences, dump_program, fingerprints
 from harness.place import clean_environment, postgres_bin
-from test_objects import PAIRS, make_kinds, name_of
+from test_objects import OWNERSHIP, PAIRS, in_common_words, make_kinds, name_of, own_roles
 from test_pagila import pagila_load
 
 # Bodies of functions are text that no server follows: here they name nothing that changes.
@@ -18,13 +18,13 @@ ALTER FUNCTION kinds.many RESET search_path;
 """
 
 
-def reference_of(pair, alters):
+def reference_of(pair, alters, options=("--no-owner", "--no-privileges")):
     """The source's definitions in a database beside the destination's, renamed by hand."""
     reference = pair.target.server.database(pair.target.name + "_reference")
     pair.closing.append(reference.drop)
     dump = subprocess.run(
-        [dump_program(pair.source.server), "--schema-only", "--no-publications", "--no-subscriptions", "--no-owner",
-         "--no-privileges", "--exclude-table=public.dts_*", "-h", pair.source.server.directory, "-p",
+        [dump_program(pair.source.server), "--schema-only", "--no-publications", "--no-subscriptions", *options,
+         "--exclude-table=public.dts_*", "-h", pair.source.server.directory, "-p",
          str(pair.source.server.port), "-U", "postgres", pair.source.name],
         check=True, capture_output=True, env=clean_environment()).stdout
     dump = re.sub(rb"(?m)^.* SET \(pg_attver=\d+\);$|\bpg_attver=\d+, |, pg_attver=\d+\b", b"", dump)
@@ -34,7 +34,7 @@ def reference_of(pair, alters):
                           input=dump, capture_output=True, env=clean_environment())
     errors = [line for line in done.stderr.decode().splitlines() if "ERROR" in line]
     assert all('schema "public" already exists' in line or "transaction_timeout" in line for line in errors), errors
-    for name in reference.sql("SELECT evtname FROM pg_event_trigger"):
+    for name in reference.sql("SELECT evtname FROM pg_event_trigger") if options else []:
         reference.sql(f'DROP EVENT TRIGGER "{name[0]}"')
     reference.sql(alters)
     return reference
@@ -134,9 +134,10 @@ CREATE MATERIALIZED VIEW shop.counted AS SELECT count(*) FROM shop.of_notes;
 CREATE FUNCTION shop.first_note() RETURNS SETOF shop.tmp_note LANGUAGE sql BEGIN ATOMIC SELECT * FROM shop.tmp_note; END;
 CREATE VIEW shop.secrets AS SELECT secret FROM shop.customer; CREATE VIEW shop.names AS SELECT name FROM shop.customer;
 CREATE STATISTICS shop.on_customer ON name, secret FROM shop.customer;
-CREATE TABLE other.event (id int, day date, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+CREATE TABLE other.event (id int, day date, note text, number serial, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
 CREATE TABLE shop.event_1 PARTITION OF other.event FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
-CREATE TABLE other.event_2 PARTITION OF other.event DEFAULT;
+CREATE TABLE other.event_2 PARTITION OF other.event DEFAULT; CREATE INDEX event_note ON other.event (note);
+CREATE INDEX of_leaf ON other.event_2 (id) WHERE note = 'x';
 CREATE CAST (types.state AS int) WITH INOUT; CREATE CAST (types.never AS int) WITH INOUT;
 CREATE OPERATOR other.@@@ (FUNCTION = other.tax, RIGHTARG = numeric);
 """
@@ -158,10 +159,30 @@ def test_what_hangs_on_an_excluded_table_is_left_out_with_it(pair, renames):
     expected = {re.sub(r"\btypes\b", "kinds", what) if renames else what for what in inventory(pair.source) - gone}
     assert inventory(pair.target) == expected
     left_out = set(re.findall("left out: (.*), because (.*) is", done.err))
+    checked = pair.job(name="again", phases=["schema"], objects=objects).call("check")
+    assert "left-out" in checked.out and "view shop.notes is left out, because table shop.tmp_note is" in checked.out
     assert {("constraint customer_note_fkey on table shop.customer", "table shop.tmp_note"),
             ("trigger c on table shop.customer", "function other.touch()"), ("view shop.notes", "table shop.tmp_note"),
             ("view shop.of_notes", "table shop.tmp_note"), ("materialized view shop.counted", "table shop.tmp_note"),
             ("function shop.first_note()", "table shop.tmp_note")} == left_out
+
+
+# An operator goes, and another one names it as its commutator: the text of that one stays as it is.
+LEFT_ALONE = {"FUNCTION kinds.below": (["    RIGHTARG = kinds.mood"],
+                                       ["    RIGHTARG = kinds.mood,", "    COMMUTATOR = OPERATOR(kinds.<<)"])}
+
+
+@pytest.mark.parametrize("excluded", ["TABLE kinds.thing", "TABLE kinds.visit", "TABLE kinds.parent", "FUNCTION kinds.stamp",
+                                      "FUNCTION kinds.note_down", "TABLE kinds.log, kinds.secret", "FUNCTION kinds.below",
+                                      "FUNCTION kinds.to_pair", "AGGREGATE kinds.total(int)"])
+def test_what_is_left_out_is_what_the_server_would_drop(version_pair, excluded):
+    pair = version_pair(18, 18)
+    make_kinds(pair)
+    names = re.sub(r"\(.*?\)", "", re.sub("^[A-Z ]+ ", "", excluded)).split(", ")
+    reference = reference_of(pair, f"DROP {excluded} CASCADE")
+    done = pair.job(phases=["schema"], objects={"exclude": names}).run()
+    assert done.exit == 0, done.err
+    assert definition_differences(reference, pair.target, rewrite=in_common_words) == LEFT_ALONE.get(excluded, ([], []))
 
 
 def test_included_tables_bring_what_they_need_and_nothing_else(pair):
@@ -170,7 +191,7 @@ def test_included_tables_bring_what_they_need_and_nothing_else(pair):
                     objects={"include": ["shop.orders", "shop.line", "shop.event_1", "shop.stamp"]}).run()
     assert done.exit == 0, done.err
     mine = matching(pair.source, r"\bshop\.(orders|line|event_1|money|stamp)\b", r"shop\.(orders|line|event_1)_", r"^extension",
-                    r"types\.state", r"other\.(numbers|tax|event)\b", r"other\.event_pkey", r"^schema (shop|other|types|public)$")
+                    r"types\.state", r"other\.(numbers|tax|event)\b", r"other\.event_(pkey|number|note)", r"^schema (shop|other|types|public)$")
     others = matching(pair.source, "customer_fkey", "tmp_note", r"\btrigger\b")
     assert inventory(pair.target) == mine - others
     assert re.findall("left out: (.*), because (.*) is", done.err) == [
@@ -183,7 +204,11 @@ def test_columns_that_a_list_leaves_out(pair):
                                                            "other.event": {"columns": ["id", "day"]}}}).run()
     assert done.exit == 0, done.err
     assert inventory(pair.target) == inventory(pair.source) - matching(
-        pair.source, r"customer\.(secret|loud)", "customer_secret", "customer_check", r"shop\.secrets", "on_customer")
+        pair.source, r"customer\.(secret|loud)", "customer_secret", "customer_check", r"shop\.secrets", "on_customer",
+        "event_note", r"event_\d_note", "of_leaf", "event_number", r"event(_\d)?\.(note|number)", "for column (note|number)")
+    left_out = set(re.findall("left out: (.*), because (.*) is", done.err))
+    assert ("view shop.secrets", "column secret of table shop.customer") in left_out
+    assert ("index other.of_leaf", "column note of table other.event_2") in left_out
 
 
 def test_a_table_that_needs_what_is_excluded_is_refused(pair):
@@ -204,6 +229,45 @@ def test_tables_that_may_not_be_read_can_be_left_out(pair):
     done = job.run()
     assert done.exit == 0, done.err
     assert pair.target.sql("SELECT relname FROM pg_class WHERE relnamespace = 'shop'::regnamespace AND relkind = 'r'") == [("open",)]
+
+
+def test_owners_grants_and_event_triggers_of_what_gets_another_name(version_pair):
+    pair = version_pair(18, 18)
+    prefix = own_roles(pair)
+    make_kinds(pair)
+    pair.source.sql(PLAIN_BODIES + OWNERSHIP.format(prefix))
+    done = pair.job(phases=["schema"], schema={"event_triggers": True, "roles": True}, objects={"rename": KINDS_NAMES},
+                    load={"owners": "keep", "privileges": True}).run()
+    assert done.exit == 0, done.err
+    crm = f"ALTER SCHEMA crm OWNER TO {prefix}_owner; GRANT USAGE ON SCHEMA crm TO {prefix}_reader, PUBLIC"
+    reference = reference_of(pair, KINDS_ALTERS + crm, options=())
+    check_definitions(reference, pair.target, options=("--no-security-labels",))
+
+
+def test_tables_that_are_there_under_their_new_names_stay(pair):
+    pair.source.sql("""CREATE TYPE mood AS ENUM ('a'); CREATE TABLE customer (id serial PRIMARY KEY, name text, m mood);
+        CREATE TABLE orders (id int PRIMARY KEY, customer int REFERENCES customer); CREATE VIEW names AS SELECT name FROM customer;
+        INSERT INTO customer (name) SELECT 'c' || i FROM generate_series(1, 9) i; INSERT INTO orders SELECT i, i FROM generate_series(1, 9) i""")
+    pair.target.sql("""CREATE SCHEMA crm; CREATE TYPE crm.mood AS ENUM ('a'); CREATE TABLE crm.client (id serial PRIMARY KEY, title text, m crm.mood);
+        INSERT INTO crm.client (title) VALUES ('mine')""")
+    done = pair.job(phases=["schema", "full"], existing="keep", objects={"rename": {
+        "schemas": {"public": "crm"}, "tables": {"public.customer": "crm.client"},
+        "columns": {"public.customer": {"name": "title"}}}}).run()
+    assert done.exit == 0, done.err
+    assert pair.target.sql("SELECT count(*), min(title), (SELECT count(*) FROM crm.orders), (SELECT count(*) FROM crm.names)"
+                           " FROM crm.client") == [(9, "c2", 9, 9)]
+    assert pair.target.one("SELECT title FROM crm.client WHERE id = 1") == "mine"
+    assert pair.target.one("SELECT count(*) FROM pg_constraint WHERE confrelid = 'crm.client'::regclass") == 1
+
+
+@pytest.mark.parametrize("objects", [{}, {"rename": {"schemas": {"shop": "crm"}}}], ids=["same", "other"])
+def test_a_schema_that_is_there_is_used(pair, objects):
+    pair.source.sql("CREATE SCHEMA shop; CREATE TABLE shop.t (id int PRIMARY KEY); INSERT INTO shop.t VALUES (1)")
+    schema = "crm" if objects else "shop"
+    pair.target.sql(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.mine (id int)")
+    done = pair.job(phases=["schema", "full"], objects=objects).run()
+    assert done.exit == 0, done.err
+    assert pair.target.one(f"SELECT id FROM {schema}.t") == 1
 
 
 PAGILA_NAMES = {"rename": {"schemas": {"public": "shop"},

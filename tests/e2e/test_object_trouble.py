@@ -268,6 +268,45 @@ def encoded(pair, encoding):
     return pair
 
 
+# ---- what belongs to the database itself ----
+
+def test_settings_of_the_database_are_told_and_the_fix_carries_them(pair):
+    source, target = pair.source, pair.target
+    source.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    job = pair.job()
+    assert item(job, "database-settings")["state"] == "passed"
+    role = f"{pair.name}_role"
+    source.sql(f"CREATE ROLE {role}; ALTER DATABASE {source.name} SET search_path TO \"$user\", 'a, b', public;"
+               f" ALTER DATABASE {source.name} SET work_mem TO '7MB';"
+               f" ALTER ROLE {role} IN DATABASE {source.name} SET custom.motto TO 'it''s = ours'")
+    pair.closing.append(lambda: source.sql(f"DROP ROLE {role}"))
+    if target.server is not source.server:
+        target.sql(f"CREATE ROLE {role}")
+        pair.closing.append(lambda: target.sql(f"DROP ROLE {role}"))
+    seen = item(job, "database-settings")
+    assert seen["state"] == "alert" and "3 settings" in seen["seen"] and "search_path" in seen["seen"]
+    for line in seen["fix"].splitlines():
+        target.sql(line)
+    assert item(job, "database-settings")["state"] == "passed"
+    assert target.one("SELECT current_setting('search_path')") == source.one("SELECT current_setting('search_path')")
+
+
+def test_another_locale_is_told(pair):
+    encoded(pair, "UTF8")
+    pair.source.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    ours, theirs = (side.one("SELECT datcollate FROM pg_database WHERE datname = current_database()")
+                    for side in (pair.source, pair.target))
+    seen = item(pair.job(), "database-locale")
+    assert seen["state"] == ("passed" if ours == theirs else "alert"), seen
+    if ours == theirs:
+        other = f"{pair.name}_posix"
+        pair.target.server.sql(f"CREATE DATABASE {other} LC_COLLATE 'POSIX' LC_CTYPE 'POSIX' TEMPLATE template0")
+        pair.closing.append(lambda: pair.target.server.sql(f"DROP DATABASE {other}"))
+        other_target = pair.target.server.database(other, create=False)
+        seen = item(pair.job(folder="other", target_dsn=other_target.dsn()), "database-locale")
+        assert seen["state"] == "alert" and "POSIX" in seen["seen"] and "LC_COLLATE 'C'" in seen["fix"], seen
+
+
 def test_latin1_is_converted(pair):
     """F76."""
     encoded(pair, "LATIN1")

@@ -182,6 +182,8 @@ def test_trap_A10_rewritten_between_two_ranges(pair, rewrite):
         return
     job.wait_for("running")
     assert "was rewritten since the snapshot" in process.err
+    status = {table["name"]: table for table in job.status()["tables"]}["public.wide"]
+    assert status["rows"] == (700 if rewrite == "truncate" else 20000), "ranges that were given up are counted"
     pair.source.sql("UPDATE wide SET v = 'later' WHERE id < 10")
     pair.wait_equal()
 
@@ -323,9 +325,9 @@ def test_statistics_of_partitioned_tables_and_materialized_views_are_there(pair)
     assert known == [("leaf", False), ("one", True), ("plain", False), ("root", True), ("seen", False), ("two", False)]
 
 
-def test_filtered_and_renamed_table_is_split_as_well(pair):
+def test_filtered_table_is_split_as_well(pair):
     wide(pair)
-    job = pair.job(load=SPLIT, phases=["schema", "full"], schema={}, objects={
+    job = pair.job(load=SPLIT, phases=["schema", "full"], objects={
         "tables": {"public.wide": {"where": "n < 3 -- few"}}})
     done = job.run()
     assert done.exit == 0, done.err
@@ -334,13 +336,28 @@ def test_filtered_and_renamed_table_is_split_as_well(pair):
     assert pair.target.sql(rows) == pair.source.sql(rows + " WHERE n < 3")
 
 
+def test_renamed_table_is_split_and_its_key_waits_for_its_vacuum(pair):
+    wide(pair)
+    wide(pair, 500, "little")
+    job = pair.job(load=SPLIT, objects={"rename": {"schemas": {"public": "shop"}, "tables": {"public.wide": "shop.the broad"}}})
+    process = job.start(fault="snapshot.vacuum:sleep:2000@1")
+    process.wait_reached("snapshot.vacuum")
+    indexes = "SELECT relname FROM pg_class WHERE relkind = 'i' AND relnamespace = 'shop'::regnamespace"
+    poll_until(lambda: pair.target.sql(indexes) == [("little_pkey",)], "the other table's key is built", 10)
+    job.wait_for("running")
+    assert ranges_of(job)
+    rows = "SELECT count(*), sum(n), md5(string_agg(v, ',' ORDER BY id)) FROM "
+    assert pair.target.sql(rows + 'shop."the broad"') == pair.source.sql(rows + "wide")
+    assert all_visible(pair.target, 'shop."the broad"')
+
+
 @pytest.mark.parametrize("version", [14, 18])
 def test_progress_of_an_index_is_the_server_s_own(version_pair, version):
     pair = version_pair(version, version)
     wide(pair, 3000)
     slow = "FUNCTION slow(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN {} RETURN $1; END $$"
     pair.source.sql(f"CREATE {slow.format('')}; CREATE TABLE slowly (id int);"
-                    " INSERT INTO slowly SELECT generate_series(1, 1200); CREATE INDEX slow_index ON slowly (slow(id))")
+                    " INSERT INTO slowly SELECT generate_series(1, 500); CREATE INDEX slow_index ON slowly (slow(id))")
     pair.source.sql(f"CREATE OR REPLACE {slow.format('PERFORM pg_catalog.pg_sleep(0.002);')}")
     job = pair.job(load={"workers": 2}, identity="full")
     job.start()
@@ -350,3 +367,44 @@ def test_progress_of_an_index_is_the_server_s_own(version_pair, version):
     assert 0 <= seen[0]["done"] <= seen[0]["total"]
     job.wait_for("running")
     assert job.status()["builds"] == []
+
+
+@pytest.mark.parametrize("versions", [(14, 14), (14, 18), (16, 17), (18, 15)], ids=str)
+def test_every_version_splits_and_vacuums(version_pair, versions):
+    pair = version_pair(*versions)
+    wide(pair)
+    job = pair.job(load=SPLIT)
+    job.start()
+    job.wait_for("catching-up")
+    assert ranges_of(job)
+    job.wait_for("running")
+    pair.wait_equal()
+    assert all_visible(pair.target, "wide")
+
+
+def test_range_reads_its_own_blocks_whatever_the_source_s_settings(make_pair):
+    """A sequential scan for each range would read the table once for every range."""
+    pair = make_pair(source={"enable_tidscan": "off", "jit_above_cost": "0", "auto_explain.log_min_duration": "0",
+                             "session_preload_libraries": "auto_explain"})
+    wide(pair)
+    done = pair.job(load=SPLIT, phases=["schema", "full"]).run()
+    assert done.exit == 0, done.err
+    entries = re.split(r"\n(?=\d{4}-\d\d-\d\d )", pair.source.server.log(0))
+    plans = [entry for entry in entries if "COPY (SELECT" in entry and "plan:" in entry]
+    assert len(plans) == ranges_of(pair.jobs[0])[0] > 3
+    for plan in plans:
+        assert "Tid Range Scan on wide" in plan and "JIT" not in plan, plan
+    pair.check_equal()
+
+
+def test_load_without_a_stream_that_was_killed_in_ranges_begins_again(pair):
+    """Everything is of one snapshot: tables that were finished are loaded again, too."""
+    wide(pair)
+    wide(pair, 4000, "done_first")
+    job = pair.job(load={"workers": 1, "split_above": "3MiB"}, phases=["schema", "full"])
+    assert job.start(fault="snapshot.range_end:kill@1").wait(60) == -9
+    pair.source.sql("UPDATE wide SET n = 99 WHERE id % 2 = 0; INSERT INTO done_first VALUES (9999, 1, 'later')")
+    done = job.run()
+    assert done.exit == 0, done.err
+    pair.check_equal()
+    assert all_visible(pair.target, "wide") and all_visible(pair.target, "done_first")

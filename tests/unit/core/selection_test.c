@@ -218,11 +218,11 @@ static void failing_query_leaves_no_transaction(void **state) {
 
 /* ---- what the job says of names ---- */
 
-static char *words[] = {(char[]){"p.root"}, (char[]){"s.z"},    (char[]){"s.nothing"}, (char[]){"s.part"},
-                        (char[]){"x > 1"},  (char[]){"x > 2"},  (char[]){"a"},         (char[]){"p.root.b"},
-                        (char[]){"s.z.a"},  (char[]){"s.z.b"},  (char[]){"S"},         (char[]){"t.new"},
-                        (char[]){"s"},      (char[]){"s.whole"}};
-enum { ROOT, Z, NOTHING, PART, FIRST, SECOND, A, ROOT_B, Z_A, Z_B, UPPER_S, NEW, SCHEMA_S, WHOLE };
+static char *words[] = {(char[]){"p.root"}, (char[]){"s.z"},     (char[]){"s.nothing"}, (char[]){"s.part"},
+                        (char[]){"x > 1"},  (char[]){"x > 2"},   (char[]){"a"},         (char[]){"p.root.b"},
+                        (char[]){"s.z.a"},  (char[]){"s.z.b"},   (char[]){"S"},         (char[]){"t.new"},
+                        (char[]){"s"},      (char[]){"s.whole"}, (char[]){"p.root.was"}};
+enum { ROOT, Z, NOTHING, PART, FIRST, SECOND, A, ROOT_B, Z_A, Z_B, UPPER_S, NEW, SCHEMA_S, WHOLE, ROOT_WAS };
 
 static void a_tree_is_taken_as_a_whole(void **state) {
     (void)state;
@@ -264,7 +264,8 @@ static void names_at_the_target_follow_the_tree(void **state) {
     (void)state;
     job.objects.rename.tables = (ConfigPairs){1, (ConfigPair[]){{words[Z], words[NEW]}}};
     job.objects.rename.schemas = (ConfigPairs){1, (ConfigPair[]){{words[SCHEMA_S], words[UPPER_S]}}};
-    job.objects.rename.columns = (ConfigPairs){3, (ConfigPair[]){{words[ROOT_B], words[SECOND]},
+    job.objects.rename.columns = (ConfigPairs){4, (ConfigPair[]){{words[ROOT_WAS], words[FIRST]},
+                                                                 {words[ROOT_B], words[SECOND]},
                                                                  {words[Z_A], words[FIRST]},
                                                                  {words[Z_B], words[SECOND]}}};
     Selection *s = load_all(IDENTITY_FAIL);
@@ -284,6 +285,16 @@ static void names_at_the_target_follow_the_tree(void **state) {
     assert_string_equal(z->columns[2].target_type_schema, "S");
     assert_string_equal(z->columns[2].type_name, "odd");
     assert_string_equal(z->columns[0].target_type_schema, "");
+    Arena *arena = arena_new();
+    assert_string_equal(selection_target_column(s, arena, "s", "z", "b"), "x > 2");
+    assert_string_equal(selection_target_column(s, arena, "s", "z", "gone"), "gone");
+    /* Also of a leaf's column, and of a table, that are gone from the source. */
+    assert_string_equal(selection_target_column(s, arena, "s", "chosen", "was"), "x > 1");
+    assert_string_equal(find(s, "chosen")->top_name, "root");
+    assert_string_equal(selection_target(s, arena, "s", "dropped").schema, "S");
+    assert_string_equal(selection_target(s, arena, "s", "z").name, "new");
+    assert_string_equal(selection_target(NULL, arena, "s", "z").name, "z");
+    arena_free(arena);
     static const char *const names[][2] = {{"s", "z"}};
     selection_keep(s, name_at, &(NameList){names, 1}, NULL);
     assert_ptr_equal(selection_find_target(s, "t", "new"), &s->tables[0]);
@@ -311,6 +322,7 @@ static void two_of_one_name_are_told(void **state) {
     Selection *s = load_all(IDENTITY_FAIL);
     Sentences told = {0};
     Error e;
+    job.target.state_schema = state_schema;
     assert_true(selection_check(NULL, &job, s, false, sentence_note, &told, &e));
     assert_int_equal(told.count, 3);
     assert_string_equal(told.text[0],
@@ -318,6 +330,25 @@ static void two_of_one_name_are_told(void **state) {
                         "them another name in objects.rename, or leave one out)");
     assert_non_null(strstr(told.text[1], "of table \"s.whole\" would both be \"a\" at the target"));
     assert_non_null(strstr(told.text[2], "of table \"s.z\" would both be \"a\" at the target"));
+    selection_free(s);
+    job = (Config){0};
+}
+
+static void schemas_that_are_not_the_users_are_told(void **state) {
+    (void)state;
+    static char record[] = "st", system_schema[] = "pg_x", a[] = "a";
+    job.objects.rename.schemas =
+        (ConfigPairs){2, (ConfigPair[]){{a, system_schema}, {words[SCHEMA_S], record}}};
+    job.objects.include = (ConfigTexts){2, (char *[]){(char[]){"a.bare"}, words[NOTHING]}};
+    job.target.state_schema = state_schema;
+    Selection *s = load_all(IDENTITY_FAIL);
+    Sentences told = {0};
+    Error e;
+    assert_true(selection_check(NULL, &job, s, false, sentence_note, &told, &e));
+    assert_int_equal(told.count, 2);
+    assert_non_null(
+        strstr(told.text[0], "\"a.bare\" would be in schema \"pg_x\" at the target, which is the server"));
+    assert_non_null(strstr(told.text[1], "\"s.nothing\" would be in schema \"st\""));
     selection_free(s);
     job = (Config){0};
 }
@@ -335,6 +366,7 @@ int main(void) {
         cmocka_unit_test(filters_and_lists_come_from_the_nearest),
         cmocka_unit_test(names_at_the_target_follow_the_tree),
         cmocka_unit_test(two_of_one_name_are_told),
+        cmocka_unit_test(schemas_that_are_not_the_users_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
