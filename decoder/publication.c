@@ -15,6 +15,7 @@ static const char LOCK_SQL[] = "SET LOCAL lock_timeout = '2s'; ";
 enum { LOCK_WAIT_MS = 30000, LOCK_PAUSE_MS = 1000 };
 /* Tables in one statement: each costs the source a lock until it commits, and all share its lock table. */
 enum { TABLES_AT_ONCE = 1000 };
+enum { SERVER_18 = 180000 };
 
 static const char ALL_SQL[] = "publish = 'insert, update, delete, truncate'";
 static const char INSERTS_SQL[] = "publish = 'insert, truncate'";
@@ -390,10 +391,27 @@ static bool publication_check(const Publication *p, ErrorKind kind, Error *e) {
     return members_check(p, kind, e);
 }
 
+bool publication_forbids_full(const Pg *source, const Table *table) {
+    if (source->version < SERVER_18)
+        return false;
+    for (int at = 0; at < table->column_count; at++)
+        if (table->columns[at].generated)
+            return true;
+    return false;
+}
+
 /* A table that no publication takes would be missing at the destination without a word. */
-static bool identities_check(const Selection *selection, Error *e) {
+static bool identities_check(const Pg *source, const Config *cfg, const Selection *selection, Error *e) {
     for (int n = 0; n < selection->count; n++) {
         const Table *t = &selection->tables[n];
+        if (!t->unlogged && is_ours(cfg) && t->identity == TABLE_IDENTITY_FULL &&
+            publication_forbids_full(source, t)) {
+            fail(e, ERR_CONFIG, "table \"%s\" has the replica identity FULL and a generated column",
+                 t->full_name);
+            return fail_hint(e,
+                             "published so, the source would refuse the users' UPDATE and DELETE: give it a "
+                             "primary key and REPLICA IDENTITY DEFAULT");
+        }
         if (t->unlogged || is_wanted(t, false) || is_wanted(t, true))
             continue;
         fail(e, ERR_CONFIG, "table \"%s\" has no replica identity", t->full_name);
@@ -403,7 +421,7 @@ static bool identities_check(const Selection *selection, Error *e) {
 }
 
 bool publication_make(Pg *source, const Config *cfg, const Selection *selection, Error *e) {
-    if (!identities_check(selection, e))
+    if (!identities_check(source, cfg, selection, e))
         return false;
     for (int inserts = 0; inserts <= 1; inserts++) {
         Publication p;

@@ -18,6 +18,10 @@ bool publication_verify(Pg *source, const Config *cfg, const Selection *selectio
 void publication_names(Pg *source, const Config *cfg, const Selection *selection, Writer *out);
 bool publication_drop(Pg *source, const Config *cfg, Error *e); /* ours only; absent is fine */
 
+/* Under the identity FULL the users could not change the table's rows any more (trap A1): from 18 on the server refuses it
+ * where an identity holds a generated column, which our publications leave out. */
+bool publication_forbids_full(const Pg *source, const Table *table);
+
 /* Asks the server whether it publishes the table's row filter, in a transaction that is rolled back (of an owner's
  * account; nothing is made). *column: one that the filter names and `fits` does not take (trap A1), or "". */
 bool publication_try_filter(Pg *source, const Config *cfg, const Table *table,

@@ -43,8 +43,7 @@ typedef struct Looking {
     int found;
 } Looking;
 
-/* The first row of this relation, -1: none. */
-static int row_of(const PGresult *rows, const char *schema, const char *name) {
+int relation_row(const PGresult *rows, const char *schema, const char *name) {
     int low = 0, high = PQntuples(rows);
     while (low < high) {
         int middle = low + (high - low) / 2;
@@ -120,7 +119,7 @@ static bool columns_differ(const Looking *l, const Table *t, int row, Writer *wh
 /* Whether the destination has a key by which the source's changes find their rows: its identity, or any when that is
  * the whole row or nothing. */
 static bool has_key(const Looking *l, const Table *t) {
-    int row = row_of(l->keys, t->target_schema, t->target_name), identity = 0;
+    int row = relation_row(l->keys, t->target_schema, t->target_name), identity = 0;
     for (int at = 0; at < t->column_count; at++)
         identity += t->columns[at].identity_key ? 1 : 0;
     if (row < 0 || t->identity != TABLE_IDENTITY_KEY)
@@ -138,7 +137,7 @@ static bool has_key(const Looking *l, const Table *t) {
 
 static void table_look(Looking *l, const Table *t) {
     ExistingPolicy policy = l->c->cfg->existing;
-    int row = row_of(l->columns, t->target_schema, t->target_name);
+    int row = relation_row(l->columns, t->target_schema, t->target_name);
     if (row < 0)
         return;
     l->found++;
@@ -186,9 +185,9 @@ static bool partitions_look(Looking *l, Error *e) {
     for (int row = 0; rows != NULL && row < PQntuples(rows); row++) {
         MappedName there =
             mapping_relation(l->c->selection->mapping, arena, pg_cell(rows, row, 0), pg_cell(rows, row, 1));
-        bool parent = row_of(l->columns, there.schema, there.name) >= 0;
+        bool parent = relation_row(l->columns, there.schema, there.name) >= 0;
         const Table *leaf = selection_find(l->c->selection, pg_cell(rows, row, 2), pg_cell(rows, row, 3));
-        if (leaf != NULL && parent != (row_of(l->columns, leaf->target_schema, leaf->target_name) >= 0))
+        if (leaf != NULL && parent != (relation_row(l->columns, leaf->target_schema, leaf->target_name) >= 0))
             names_add(&names, leaf->target_full_name);
     }
     arena_free(arena);
@@ -247,6 +246,7 @@ bool existing_look(Check *c, Finding *out, Error *e) {
         misfits_tell(&l);
     }
     ok = ok && (drop || (partitions_look(&l, e) && (l.found == 0 || replica_look(&l, e))));
+    ok = ok && (c->cfg->existing != EXISTING_KEEP || keep_look(c, out, e));
     names_free(&l.differing);
     names_free(&l.keyless);
     names_free(&l.other);

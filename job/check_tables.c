@@ -116,6 +116,13 @@ static bool is_foreign(const Check *c, const Table *t) {
     return !t->unlogged && !t->owned && touched;
 }
 
+/* FULL already, or from the birth of the job on, where that would stop the users (trap A1). */
+static bool is_stopped_by_full(const Check *c, const Table *t) {
+    bool full = t->identity == TABLE_IDENTITY_FULL && publication_is_ours(c);
+    bool becomes_full = is_to_be_identified(c, t) && t->identity_candidate == NULL;
+    return !t->unlogged && !c->resumed && (full || becomes_full) && publication_forbids_full(c->source, t);
+}
+
 /* A line for each of the first 20; by the index that could be the identity, where there is one. */
 static void identity_fix(const Check *c, Finding *out, TablePick *is) {
     int written = 0;
@@ -383,7 +390,7 @@ static bool insert_only_look(Check *c, Finding *out, Error *e) {
 }
 
 bool check_replica_identity(Check *c, Finding *out, Error *e) {
-    Names none = names_new(), made = names_new();
+    Names none = names_new(), made = names_new(), stopped = names_new();
     int insert_only = tables_pick(c, is_insert_only, NULL, NULL);
     if (tables_pick(c, is_without_identity, &none, NULL) > 0) {
         identity_fix(c, out, is_without_identity);
@@ -399,8 +406,17 @@ bool check_replica_identity(Check *c, Finding *out, Error *e) {
             "compares whole rows at the target: %s",
             made.count, names_text(&made));
     }
+    if (tables_pick(c, is_stopped_by_full, &stopped, NULL) > 0) {
+        finding_fix(out, "give them a primary key and REPLICA IDENTITY DEFAULT, or leave them out");
+        finding_fail(
+            out,
+            "%d tables with a generated column have, or would get, the replica identity FULL: from 18 "
+            "on the source would refuse every UPDATE and DELETE of the users: %s",
+            stopped.count, names_text(&stopped));
+    }
     names_free(&none);
     names_free(&made);
+    names_free(&stopped);
     if (insert_only > 0 && !insert_only_look(c, out, e))
         return false;
     if (out->state != CHECK_PASSED)

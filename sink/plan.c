@@ -133,6 +133,22 @@ static bool column_plan(Plan *plan, Arena *arena, Pg *pg, const PGresult *column
     return true;
 }
 
+static bool relation_fills(const Plan *plan, const char *column) {
+    for (uint16_t at = 0; at < plan->rel->column_count; at++)
+        if (strcmp(plan->columns[at].name, column) == 0)
+            return true;
+    return false;
+}
+
+static void beside_plan(Plan *plan, Arena *arena, Pg *pg, const PGresult *columns) {
+    plan->beside = arena_alloc(arena, (size_t)PQntuples(columns) * sizeof *plan->beside);
+    for (int row = 0; row < PQntuples(columns); row++) {
+        const char *name = pg_cell(columns, row, CELL_NAME);
+        if (!pg_cell_bool(columns, row, CELL_GENERATED) && !relation_fills(plan, name))
+            plan->beside[plan->beside_count++] = quoted_name(arena, pg, name);
+    }
+}
+
 /* ", there "crm.client"," behind the source's name, where the destination's is another one. */
 static const char *called_there(Arena *arena, const Relation *rel, MappedName target) {
     if (strcmp(target.schema, rel->schema) == 0 && strcmp(target.name, rel->name) == 0)
@@ -170,6 +186,7 @@ Plan *plan_build(Arena *arena, Pg *pg, const Selection *names, const Relation *r
         if (!column_plan(plan, arena, pg, columns, column, e))
             return NULL;
     }
+    beside_plan(plan, arena, pg, columns);
     plan->where = where_of(plan, columns);
     return plan;
 }

@@ -66,7 +66,9 @@ typedef struct Plan {
     PlanUnique *uniques; /* of a kept table */
     PlanWhere where;
     PlanColumn *columns; /* rel->column_count */
-    Lsn start;           /* transactions with end <= start are not for this table (trap A2) */
+    const char **beside; /* quoted: the destination's other columns that hold a value of their own */
+    uint16_t beside_count;
+    Lsn start; /* transactions with end <= start are not for this table (trap A2) */
     Shape *shapes;
 } Plan;
 

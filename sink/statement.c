@@ -205,6 +205,8 @@ static uint16_t write_reinsert(Writer *out, const Plan *plan, const Shape *shape
     }
     writer_format(out, " INSERT INTO %s (", plan->table);
     write_names(out, plan, all);
+    for (uint16_t column = 0; column < plan->beside_count; column++)
+        writer_format(out, ", %s", plan->beside[column]);
     writer_text(out, ") OVERRIDING SYSTEM VALUE SELECT ");
     uint16_t parameter = 0;
     const char *comma = "";
@@ -218,6 +220,8 @@ static uint16_t write_reinsert(Writer *out, const Plan *plan, const Shape *shape
         else
             writer_format(out, "old.%s", plan->columns[column].quoted);
     }
+    for (uint16_t column = 0; column < plan->beside_count; column++)
+        writer_format(out, ", old.%s", plan->beside[column]);
     writer_text(out, " FROM old");
     if (shape->kind == SHAPE_REINSERT_OVER)
         writer_text(out, ", (SELECT pg_catalog.count(*) FROM gone) AS counted");

@@ -266,8 +266,10 @@ static CopyResult target_begin(Copying *c, Error *e) {
     if (c->frozen)
         writer_format(&sql, "TRUNCATE ONLY %s", writer_string(&c->target_name));
     else if (c->job->existing == EXISTING_KEEP)
-        writer_format(&sql, "CREATE TEMPORARY TABLE " KEPT_ROWS " (LIKE %s) ON COMMIT DROP",
-                      writer_string(&c->target_name));
+        writer_format(&sql,
+                      "CREATE TEMPORARY TABLE " KEPT_ROWS " ON COMMIT DROP AS SELECT %s FROM %s"
+                      " WITH NO DATA",
+                      writer_string(&c->target_columns), writer_string(&c->target_name));
     else
         writer_format(&sql, "DELETE FROM ONLY %s", writer_string(&c->target_name));
     ok = ok && session_run(c->target, writer_string(&sql), c->job->stop, e) && target_columns_check(c, e);

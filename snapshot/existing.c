@@ -97,7 +97,7 @@ typedef struct Settling {
     const Selection *selection;
     Mapping *mapping;
     Arena *arena;
-    PGresult *ours;
+    PGresult *ours, *partitions; /* at the source */
     Found *found;
     int count;
 } Settling;
@@ -123,12 +123,24 @@ static bool rows_have(const PGresult *rows, MappedName wanted) {
     return false;
 }
 
+/* As its ancestors are: a partitioned table is no table of the selection. */
+static Taken partitioned_takes(const Settling *s, const char *schema, const char *name) {
+    Taken taken = mapping_takes(s->mapping, schema, name);
+    for (int row = 0; taken != TAKEN_EXCLUDED && row < PQntuples(s->partitions); row++) {
+        if (names_compare(schema, name, pg_cell(s->partitions, row, 2), pg_cell(s->partitions, row, 3)) != 0)
+            continue;
+        Taken parent = partitioned_takes(s, pg_cell(s->partitions, row, 0), pg_cell(s->partitions, row, 1));
+        taken = parent == TAKEN_NO ? taken : parent;
+    }
+    return taken;
+}
+
 static bool is_of_job(const Settling *s, int row) {
     const char *schema = pg_cell(s->ours, row, 0), *name = pg_cell(s->ours, row, 1);
     char kind = pg_cell(s->ours, row, 2)[0];
     if (kind == 'r')
         return selection_find(s->selection, schema, name) != NULL;
-    return kind == 'p' && mapping_takes(s->mapping, schema, name) == TAKEN_YES;
+    return kind == 'p' && partitioned_takes(s, schema, name) == TAKEN_YES;
 }
 
 static bool find(Settling *s, Error *e) {
@@ -250,8 +262,11 @@ bool existing_settle(Pg *source, Pg *target, const Config *cfg, const Selection 
         return true;
     Settling s = {.source = source, .target = target, .cfg = cfg, .selection = selection};
     s.ours = pg_query(source, SQL_RELATIONS, 0, NULL, e);
-    if (s.ours == NULL)
+    s.partitions = s.ours == NULL ? NULL : pg_query(source, SQL_PARTITIONS, 0, NULL, e);
+    if (s.partitions == NULL) {
+        PQclear(s.ours);
         return false;
+    }
     s.mapping = mapping_new(cfg);
     s.arena = arena_new();
     s.found = calloc((size_t)PQntuples(s.ours) + 1, sizeof *s.found);
@@ -261,5 +276,6 @@ bool existing_settle(Pg *source, Pg *target, const Config *cfg, const Selection 
     arena_free(s.arena);
     mapping_free(s.mapping);
     PQclear(s.ours);
+    PQclear(s.partitions);
     return ok;
 }

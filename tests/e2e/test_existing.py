@@ -113,13 +113,56 @@ def test_keep_is_exact_when_it_is_killed_again_and_again(pair):
 
 
 def test_keep_needs_a_key_and_says_so(pair):
-    pair.source.sql("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    pair.source.sql("CREATE TABLE t (id int PRIMARY KEY, v text UNIQUE)")
     pair.target.sql("CREATE TABLE t (id int NOT NULL, v text UNIQUE)")
     job = pair.job(existing="keep")
     found = item(job.call("check", "--json"))
     assert found["state"] == "failed" and "public.t" in found["seen"] and "unique key" in found["seen"]
     pair.target.sql("ALTER TABLE t ADD UNIQUE (id)")
     assert item(job.call("check", "--json"))["state"] == "alert"
+
+
+def test_keep_and_columns_that_only_the_target_fills(pair):
+    """What the load puts between must not ask for values that the destination makes itself."""
+    table = ("CREATE TABLE t (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id * 2) STORED NOT NULL,"
+             " n int GENERATED ALWAYS AS IDENTITY)")
+    pair.source.sql(table + "; INSERT INTO t (id) VALUES (1), (2)")
+    pair.target.sql(table + "; INSERT INTO t (id) VALUES (2), (3)")
+    pair.running_job(existing="keep")
+    assert pair.target.sql("SELECT id, g FROM t ORDER BY 1") == [(1, 2), (2, 4), (3, 6)]
+
+
+UNIQUE = {
+    "constraint": ("ALTER TABLE t ADD CONSTRAINT more UNIQUE (v)", False),
+    "index": ("CREATE UNIQUE INDEX more ON t (v) INCLUDE (n)", False),
+    "partial": ("CREATE UNIQUE INDEX more ON t (v) WHERE id < 100", False),
+    "expression": ("CREATE UNIQUE INDEX more ON t (lower(v))", False),
+    "nulls": ("CREATE UNIQUE INDEX more ON t (n) NULLS NOT DISTINCT", False),
+    "exclusion": ("ALTER TABLE t ADD CONSTRAINT more EXCLUDE USING btree (v WITH =)", False),
+    "deferrable": ("ALTER TABLE t ADD CONSTRAINT more UNIQUE (n) DEFERRABLE", False),
+    "wider": ("CREATE UNIQUE INDEX more ON t (v, n)", True),
+    "same": ("CREATE UNIQUE INDEX more ON t (n)", True),
+    "same expression": ("CREATE UNIQUE INDEX more ON t (abs(n)) WHERE n > 0", True),
+}
+
+
+@pytest.mark.parametrize("kind", UNIQUE)
+def test_keep_takes_no_unique_key_that_the_source_has_not(pair, kind):
+    """Rows of the source would give way to each other, in the load and in the stream."""
+    made, good = UNIQUE[kind]
+    pair.source.sql("CREATE TABLE t (id int PRIMARY KEY, v text, n int UNIQUE DEFERRABLE);"
+                    " CREATE UNIQUE INDEX ON t (abs(n)) WHERE n > 0;"
+                    " INSERT INTO t VALUES (1, 'x', 1), (2, 'x', 2), (3, 'y', NULL), (4, 'z', NULL)")
+    pair.target.sql("CREATE TABLE t (id int PRIMARY KEY, v text, n int); INSERT INTO t VALUES (2, 'own', 7);" + made)
+    job = pair.job(existing="keep")
+    found = item(job.call("check", "--json"))
+    if good:
+        assert found["state"] == "alert", found
+        assert job.run("--until", "now").exit == 0
+        assert pair.target.sql("SELECT id, v FROM t ORDER BY 1") == [(1, "x"), (2, "own"), (3, "y"), (4, "z")]
+    else:
+        assert found["state"] == "failed" and '"more" of table "public.t"' in found["seen"], found
+        assert job.run().exit == 2 and pair.source.slot(job.slot) is None
 
 
 def test_truncate_takes_the_rows_in_the_loads_own_transaction(pair):
@@ -158,6 +201,17 @@ def test_drop_makes_the_tables_again_and_never_more(pair):
     job.wait_for("running")
     pair.wait_equal()
     assert pair.target.one("SELECT to_regclass('of_target') IS NULL AND to_regclass('of_source') IS NOT NULL")
+
+
+def test_drop_takes_a_partitioned_table_with_all_its_levels(pair):
+    """A pattern names the root alone."""
+    table = ("CREATE TABLE p (id int, r text, PRIMARY KEY (id, r)) PARTITION BY LIST (r);"
+             " CREATE TABLE sub PARTITION OF p DEFAULT PARTITION BY RANGE (id);"
+             " CREATE TABLE leaf PARTITION OF sub FOR VALUES FROM (0) TO (100);")
+    pair.source.sql(table + "INSERT INTO p VALUES (1, 'a')")
+    pair.target.sql(table + "INSERT INTO p VALUES (2, 'a')")
+    assert pair.job(existing="drop", objects={"include": ["public.p"]}).run("--until", "now").exit == 0
+    assert pair.target.sql("SELECT id FROM p") == [(1,)]
 
 
 OBJECTS = ("CREATE SCHEMA s; CREATE TYPE s.mood AS ENUM ('a', 'b'); CREATE DOMAIN s.word AS text CHECK (value <> '');"

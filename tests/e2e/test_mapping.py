@@ -327,6 +327,20 @@ def test_columns_and_rows_are_cut_in_the_load_and_in_the_stream(pair):
     equal(1)
 
 
+def test_columns_that_only_the_target_has_keep_their_values(pair):
+    """Also where an identity column changes, which no UPDATE can set: the row is made again."""
+    pair.source.sql("CREATE TABLE t (id int PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY, v text, s text);"
+                    " INSERT INTO t (id, v) VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+    pair.target.sql('CREATE TABLE t (id int PRIMARY KEY, "Own" text DEFAULT \'d\', n int GENERATED ALWAYS AS IDENTITY,'
+                    ' v text, g int GENERATED ALWAYS AS (id + 1) STORED)')
+    job = pair.running_job(objects={"tables": {"public.t": {"columns": ["id", "n", "v"]}}}, **ROWS)
+    pair.target.sql('UPDATE t SET "Own" = \'mine\'')
+    pair.source.sql("UPDATE t SET v = 'x' WHERE id = 1; UPDATE t SET id = 7 WHERE id = 2; UPDATE t SET n = DEFAULT WHERE id = 3")
+    job.drain(pair.source)
+    same(pair, "SELECT id, n, v FROM t", "SELECT id, n, v FROM t")
+    assert pair.target.sql('SELECT id, "Own", g FROM t ORDER BY 1') == [(1, "mine", 2), (3, "mine", 4), (7, "mine", 8)]
+
+
 def test_a_filtered_table_is_loaded_by_ranges(pair):
     """Under another name, and while its rows move."""
     pair.source.sql("CREATE TABLE wide (id int PRIMARY KEY, v text, n int);"
@@ -475,6 +489,19 @@ def test_a_load_alone_takes_any_filter(pair):
     assert pair.target.sql("SELECT n, v FROM wide ORDER BY 1") == [(3, "v"), (5, "v")]
 
 
+def test_a_filter_is_one_condition(pair):
+    """Beside the condition of a range "a) OR (b" would take rows once for each range."""
+    table = "CREATE TABLE t (id int, v text)"
+    pair.source.sql(table + "; INSERT INTO t SELECT i, repeat('x', 500) FROM generate_series(1, 9000) i")
+    pair.target.sql(table)
+    for where in ("id > 10) OR (id < 5", "true) LIMIT (3", "id > 3) --", "id > 3; DELETE FROM t", "id > $1"):
+        job = pair.job(phases=["full"], load={"workers": 2, "split_above": "1MiB"},
+                       objects={"tables": {"public.t": {"where": where}}})
+        done = job.run()
+        assert done.exit == 2 and 'the row filter of table "public.t" is refused' in done.err, where
+    assert pair.target.one("SELECT count(*) FROM t") == 0
+
+
 # ---- trap A1: the users' work at the source goes on ----
 
 CUT = {
@@ -491,6 +518,8 @@ CUT = {
         {"where": "public.f(id)"}, "cannot be published"),
     "no sentence": (WIDE, {"where": "id >"}, "is refused"),
     "no such column": (WIDE, {"where": "nothing > 5"}, "is refused"),
+    "two sentences": (WIDE, {"where": "true); SELECT (true"}, "is refused"),
+    "an answer's end": (WIDE, {"where": "true) UNION ALL SELECT FROM public.wide WHERE (true"}, "is refused"),
 }
 
 
@@ -503,6 +532,34 @@ def test_trap_A1_nothing_is_published_that_would_stop_the_users(pair, kind):
     assert seen["fix"]
     pair.source.sql("INSERT INTO wide VALUES (1, 'eu', 'v', 's', 1); UPDATE wide SET n = 9; UPDATE wide SET id = 2;"
                     " DELETE FROM wide WHERE n = 9")
+
+
+def test_trap_A1_no_full_identity_with_a_generated_column_is_published(make_pair):
+    """From 18 on the server would refuse every UPDATE of the users, filter or not."""
+    pair = make_pair(source={"version": 18}, target={"version": 18})
+    tables = ("CREATE TABLE had (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id * 2) STORED);"
+              " CREATE TABLE gets (id int, g int GENERATED ALWAYS AS (id * 2) VIRTUAL);")
+    pair.source.sql(tables + "ALTER TABLE had REPLICA IDENTITY FULL; INSERT INTO had VALUES (1); INSERT INTO gets VALUES (1)")
+    pair.target.sql(tables)
+    job = pair.job(identity="full", **ROWS)
+    done = job.run()
+    assert done.exit == 2 and "2 tables with a generated column" in done.err, done.err
+    assert item(job, "replica-identity")["state"] == "failed"
+    nothing_is_made_on(pair.source)
+    pair.source.sql("UPDATE had SET id = 2; UPDATE gets SET id = 2; DELETE FROM had")
+    pair.source.sql("ALTER TABLE had REPLICA IDENTITY DEFAULT; ALTER TABLE gets ADD PRIMARY KEY (id)")
+    job.start()
+    job.wait_for("running")
+    pair.source.sql("INSERT INTO had VALUES (3); UPDATE had SET id = 4; UPDATE gets SET id = 5")
+    job.drain(pair.source)
+    assert pair.target.sql("SELECT * FROM had UNION ALL SELECT * FROM gets") == [(4, 8), (5, 10)]
+
+
+def test_foreign_keys_to_filtered_tables_are_told(pair):
+    pair.source.sql("CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int PRIMARY KEY, p int REFERENCES parent)")
+    for filtered, state in (("parent", "alert"), ("child", "passed")):
+        seen = item(pair.job(objects={"tables": {f"public.{filtered}": {"where": "id > 1"}}}), "row-filters")
+        assert seen["state"] == state and (state == "passed" or "child_p_fkey on table public.child" in seen["seen"]), seen
 
 
 def test_trap_A1_a_filter_that_cannot_be_tried_is_not_made(pair):
@@ -559,6 +616,49 @@ def test_two_things_with_one_name_are_refused(pair):
             rename={"tables": {"public.a": "x.y", "public.A": "x.y"}})
     refused(pair, 'columns "V" and "v" of table "public.a" would both be "V" at the target', "objects",
             rename={"columns": {"public.a": {"v": "V"}}})
+
+
+RESERVED = {
+    "walferry's": {"objects": {"rename": {"tables": {"public.t": "walferry.job"}}}},
+    "walferry's under another name": {"target": {"state_schema": "mine"},
+                                      "objects": {"rename": {"schemas": {"public": "mine"}}}},
+    "walferry's in another case": {"objects": {"include": ["Walferry.*"], "case": "lower"}},
+    "the server's": {"objects": {"rename": {"tables": {"public.t": "pg_catalog.t"}}}},
+    "the standard's": {"objects": {"rename": {"schemas": {"public": "information_schema"}}}},
+}
+
+
+@pytest.mark.parametrize("kind", RESERVED)
+@pytest.mark.parametrize("way", ["fail", "drop"])
+def test_schemas_that_are_not_free_are_refused(pair, kind, way):
+    """Also with `existing: drop`, which would drop the job's own record."""
+    pair.source.sql('CREATE TABLE t (id int PRIMARY KEY); CREATE SCHEMA "Walferry"; CREATE TABLE "Walferry".job (id int PRIMARY KEY)')
+    job = pair.job(existing=way, **RESERVED[kind])
+    done = job.run()
+    assert done.exit == 2 and "would be in schema" in done.err, done.err
+    nothing_is_made_on(pair.source)
+
+
+SWAPPED = "CREATE TABLE a (id int PRIMARY KEY, x text, y text); CREATE TABLE b (id int PRIMARY KEY, x text, y text)"
+
+
+@pytest.mark.parametrize("way", ["fail", "keep", "truncate", "drop"])
+def test_two_tables_and_two_columns_change_their_names_for_each_other(pair, way):
+    pair.source.sql(SWAPPED + "; INSERT INTO a SELECT i, 'ax', 'ay' FROM generate_series(1, 5) i;"
+                    " INSERT INTO b SELECT i, 'bx', 'by' FROM generate_series(1, 7) i")
+    if way != "fail":
+        pair.target.sql(SWAPPED + "; INSERT INTO a VALUES (100, 'old', 'old')")
+    job = pair.running_job(existing=way, objects={"rename": {
+        "tables": {"public.a": "public.b", "public.b": "public.a"}, "columns": {"public.a": {"x": "y", "y": "x"}}}})
+    pair.source.sql("INSERT INTO a VALUES (50, 'x', 'y'); UPDATE b SET x = 'new' WHERE id = 1; UPDATE a SET id = 51 WHERE id = 1")
+    job.drain(pair.source)
+    same(pair, "SELECT id, x, y FROM a", "SELECT id, y, x FROM b")
+    same(pair, "SELECT * FROM b", "SELECT * FROM a WHERE id <> 100")
+    assert pair.target.one("SELECT count(*) FROM a WHERE id = 100") == (way == "keep")
+    pair.source.sql("TRUNCATE b; INSERT INTO b VALUES (1, 'q', 'r')")
+    job.drain(pair.source)
+    assert pair.target.sql("SELECT * FROM a") == [(1, "q", "r")]
+    same(pair, "SELECT id, x, y FROM a", "SELECT id, y, x FROM b")
 
 
 UNKNOWN = {

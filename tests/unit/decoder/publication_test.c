@@ -104,6 +104,35 @@ static void trap_A1_table_without_identity_is_refused_first(void **state) {
     fake_free(&f);
 }
 
+/* Trap A1, from 18 on: FULL holds a generated column, which is not published. */
+static void trap_A1_a_generated_column_under_full_is_refused_first(void **state) {
+    (void)state;
+    const TableColumn columns[] = {{.name = "id"}, {.name = "g", .generated = true}};
+    Table full = {.oid = 1,
+                  .schema = "s",
+                  .name = "x",
+                  .full_name = "s.x",
+                  .identity = TABLE_IDENTITY_FULL,
+                  .column_count = 2,
+                  .columns = columns};
+    const Selection selection = {.count = 1, .tables = &full};
+    FakeServer f = {0};
+    Config cfg = config(false);
+    Error e;
+    Pg *pg = open_at(&f);
+    assert_false(publication_forbids_full(pg, &full));
+    pg->version = 180000;
+    assert_true(publication_forbids_full(pg, &full));
+    assert_false(publication_make(pg, &cfg, &selection, &e));
+    full.column_count = 1;
+    assert_false(publication_forbids_full(pg, &full));
+    close_both(&f, pg);
+    assert_int_equal(e.kind, ERR_CONFIG);
+    assert_non_null(strstr(e.text, "s.x"));
+    assert_int_equal(f.count, 1);
+    fake_free(&f);
+}
+
 static void only_the_difference_is_changed(void **state) {
     (void)state;
     FakeRule rules[] = {
@@ -379,6 +408,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(publications_are_made),
         cmocka_unit_test(trap_A1_table_without_identity_is_refused_first),
+        cmocka_unit_test(trap_A1_a_generated_column_under_full_is_refused_first),
         cmocka_unit_test(only_the_difference_is_changed),
         cmocka_unit_test(publication_for_everything_is_made_again),
         cmocka_unit_test(many_tables_go_in_several_statements),

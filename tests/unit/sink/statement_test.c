@@ -198,6 +198,13 @@ static void a_reinsert_takes_from_the_row_what_is_not_written(void **state) {
                " \"public\".\"t\" (\"id\", \"w\") OVERRIDING SYSTEM VALUE"
                " SELECT $1::integer, old.\"w\" FROM old",
                2);
+    f->plan.beside = (const char *[]){"\"own\""};
+    f->plan.beside_count = 1;
+    assert_sql(f, SHAPE_REINSERT, "x..",
+               "WITH old AS (DELETE FROM \"public\".\"t\" WHERE \"id\" = $2 RETURNING *) INSERT INTO"
+               " \"public\".\"t\" (\"id\", \"w\", \"own\") OVERRIDING SYSTEM VALUE"
+               " SELECT $1::integer, old.\"w\", old.\"own\" FROM old",
+               2);
 }
 
 static void a_reinsert_by_the_whole_row_binds_it_behind_what_is_written(void **state) {
