@@ -227,7 +227,7 @@ static bool rows_load(Walk *walk, const TableRecords *records, const Exported *e
     return ok && (left > 0 || large_object_copy(&load, exported->snapshot, e));
 }
 
-static bool load_is_complete(const Walk *walk, bool *complete, Error *e) {
+bool build_load_is_complete(const Walk *walk, bool *complete, Error *e) {
     TableRecords records;
     if (!large_object_copied(walk->record, walk->job->cfg, complete, e) ||
         !state_tables(walk->record, walk->job->cfg, &records, e))
@@ -240,7 +240,7 @@ static bool load_is_complete(const Walk *walk, bool *complete, Error *e) {
 /* One round, or the finding that nothing is left to load. */
 static bool load_round(Walk *walk, Exported *exported, bool *complete, Error *e) {
     TableRecords records;
-    if (!load_is_complete(walk, complete, e) || *complete)
+    if (!build_load_is_complete(walk, complete, e) || *complete)
         return *complete;
     if ((exported->exporter == NULL && !birth_of_load_snapshot(walk, exported, e)) ||
         !state_tables(walk->record, walk->job->cfg, &records, e))

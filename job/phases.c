@@ -61,10 +61,16 @@ static bool recorded_keep(Walk *walk, Error *e) {
     return gone == NULL;
 }
 
-/* The rows of a finished table do not come again: its numbers are in the record. */
+/* The rows of a finished table do not come again: its numbers are in the record. But without a stream they do, until
+ * all of them are there. */
 static bool metrics_restore(Walk *walk, Error *e) {
     Metrics *m = walk->job->metrics;
     TableRecords records;
+    bool stays = walk->job->cfg->phases.incremental;
+    if (!stays && !build_load_is_complete(walk, &stays, e))
+        return false;
+    if (!stays)
+        return true;
     if (!state_tables(walk->record, walk->job->cfg, &records, e))
         return false;
     for (int row = 0; row < records.count; row++) {
@@ -74,8 +80,8 @@ static bool metrics_restore(Walk *walk, Error *e) {
         if (!record->loaded || shown == NULL)
             continue;
         atomic_store(&shown->stage, TABLE_LOADED);
-        atomic_fetch_add(&m->rows_copied, record->rows - atomic_exchange(&shown->rows, record->rows));
-        atomic_fetch_add(&m->bytes_copied, record->bytes - atomic_exchange(&shown->bytes, record->bytes));
+        atomic_store(&shown->rows, record->rows);
+        atomic_store(&shown->bytes, record->bytes);
     }
     state_tables_free(&records);
     return true;

@@ -50,6 +50,8 @@ bool birth_keep_published(Walk *walk, Error *e);
 /* build.c */
 bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e);
 bool build_load(Walk *walk, Exported *first, Error *e); /* takes over `first` */
+/* Whether every row and large object is there, by the job's record. */
+bool build_load_is_complete(const Walk *walk, bool *complete, Error *e);
 /* Everything after the rows that may exist before the stream has converged (indexes, keys), or the rest. */
 bool build_indexes(Walk *walk, Dump *dump, Error *e);
 bool build_rest(Walk *walk, Dump *dump, Error *e);

@@ -21,6 +21,7 @@ def test_load_without_a_slot_stays_of_one_snapshot_when_a_table_is_rewritten(pai
     assert process.wait(60) == 0, process.err
     assert "was rewritten since the snapshot" in process.err
     pair.check_equal()
+    assert "rows are loaded: 22,002," in process.err, "rows of the first snapshot are counted"
 
 
 def test_trap_A2_notes_of_an_older_snapshot_do_not_count(pair):
