@@ -115,16 +115,20 @@ static bool losses_tell(const Choice *choice, Error *e) {
     return true;
 }
 
-/* As the snapshot shows it, or, without one, as it is now. */
+/* As the snapshot shows it. Without one the definitions before the rows are made already, and tables that have come to
+ * the source since have no place at the target. */
 static bool choice_read(Walk *walk, const char *snapshot, Choice **out, Error *e) {
     Error ignored;
     *out = NULL;
-    if (!choice_needed(walk->job->cfg))
+    if (snapshot != NULL && !choice_needed(walk->job->cfg))
         return true;
-    if (snapshot != NULL ? session_import(walk->source, snapshot, e) : pg_run(walk->source, SQL_LOOK, e))
-        *out = choice_make(walk->source, walk->job->cfg, walk->selection->mapping, e);
+    PGresult *there = snapshot != NULL ? NULL : existing_relations(walk->record, e);
+    if (snapshot != NULL ? session_import(walk->source, snapshot, e)
+                         : there != NULL && pg_run(walk->source, SQL_LOOK, e))
+        *out = choice_make(walk->source, walk->job->cfg, walk->selection->mapping, there, e);
     bool ok = *out != NULL && losses_tell(*out, e);
     pg_run(walk->source, "ROLLBACK", &ignored);
+    PQclear(there);
     return ok;
 }
 

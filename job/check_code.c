@@ -57,7 +57,7 @@ bool check_choice(Check *c, Choice **out, Error *e) {
         return true;
     if (!pg_run(c->source, BEGIN_SQL, e))
         return false;
-    *out = choice_make(c->source, c->cfg, c->selection->mapping, e);
+    *out = choice_make(c->source, c->cfg, c->selection->mapping, NULL, e);
     pg_run(c->source, "ROLLBACK", &ignored);
     return *out != NULL;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "snapshot/choice_graph.h"
+#include "snapshot/existing.h"
 
 enum { SQL_MAX_BYTES = 1 << 26, FIRST_OF_USERS = 16384 };
 
@@ -359,9 +360,22 @@ static bool losses_tell(Choice *c, Pg *source, Error *e) {
 
 /* ---- the choice ---- */
 
-static bool choose(Choice *c, Pg *source, const Config *cfg, const Mapping *mapping, Error *e) {
+static void later_exclude(Graph *g, const Mapping *mapping, const PGresult *there) {
+    for (int at = 0; at < g->node_count; at++) {
+        Node *node = &g->nodes[at];
+        if (node->kind == 0 || strchr("rpf", node->kind) == NULL)
+            continue;
+        if (!existing_has(there, mapping_relation(mapping, g->arena, node->schema, node->name)))
+            node->taken = TAKEN_EXCLUDED;
+    }
+}
+
+static bool choose(Choice *c, Pg *source, const Config *cfg, const Mapping *mapping, const PGresult *there,
+                   Error *e) {
     if (!graph_read(&c->graph, source, cfg, mapping, e) || !columns_read(c, source, cfg, mapping, e))
         return false;
+    if (there != NULL)
+        later_exclude(&c->graph, mapping, there);
     c->queue = calloc((size_t)c->graph.node_count + 1, sizeof *c->queue);
     assert(c->queue != NULL);
     if (c->chooses) {
@@ -375,12 +389,12 @@ static bool choose(Choice *c, Pg *source, const Config *cfg, const Mapping *mapp
     return losses_tell(c, source, e);
 }
 
-Choice *choice_make(Pg *source, const Config *cfg, const Mapping *mapping, Error *e) {
+Choice *choice_make(Pg *source, const Config *cfg, const Mapping *mapping, const PGresult *there, Error *e) {
     Choice *c = calloc(1, sizeof *c);
     assert(c != NULL);
     c->graph.arena = arena_new();
     c->chooses = mapping_chooses(mapping);
-    if (choose(c, source, cfg, mapping, e))
+    if (choose(c, source, cfg, mapping, there, e))
         return c;
     choice_free(c);
     return NULL;

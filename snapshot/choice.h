@@ -18,8 +18,10 @@ typedef struct Choice Choice;
 
 /* False: the job takes everything, and there is nothing to choose. */
 bool choice_needed(const Config *cfg);
-/* In the caller's transaction, if any. NULL and e on failure. */
-Choice *choice_make(Pg *source, const Config *cfg, const Mapping *mapping, Error *e);
+/* `there`: the destination's relations (existing_relations) when the job has made its definitions; tables that it lacks
+ * came to the source later, and are left out as if they were excluded. NULL: nothing is made yet. In the caller's
+ * transaction, if any. NULL and e on failure. */
+Choice *choice_make(Pg *source, const Config *cfg, const Mapping *mapping, const PGresult *there, Error *e);
 void choice_free(Choice *choice); /* NULL is fine */
 
 /* By the number of the catalog (pg_class, …), and the object's. What hangs on nothing and on which nothing hangs is left out

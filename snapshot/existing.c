@@ -107,7 +107,7 @@ static int names_compare(const char *schema, const char *name, const char *schem
     return order != 0 ? order : strcmp(name, name_2);
 }
 
-static bool rows_have(const PGresult *rows, MappedName wanted) {
+bool existing_has(const PGresult *rows, MappedName wanted) {
     int low = 0, high = PQntuples(rows);
     while (low < high) {
         int middle = low + (high - low) / 2;
@@ -135,6 +135,10 @@ static Taken partitioned_takes(const Settling *s, const char *schema, const char
     return taken;
 }
 
+PGresult *existing_relations(Pg *pg, Error *e) {
+    return pg_query(pg, SQL_RELATIONS, 0, NULL, e);
+}
+
 static bool is_of_job(const Settling *s, int row) {
     const char *schema = pg_cell(s->ours, row, 0), *name = pg_cell(s->ours, row, 1);
     char kind = pg_cell(s->ours, row, 2)[0];
@@ -144,14 +148,14 @@ static bool is_of_job(const Settling *s, int row) {
 }
 
 static bool find(Settling *s, Error *e) {
-    PGresult *theirs = pg_query(s->target, SQL_RELATIONS, 0, NULL, e);
+    PGresult *theirs = existing_relations(s->target, e);
     if (theirs == NULL)
         return false;
     s->count = 0;
     for (int row = 0; row < PQntuples(s->ours); row++) {
         const char *schema = pg_cell(s->ours, row, 0), *name = pg_cell(s->ours, row, 1);
         MappedName there = mapping_relation(s->mapping, s->arena, schema, name);
-        if (rows_have(theirs, there))
+        if (existing_has(theirs, there))
             s->found[s->count++] = (Found){{schema, name}, there, is_of_job(s, row)};
     }
     PQclear(theirs);
@@ -261,7 +265,7 @@ bool existing_settle(Pg *source, Pg *target, const Config *cfg, const Selection 
     if (cfg->existing == EXISTING_FAIL)
         return true;
     Settling s = {.source = source, .target = target, .cfg = cfg, .selection = selection};
-    s.ours = pg_query(source, SQL_RELATIONS, 0, NULL, e);
+    s.ours = existing_relations(source, e);
     s.partitions = s.ours == NULL ? NULL : pg_query(source, SQL_PARTITIONS, 0, NULL, e);
     if (s.partitions == NULL) {
         PQclear(s.ours);

@@ -5,6 +5,7 @@
 #define WALFERRY_SNAPSHOT_EXISTING_H
 
 #include "core/config.h"
+#include "core/mapping.h"
 #include "core/pg.h"
 #include "core/selection.h"
 
@@ -14,5 +15,9 @@ bool existing_settle(Pg *source, Pg *target, const Config *cfg, const Selection 
 /* The objects beside relations that both have: rows of catalog (pg_class's OID of it) and OID at the source, ordered. With
  * `existing: fail` schemas alone: one that is there holds nothing of the job's yet, and is no reason to fail. */
 PGresult *existing_objects(Pg *source, Pg *target, const Config *cfg, Error *e);
+
+/* The relations of a database, and whether one is among them. */
+PGresult *existing_relations(Pg *pg, Error *e);
+bool existing_has(const PGresult *relations, MappedName name);
 
 #endif

@@ -183,3 +183,25 @@ def test_trap_A17_slot_that_only_an_intent_knows_is_made_again(pair, point):
     job.wait_for("running")
     pair.source.sql("INSERT INTO t VALUES (1001)")
     pair.wait_equal()
+
+
+@pytest.mark.parametrize("objects", [{}, {"include": ["public.*"]}, {"case": "upper"}], ids=["all", "chosen", "renamed"])
+def test_tables_that_come_while_a_killed_load_waits_have_no_place_in_it(pair, objects):
+    """What hangs on them (keys, views, foreign keys) is left out, too; the job's own tables get theirs."""
+    pair.source.sql("CREATE TABLE first (id int PRIMARY KEY, v text); CREATE TABLE second (id int PRIMARY KEY, v text);"
+                    " INSERT INTO first SELECT i, 'x' FROM generate_series(1, 1000) i; INSERT INTO second VALUES (1, 'y')")
+    job = pair.job(**({"objects": objects} if objects else {}))
+    assert job.start(fault="snapshot.mid_table:kill@2").wait(60) == -9
+    pair.source.sql("CREATE TABLE later (id int PRIMARY KEY REFERENCES first, v text UNIQUE); INSERT INTO later VALUES (1, 'z');"
+                    " CREATE VIEW over_it AS SELECT id, v, count(*) FROM later GROUP BY id;"
+                    " CREATE INDEX first_v ON first (v)")
+    job.start()
+    job.wait_for("running")
+    changed = str.upper if "case" in objects else str
+    first = f'"{changed("public")}"."{changed("first")}"'
+    assert pair.target.one("SELECT count(*) FROM pg_class WHERE lower(relname) IN ('later', 'over_it')") == 0
+    assert pair.target.one(f"SELECT count(*) FROM {first}") == 1000
+    assert pair.target.one("SELECT count(*) FROM pg_index WHERE indrelid = %s::regclass", (first,)) == 2
+    pair.source.sql("UPDATE first SET v = 'changed' WHERE id = 7; INSERT INTO later VALUES (2, 'w')")
+    job.drain(pair.source)
+    assert pair.target.one(f"""SELECT count(*) FROM {first} WHERE "{changed('v')}" = 'changed'""") == 1
