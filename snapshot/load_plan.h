@@ -25,7 +25,8 @@ typedef struct LoadPlan {
 /* How many of the first tables of `order` are worth cutting into ranges: with split_above_bytes (-1: auto) those above
  * it; else as many as make the load end clearly sooner by a simple reckoning. It knows that a split table cannot be
  * frozen while it is copied: one worker has to vacuum it afterwards, before its indexes (trap B4). So where tables
- * of about one size keep all workers busy, none is split. */
+ * of about one size keep all workers busy, none is split. `workers`: for auto those that help each other; on one machine
+ * with both servers these may be fewer than there are. */
 int load_plan_split(const Selection *selection, const int *order, int count, int workers,
                     int64_t split_above_bytes);
 /* The pieces of all tables of `order`. blocks[table]: of its heap when it is to be split, else 0. Ranges are large at

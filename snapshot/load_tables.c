@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/log.h"
 #include "snapshot/load_intern.h"
@@ -17,6 +18,9 @@ static const char SQL_REPLICA_ROLE[] = "SET session_replication_role = replica";
 
 /* Somebody's lock on one table must not throw away the copies of the others that are under way. */
 #define LOCK_NOT_AVAILABLE "55P03"
+
+static const char SQL_IS_HERE[] = "SELECT pg_catalog.inet_server_addr() IS NULL"
+                                  " OR pg_catalog.inet_server_addr() = pg_catalog.inet_client_addr()";
 
 typedef struct TableSession {
     Pg *source, *target;
@@ -233,6 +237,41 @@ static void splits_count(TableWork *work) {
                      work->splits[table].ranges);
 }
 
+static bool is_here(Pg *pg, bool *here, Error *e) {
+    char answer[8];
+    bool ok = pg_value(pg, SQL_IS_HERE, 0, NULL, answer, sizeof answer, e);
+    *here = *here && ok && answer[0] == 't';
+    return ok;
+}
+
+/* How many copies help each other: each keeps a core busy on either side, and both sides may be this machine. */
+static bool abreast(const Load *load, int *out, Error *e) {
+    TableSession session = {0};
+    bool here = true;
+    *out = load->cfg->load.workers;
+    if (!session_begin(load, &session, e))
+        return false;
+    bool ok = is_here(session.source, &here, e) && is_here(session.target, &here, e);
+    session_end(&session);
+    long pairs = sysconf(_SC_NPROCESSORS_ONLN) / 2;
+    if (here && *out > pairs)
+        *out = pairs > 0 ? (int)pairs : 1;
+    return ok;
+}
+
+/* How many of the largest tables are cut. */
+static bool splits_choose(const Load *load, const int *order, int count, int *split, Error *e) {
+    int workers = load->cfg->load.workers;
+    int64_t above_bytes = load->cfg->load.split_above_bytes;
+    *split = load_plan_split(load->selection, order, count, workers, above_bytes);
+    if (*split == 0 || above_bytes >= 0)
+        return true;
+    if (!abreast(load, &workers, e))
+        return false;
+    *split = load_plan_split(load->selection, order, count, workers, above_bytes);
+    return true;
+}
+
 static bool plan_make(TableWork *work, const TableRecords *records, Error *e) {
     const Load *load = work->load;
     size_t tables = (size_t)load->selection->count + 1;
@@ -241,9 +280,9 @@ static bool plan_make(TableWork *work, const TableRecords *records, Error *e) {
     work->splits = calloc(tables, sizeof *work->splits);
     assert(order != NULL && blocks != NULL && work->splits != NULL);
     int count = load_plan_tables(load->selection, records, order);
-    int split = load_plan_split(load->selection, order, count, workers, load->cfg->load.split_above_bytes);
+    int split = 0;
     told_take_back(work, order, count);
-    bool ok = splits_begin(work, order, split, blocks, e);
+    bool ok = splits_choose(load, order, count, &split, e) && splits_begin(work, order, split, blocks, e);
     if (ok) {
         work->plan = load_plan_pieces(load->selection, order, count, workers, blocks);
         splits_count(work);
