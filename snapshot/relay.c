@@ -43,8 +43,12 @@ static bool wait_both(Relay *r, short source_events, short target_events, Error 
     return true;
 }
 
+static bool gathered_put(Relay *r, Error *e);
+
 static bool flush_all(Relay *r, Error *e) {
     int left;
+    if (!gathered_put(r, e))
+        return false;
     while ((left = PQflush(r->target->conn)) > 0)
         if (!wait_both(r, 0, POLLIN | POLLOUT, e))
             return false;
@@ -58,6 +62,12 @@ static bool put_piece(Relay *r, const char *bytes, int len, Error *e) {
         if (!flush_all(r, e))
             return false;
     return taken < 0 ? pg_failed(r->target, NULL, e) : true;
+}
+
+static bool gathered_put(Relay *r, Error *e) {
+    int len = (int)r->gathered_bytes;
+    r->gathered_bytes = 0;
+    return len == 0 || put_piece(r, r->gathered, len, e);
 }
 
 /* All that was read is paid for before more is. */
@@ -74,12 +84,26 @@ static void pay(Relay *r, int len) {
 
 /* libpq copies what it is given: a large row goes in pieces, which mean nothing to the server, so that it is in memory
  * no third time. */
-static bool put(Relay *r, const char *row, int len, Error *e) {
+static bool large_put(Relay *r, const char *row, int len, Error *e) {
     int done = 0;
+    if (!gathered_put(r, e))
+        return false;
     for (; len - done > PIECE_BYTES; done += PIECE_BYTES)
         if (!put_piece(r, row + done, PIECE_BYTES, e) || !flush_all(r, e))
             return false;
-    if (!put_piece(r, row + done, len - done, e))
+    return put_piece(r, row + done, len - done, e);
+}
+
+static bool small_put(Relay *r, const char *row, int len, Error *e) {
+    if (r->gathered_bytes + (size_t)len > sizeof r->gathered && !gathered_put(r, e))
+        return false;
+    memcpy(r->gathered + r->gathered_bytes, row, (size_t)len);
+    r->gathered_bytes += (size_t)len;
+    return true;
+}
+
+static bool put(Relay *r, const char *row, int len, Error *e) {
+    if (!((size_t)len > sizeof r->gathered ? large_put(r, row, len, e) : small_put(r, row, len, e)))
         return false;
     r->rows++;
     r->bytes += len;
@@ -96,6 +120,8 @@ static bool put(Relay *r, const char *row, int len, Error *e) {
 
 /* Nothing to read at the moment: send what waits, and wait for either side. */
 static bool idle(Relay *r, Error *e) {
+    if (!gathered_put(r, e))
+        return false;
     int left = PQflush(r->target->conn);
     if (left < 0)
         return pg_failed(r->target, NULL, e);
@@ -120,6 +146,8 @@ static bool wait_turn(Relay *r, Error *e) {
 static PGresult *target_result(Relay *r, const char *why, Error *e) {
     PGconn *conn = r->target->conn;
     int ended;
+    if (!gathered_put(r, e))
+        return NULL;
     while ((ended = PQputCopyEnd(conn, why)) == 0)
         if (!flush_all(r, e))
             return NULL;
@@ -147,6 +175,7 @@ static void target_failed(Relay *r, const PGresult *result, Error *e) {
 /* A destination that speaks during COPY has refused it. Should it have said something else, then our own end
  * makes it a failure that passes (57014). */
 static bool target_refused(Relay *r, Error *e) {
+    r->gathered_bytes = 0;
     PGresult *result = target_result(r, "the destination interrupted the copy", e);
     if (result != NULL)
         target_failed(r, result, e);

@@ -10,7 +10,7 @@
 #include "core/pg.h"
 #include "core/throttle.h"
 
-enum { RELAY_UNSENT_BYTES = 256 * 1024 };
+enum { RELAY_UNSENT_BYTES = 256 * 1024, RELAY_GATHERED_BYTES = 64 * 1024 };
 
 typedef struct Relay {
     Pg *source, *target; /* in COPY OUT and COPY IN */
@@ -21,9 +21,12 @@ typedef struct Relay {
     int64_t rows, bytes; /* relayed so far; rows by COPY's own count when it is over */
     int64_t told_rows, told_bytes;
     size_t unsent_bytes;
-    bool owes;         /* more was read than the throttle allows yet */
-    int64_t refused;   /* which CopyData, from 1, the source had to end before; 0: none */
-    bool target_spoke; /* during its COPY: it has something to complain about */
+    size_t gathered_bytes;
+    char gathered
+        [RELAY_GATHERED_BYTES]; /* rows that go in one message: the server reads few large ones faster */
+    bool owes;                  /* more was read than the throttle allows yet */
+    int64_t refused;            /* which CopyData, from 1, the source had to end before; 0: none */
+    bool target_spoke;          /* during its COPY: it has something to complain about */
 } Relay;
 
 /* True: both COPYs ended well with the same count of rows. False: either may still be under way; the caller
