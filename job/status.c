@@ -362,6 +362,7 @@ json_t *status_stored(const Config *cfg, Error *e) {
     bool source_ok = has_source && source_facts(cfg, &facts, &slot, &source_error);
     if (!target_ok && !source_ok) {
         json_decref(facts.tables);
+        json_decref(facts.builds);
         *e = has_target ? target_error : source_error;
         if (!has_target && !has_source)
             fail(e, ERR_CONFIG, "no server was named");

@@ -8,8 +8,10 @@
 #include "sink/apply.h"
 #include "sink/statement.h"
 
-/* Until the end of the group: long enough for readers to leave, short enough not to queue up behind one. */
+/* Long enough for readers to leave, short enough not to keep those waiting who come behind it. Rows wait for as long as it
+ * takes. */
 static const char SQL_TRUNCATE_WAIT[] = "SET LOCAL lock_timeout = '10s'";
+static const char SQL_TRUNCATE_OVER[] = "SET LOCAL lock_timeout = 0";
 
 enum { SQL_LIMIT = 1024 * 1024, KEY_TEXT_BYTES = 200, VALUE_TEXT_BYTES = 60 };
 
@@ -248,7 +250,8 @@ static bool apply_truncate(Sink *s, const Transaction *tx, const Change *change,
     LiveNote note = {NOTE_TRUNCATE, tx, change};
     if (ok && due > 0)
         ok = group_begin(s, e) && live_send_text(s->live, note, SQL_TRUNCATE_WAIT, 0, NULL, e) &&
-             live_send_text(s->live, note, writer_string(&sql), 0, NULL, e);
+             live_send_text(s->live, note, writer_string(&sql), 0, NULL, e) &&
+             live_send_text(s->live, note, SQL_TRUNCATE_OVER, 0, NULL, e);
     writer_free(&sql);
     return ok;
 }

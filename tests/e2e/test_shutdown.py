@@ -161,7 +161,7 @@ def test_blocked_sink_does_not_cost_the_session(make_pair):
     """F17: unsolicited status keeps the walsender although nothing can be confirmed for many timeouts."""
     pair = make_pair(source={"wal_sender_timeout": "2s"})
     pair.source.sql(TABLES)
-    bank = pair.bank(pause=0.01).start()
+    bank = pair.bank(pause=0.05).start()
     job = pair.running_job()
     pid = pair.source.slot(job.slot)[2]
     holder = blocked(pair)
