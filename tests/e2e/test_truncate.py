@@ -1,6 +1,8 @@
 """TRUNCATE: what was listed, in its place in the stream, and nothing else."""
 import pytest
 
+from harness.poll import poll_until, poll_while
+
 TABLES = """
 CREATE TABLE par (id int PRIMARY KEY); CREATE TABLE chi (id serial PRIMARY KEY, par int REFERENCES par);
 CREATE TABLE alone (id int PRIMARY KEY);
@@ -72,3 +74,19 @@ def test_truncate_of_a_table_with_foreign_keys_to_itself_and_inheritance(pair):
     job.drain(pair.source)
     pair.check_equal()
     assert pair.target.one("SELECT count(*) FROM base") == 1, "the row of the child stays"
+
+
+def test_rows_behind_a_truncate_wait_for_a_lock_as_long_as_others(pair):
+    """The short lock_timeout is that of the TRUNCATE alone: a blocked row is no reason to begin the session again."""
+    pair.source.sql("CREATE TABLE emptied (id int PRIMARY KEY); CREATE TABLE held (id int PRIMARY KEY, v text);"
+                    " INSERT INTO emptied VALUES (1); INSERT INTO held VALUES (1, 'a')")
+    job = pair.running_job()
+    holder = pair.target.connect(autocommit=False)
+    holder.cursor().execute("LOCK TABLE held IN ACCESS EXCLUSIVE MODE")
+    pair.source.sql("BEGIN; TRUNCATE emptied; UPDATE held SET v = 'b'; COMMIT")
+    poll_until(lambda: pair.target.sql("SELECT 1 FROM pg_locks WHERE NOT granted"), "the row waits")
+    poll_while(lambda: job.status()["totals"]["retries"] == 0, "the same session", 12)
+    holder.rollback()
+    holder.close()
+    pair.wait_equal()
+    assert job.status()["totals"]["retries"] == 0
