@@ -6,13 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "job/check_item.h"
 
 /* A check makes nothing, and does not stand in a queue behind the users' locks. */
 static const char SESSION_SQL[] = "SET lock_timeout = '5s'; SET statement_timeout = '60s';"
                                   " SET default_transaction_read_only = on";
 
-enum { TEXT_LIMIT = 1 << 20 };
+enum { TEXT_LIMIT = 1 << 20, AGAIN_AFTER_MS = 200 };
 
 /* When an item is looked at. */
 enum {
@@ -176,6 +177,7 @@ static void item_look(Check *c, const Item *item, const CheckOptions *options, C
         f.left_out = false;
         if (e.kind == ERR_RETRY && report->failed == 0)
             report->unreachable = true;
+        c->interrupted = c->interrupted || (e.connection && item->when != 0);
     }
     if (!f.left_out)
         report_add(report, options, item->name, &f);
@@ -207,14 +209,12 @@ Pg *check_open(const Check *c, const char *dsn, const char *side, Error *e) {
     return pg_open_wait(&to, c->wait_ms, e);
 }
 
-bool check_run(const Config *cfg, const CheckOptions *options, CheckReport *out, Error *e) {
-    *out = (CheckReport){0};
-    if (!ignore_check(options, e))
-        return false;
-    out->arena = arena_new();
+/* All items once; false: a server broke off on the way. */
+static bool items_look(const Config *cfg, const CheckOptions *options, CheckReport *out) {
+    *out = (CheckReport){.arena = arena_new()};
     out->items = arena_alloc(out->arena, ITEM_COUNT * sizeof *out->items);
     Check c = {.cfg = cfg, .wait_ms = options->wait_ms};
-    for (int item = 0; item < ITEM_COUNT; item++)
+    for (int item = 0; item < ITEM_COUNT && !c.interrupted; item++)
         if (item_applies(&c, ITEMS[item].when))
             item_look(&c, &ITEMS[item], options, out);
     PQclear(c.source_facts);
@@ -222,6 +222,19 @@ bool check_run(const Config *cfg, const CheckOptions *options, CheckReport *out,
     selection_free(c.selection);
     pg_close(c.source);
     pg_close(c.target);
+    return !c.interrupted;
+}
+
+/* A server that restarts in the middle is waited for as one that is away at the start is. */
+bool check_run(const Config *cfg, const CheckOptions *options, CheckReport *out, Error *e) {
+    int64_t deadline_ms = clock_ms() + options->wait_ms;
+    *out = (CheckReport){0};
+    if (!ignore_check(options, e))
+        return false;
+    while (!items_look(cfg, options, out) && clock_ms() < deadline_ms) {
+        check_free(out);
+        clock_sleep_ms(AGAIN_AFTER_MS);
+    }
     return true;
 }
 

@@ -39,6 +39,7 @@ typedef struct Check {
     bool resumed;         /* the job was born: its tables and its slot are expected */
     bool loaded;          /* and every row of the load is there */
     bool same_database;
+    bool interrupted; /* a server that had answered broke off: what was found is worth nothing */
 } Check;
 
 enum SourceFact {

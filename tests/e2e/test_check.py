@@ -4,6 +4,8 @@ import re
 import pytest
 import yaml
 
+from harness.poll import poll_until
+
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text)"
 
 
@@ -173,3 +175,19 @@ def test_job_file_that_is_not_there(pair):
     job.file.unlink()
     result = job.run()
     assert result.exit == 2 and "job.yaml" in result.err
+
+
+def test_a_server_that_breaks_off_in_the_middle_is_asked_again(pair):
+    """F14: a restart during the check is no finding, but waited for."""
+    pair.source.sql(TABLE)
+    job = pair.job()
+    holder = pair.source.connect(autocommit=False)
+    holder.cursor().execute("LOCK TABLE pg_catalog.pg_publication IN ACCESS EXCLUSIVE MODE")
+    process = job.start()
+    waiting = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'pg_publication'::regclass"
+    poll_until(lambda: pair.source.sql(waiting), "the check waits for a catalog")
+    pair.source.sql(f"SELECT pg_terminate_backend(pid) FROM ({waiting}) w")
+    holder.rollback()
+    holder.close()
+    job.wait_for("running")
+    assert process.alive()
