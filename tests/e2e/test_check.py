@@ -182,9 +182,9 @@ def test_a_server_that_breaks_off_in_the_middle_is_asked_again(pair):
     pair.source.sql(TABLE)
     job = pair.job()
     holder = pair.source.connect(autocommit=False)
-    holder.cursor().execute("LOCK TABLE pg_catalog.pg_publication IN ACCESS EXCLUSIVE MODE")
+    holder.cursor().execute("LOCK TABLE pg_catalog.pg_event_trigger IN ACCESS EXCLUSIVE MODE")
     process = job.start()
-    waiting = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'pg_publication'::regclass"
+    waiting = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'pg_event_trigger'::regclass"
     poll_until(lambda: pair.source.sql(waiting), "the check waits for a catalog")
     pair.source.sql(f"SELECT pg_terminate_backend(pid) FROM ({waiting}) w")
     holder.rollback()
