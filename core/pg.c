@@ -365,6 +365,23 @@ Lsn pg_cell_lsn(const PGresult *result, int row, int column) {
     return lsn;
 }
 
+static int row_compare(const PGresult *result, int row, const char *schema, const char *name) {
+    int by_schema = strcmp(pg_cell(result, row, 0), schema);
+    return by_schema != 0 ? by_schema : strcmp(pg_cell(result, row, 1), name);
+}
+
+int pg_row_of_name(const PGresult *result, const char *schema, const char *name) {
+    int low = 0, high = PQntuples(result), count = high;
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        if (row_compare(result, middle, schema, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && row_compare(result, low, schema, name) == 0 ? low : -1;
+}
+
 /* libpq refuses text that is not valid UTF-8, as an SQL_ASCII database may hold it. It is quoted byte by
  * byte, and the server decides: each ASCII byte stands for itself in every encoding that a server can have.
  */

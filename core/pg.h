@@ -71,6 +71,8 @@ bool pg_cell_null(const PGresult *result, int row, int column);
 int64_t pg_cell_int(const PGresult *result, int row, int column); /* 0 for NULL */
 bool pg_cell_bool(const PGresult *result, int row, int column);
 Lsn pg_cell_lsn(const PGresult *result, int row, int column); /* LSN_NONE for NULL */
+/* Of rows that are ordered by their first two cells, COLLATE "C": the first of this name; -1: there is none. */
+int pg_row_of_name(const PGresult *result, const char *schema, const char *name);
 
 /* Quoting, by libpq's functions. */
 void pg_write_name(Writer *w, Pg *pg, const char *name);

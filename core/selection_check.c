@@ -4,6 +4,7 @@
 
 #include "core/config_value.h"
 #include "core/selection.h"
+#include "core/selection_tree.h"
 
 /* One row for each of $1 (schemas), $2 (relations, "" for none) and $3 (columns, "" for none), in their order. */
 static const char NAMED_SQL[] =
@@ -186,16 +187,8 @@ static bool missing_tell(Looker *l, const NamedObject *named, const PGresult *ro
 }
 
 static bool oid_among(const PGresult *rows, const char *oid) {
-    int64_t wanted = strtoll(oid, NULL, 10);
-    int low = 0, high = PQntuples(rows);
-    while (low < high) {
-        int middle = low + (high - low) / 2;
-        if (pg_cell_int(rows, middle, 0) < wanted)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < PQntuples(rows) && pg_cell_int(rows, low, 0) == wanted;
+    uint32_t wanted = (uint32_t)strtoul(oid, NULL, 10);
+    return tree_row_is_of(rows, tree_row(rows, wanted), wanted);
 }
 
 /* A table that is there, but that no pattern takes: what is said of it has no effect. */

@@ -29,20 +29,20 @@ bool tree_row_is_of(const PGresult *rows, int row, uint32_t oid) {
     return row < PQntuples(rows) && cell_oid(rows, row, 0) == oid;
 }
 
-static Taken lineage_takes(const Mapping *m, const PGresult *parents, uint32_t oid, const char *schema,
-                           const char *name) {
+Taken tree_lineage_takes(const Mapping *m, const PGresult *parents, uint32_t oid, const char *schema,
+                         const char *name) {
     Taken taken = mapping_takes(m, schema, name);
     for (int row = tree_row(parents, oid); taken != TAKEN_EXCLUDED && tree_row_is_of(parents, row, oid);
          row++) {
-        Taken parent = lineage_takes(m, parents, cell_oid(parents, row, P_PARENT),
-                                     pg_cell(parents, row, P_SCHEMA), pg_cell(parents, row, P_NAME));
+        Taken parent = tree_lineage_takes(m, parents, cell_oid(parents, row, P_PARENT),
+                                          pg_cell(parents, row, P_SCHEMA), pg_cell(parents, row, P_NAME));
         taken = parent == TAKEN_NO ? taken : parent;
     }
     return taken;
 }
 
 bool tree_takes(const Tree *tree, const Table *t) {
-    return lineage_takes(tree->mapping, tree->parents, t->oid, t->schema, t->name) == TAKEN_YES;
+    return tree_lineage_takes(tree->mapping, tree->parents, t->oid, t->schema, t->name) == TAKEN_YES;
 }
 
 /* A table and where it stands in the tree: what the options of one table are asked for. */

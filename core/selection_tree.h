@@ -16,6 +16,9 @@ typedef struct Tree {
 } Tree;
 
 bool tree_takes(const Tree *tree, const Table *t);
+/* Of any relation, by its OID and name: excluded with any ancestor, else taken with any. `parents`: of TREE_PARENTS_SQL. */
+Taken tree_lineage_takes(const Mapping *m, const PGresult *parents, uint32_t oid, const char *schema,
+                         const char *name);
 /* Fills what the destination calls the table, its row filter and whether it has a column list. */
 void tree_map_table(const Tree *tree, Arena *arena, Table *t);
 /* The same for its columns, which `t` has. */

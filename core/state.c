@@ -446,23 +446,6 @@ PGresult *state_existing(Pg *pg, const Config *cfg, Error *e) {
     return ask(pg, cfg, SQL_EXISTING, 1, (const char *const[]){cfg->name}, e);
 }
 
-bool state_existing_has(const PGresult *existing, const char *schema, const char *name) {
-    int low = 0, high = PQntuples(existing);
-    while (low < high) {
-        int middle = low + (high - low) / 2;
-        int order = strcmp(schema, pg_cell(existing, middle, 0));
-        if (order == 0)
-            order = strcmp(name, pg_cell(existing, middle, 1));
-        if (order == 0)
-            return true;
-        if (order < 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return false;
-}
-
 bool state_tables_kept(Pg *pg, const Config *cfg, TableRecords *tables, Error *e) {
     if (cfg->existing != EXISTING_KEEP)
         return true;
@@ -471,7 +454,7 @@ bool state_tables_kept(Pg *pg, const Config *cfg, TableRecords *tables, Error *e
         return false;
     for (int row = 0; row < tables->count; row++)
         tables->rows[row].kept =
-            state_existing_has(existing, tables->rows[row].schema, tables->rows[row].name);
+            pg_row_of_name(existing, tables->rows[row].schema, tables->rows[row].name) >= 0;
     PQclear(existing);
     return true;
 }

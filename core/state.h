@@ -108,9 +108,8 @@ typedef struct StateName {
     const char *schema, *name;
 } StateName;
 bool state_existing_note(Pg *pg, const Config *cfg, const StateName *names, int count, Error *e);
-/* Rows of schema, name and policy; the second looks for one of them. */
+/* Rows of schema, name and policy, ordered (pg_row_of_name). */
 PGresult *state_existing(Pg *pg, const Config *cfg, Error *e);
-bool state_existing_has(const PGresult *existing, const char *schema, const char *name);
 /* Takes the notes back whose hash begins with `prefix`, in the caller's transaction; *count: how many. */
 bool state_object_forget(Pg *pg, const Config *cfg, const char *prefix, int64_t *count, Error *e);
 /* Rows of hash and what of the notes whose hash begins with `prefix`; NULL and e on failure. */

@@ -24,6 +24,20 @@ enum LocaleField { L_PROVIDER, L_COLLATE, L_CTYPE, L_LOCALE, LOCALE_FIELDS };
 
 enum { STATEMENT_MAX_BYTES = 1 << 16 };
 
+typedef void BothLook(const Check *c, const PGresult *source, const PGresult *target, Finding *out);
+
+/* The same question to both sides. */
+static bool both_look(Check *c, const char *sql, BothLook *look, Finding *out, Error *e) {
+    PGresult *source = pg_query(c->source, sql, 0, NULL, e);
+    PGresult *target = source == NULL ? NULL : pg_query(c->target, sql, 0, NULL, e);
+    bool ok = target != NULL;
+    if (ok)
+        look(c, source, target, out);
+    PQclear(source);
+    PQclear(target);
+    return ok;
+}
+
 /* Settings whose value is a list of quoted names (GUC_LIST_QUOTE): each is a literal of its own. */
 static bool is_list(const char *name) {
     static const char *const lists[] = {"search_path", "temp_tablespaces", "local_preload_libraries",
@@ -94,14 +108,7 @@ static void settings_look(const Check *c, const PGresult *source, const PGresult
 }
 
 bool check_database_settings(Check *c, Finding *out, Error *e) {
-    PGresult *source = pg_query(c->source, SETTINGS_SQL, 0, NULL, e);
-    PGresult *target = source == NULL ? NULL : pg_query(c->target, SETTINGS_SQL, 0, NULL, e);
-    if (target != NULL)
-        settings_look(c, source, target, out);
-    bool ok = target != NULL;
-    PQclear(source);
-    PQclear(target);
-    return ok;
+    return both_look(c, SETTINGS_SQL, settings_look, out, e);
 }
 
 static void locale_text(const PGresult *rows, Writer *out) {
@@ -143,12 +150,5 @@ static void locale_look(const Check *c, const PGresult *source, const PGresult *
 }
 
 bool check_database_locale(Check *c, Finding *out, Error *e) {
-    PGresult *source = pg_query(c->source, LOCALE_SQL, 0, NULL, e);
-    PGresult *target = source == NULL ? NULL : pg_query(c->target, LOCALE_SQL, 0, NULL, e);
-    if (target != NULL)
-        locale_look(c, source, target, out);
-    bool ok = target != NULL;
-    PQclear(source);
-    PQclear(target);
-    return ok;
+    return both_look(c, LOCALE_SQL, locale_look, out, e);
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "job/check_item.h"
+#include "snapshot/existing.h"
 
 /* Tables that the destination has already, when `existing` says that they stay or go: do they fit? */
 
@@ -27,12 +28,6 @@ static const char KEYS_SQL[] =
     " ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\", i.indexrelid";
 enum { KEY_INDEX = 2, KEY_COLUMN, KEY_COUNT };
 
-static const char PARTITIONS_SQL[] = "SELECT pn.nspname, p.relname, cn.nspname, c.relname FROM pg_inherits i"
-                                     " JOIN pg_class p ON p.oid = i.inhparent AND p.relkind = 'p'"
-                                     " JOIN pg_namespace pn ON pn.oid = p.relnamespace JOIN pg_class c ON "
-                                     "c.oid = i.inhrelid AND c.relkind = 'r'"
-                                     " JOIN pg_namespace cn ON cn.oid = c.relnamespace";
-
 static const char MAY_REPLICA_SQL[] = "BEGIN; SET LOCAL session_replication_role = replica";
 
 typedef struct Looking {
@@ -42,23 +37,6 @@ typedef struct Looking {
     Names differing, keyless, other;
     int found;
 } Looking;
-
-int relation_row(const PGresult *rows, const char *schema, const char *name) {
-    int low = 0, high = PQntuples(rows);
-    while (low < high) {
-        int middle = low + (high - low) / 2;
-        int order = strcmp(schema, pg_cell(rows, middle, 0));
-        if (order == 0)
-            order = strcmp(name, pg_cell(rows, middle, 1));
-        if (order <= 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    bool there = low < PQntuples(rows) && strcmp(schema, pg_cell(rows, low, 0)) == 0 &&
-                 strcmp(name, pg_cell(rows, low, 1)) == 0;
-    return there ? low : -1;
-}
 
 static bool is_about(const PGresult *rows, int row, const Table *t) {
     return row < PQntuples(rows) && strcmp(pg_cell(rows, row, COLUMN_SCHEMA), t->target_schema) == 0 &&
@@ -119,7 +97,7 @@ static bool columns_differ(const Looking *l, const Table *t, int row, Writer *wh
 /* Whether the destination has a key by which the source's changes find their rows: its identity, or any when that is
  * the whole row or nothing. */
 static bool has_key(const Looking *l, const Table *t) {
-    int row = relation_row(l->keys, t->target_schema, t->target_name), identity = 0;
+    int row = pg_row_of_name(l->keys, t->target_schema, t->target_name), identity = 0;
     for (int at = 0; at < t->column_count; at++)
         identity += t->columns[at].identity_key ? 1 : 0;
     if (row < 0 || t->identity != TABLE_IDENTITY_KEY)
@@ -137,7 +115,7 @@ static bool has_key(const Looking *l, const Table *t) {
 
 static void table_look(Looking *l, const Table *t) {
     ExistingPolicy policy = l->c->cfg->existing;
-    int row = relation_row(l->columns, t->target_schema, t->target_name);
+    int row = pg_row_of_name(l->columns, t->target_schema, t->target_name);
     if (row < 0)
         return;
     l->found++;
@@ -179,15 +157,16 @@ static void misfits_tell(Looking *l) {
 
 /* Of a partitioned table only all or nothing is left as it is. */
 static bool partitions_look(Looking *l, Error *e) {
-    PGresult *rows = pg_query(l->c->source, PARTITIONS_SQL, 0, NULL, e);
+    PGresult *rows = existing_partitions(l->c->source, e);
     Names names = names_new();
     Arena *arena = arena_new();
     for (int row = 0; rows != NULL && row < PQntuples(rows); row++) {
         MappedName there =
             mapping_relation(l->c->selection->mapping, arena, pg_cell(rows, row, 0), pg_cell(rows, row, 1));
-        bool parent = relation_row(l->columns, there.schema, there.name) >= 0;
+        bool parent = pg_row_of_name(l->columns, there.schema, there.name) >= 0;
         const Table *leaf = selection_find(l->c->selection, pg_cell(rows, row, 2), pg_cell(rows, row, 3));
-        if (leaf != NULL && parent != (relation_row(l->columns, leaf->target_schema, leaf->target_name) >= 0))
+        if (leaf != NULL &&
+            parent != (pg_row_of_name(l->columns, leaf->target_schema, leaf->target_name) >= 0))
             names_add(&names, leaf->target_full_name);
     }
     arena_free(arena);

@@ -120,8 +120,6 @@ json_t *text_json(const char *text);
 
 /* check_existing.c: the tables that are there, when `existing` is another way than fail. */
 bool existing_look(Check *c, Finding *out, Error *e);
-/* The first of rows that begin with schema and name, ordered by them; -1: none. */
-int relation_row(const PGresult *rows, const char *schema, const char *name);
 /* check_keep.c: their unique keys, under `existing: keep`. */
 bool keep_look(Check *c, Finding *out, Error *e);
 

@@ -70,7 +70,7 @@ static bool index_implies(const Table *t, const Index *source, const Index *targ
 
 static bool source_implies(const Table *t, const PGresult *source, const Index *target) {
     Index index;
-    int row = relation_row(source, t->schema, t->name);
+    int row = pg_row_of_name(source, t->schema, t->name);
     for (; index_at(source, row, t->schema, t->name, &index); row = index.to)
         if (index_implies(t, &index, target))
             return true;
@@ -79,7 +79,7 @@ static bool source_implies(const Table *t, const PGresult *source, const Index *
 
 static void table_look(const Table *t, const PGresult *source, const PGresult *target, Finding *out) {
     Index index;
-    int row = relation_row(target, t->target_schema, t->target_name);
+    int row = pg_row_of_name(target, t->target_schema, t->target_name);
     for (; index_at(target, row, t->target_schema, t->target_name, &index); row = index.to) {
         const char *name = pg_cell(target, row, U_NAME);
         if (!pg_cell_bool(target, row, U_IMMEDIATE)) {

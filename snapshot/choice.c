@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "snapshot/choice_graph.h"
-#include "snapshot/existing.h"
 
 enum { SQL_MAX_BYTES = 1 << 26, FIRST_OF_USERS = 16384 };
 
@@ -365,7 +364,8 @@ static void later_exclude(Graph *g, const Mapping *mapping, const PGresult *ther
         Node *node = &g->nodes[at];
         if (node->kind == 0 || strchr("rpf", node->kind) == NULL)
             continue;
-        if (!existing_has(there, mapping_relation(mapping, g->arena, node->schema, node->name)))
+        MappedName target = mapping_relation(mapping, g->arena, node->schema, node->name);
+        if (pg_row_of_name(there, target.schema, target.name) < 0)
             node->taken = TAKEN_EXCLUDED;
     }
 }

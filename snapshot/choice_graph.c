@@ -1,4 +1,5 @@
 #include "snapshot/choice_graph.h"
+#include "core/selection_tree.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -38,9 +39,6 @@ static const char SQL_NAMES[] =
     "  AND (m.deptype = 'e' OR (d.kind = 'F' AND m.deptype = 'i')))";
 static const char SQL_SCHEMAS[] =
     "SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace n WHERE n.oid >= 16384";
-static const char SQL_PARENTS[] =
-    "SELECT h.inhrelid, h.inhparent FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class c"
-    " ON c.oid = h.inhrelid AND c.relkind IN ('r', 'p', 'f') ORDER BY h.inhrelid, h.inhseqno";
 /* A constraint that is not valid yet is an entry of its own; a sequence of a column is what its default needs. */
 static const char SQL_WITHIN[] =
     "SELECT 'pg_catalog.pg_attrdef'::regclass::oid, d.oid, 'pg_catalog.pg_class'::regclass::oid, d.adrelid,"
@@ -114,39 +112,12 @@ static void schemas_give(Graph *g, const PGresult *schemas, const Mapping *mappi
     }
 }
 
-static int parents_first(const PGresult *parents, uint32_t oid) {
-    int low = 0, high = PQntuples(parents);
-    while (low < high) {
-        int middle = low + (high - low) / 2;
-        if (cell_oid(parents, middle, 0) < oid)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* As selection has it: excluded with any ancestor, else taken with any. */
-static Taken lineage_takes(const Graph *g, const Mapping *mapping, const PGresult *parents,
-                           const Node *node) {
-    Taken taken = mapping_takes(mapping, node->schema, node->name);
-    for (int row = parents_first(parents, node->oid);
-         taken != TAKEN_EXCLUDED && row < PQntuples(parents) && cell_oid(parents, row, 0) == node->oid;
-         row++) {
-        int above = graph_find(g, g->class_relation, cell_oid(parents, row, 1));
-        Taken parent = above < 0 || g->nodes[above].kind == 0
-                           ? TAKEN_NO
-                           : lineage_takes(g, mapping, parents, &g->nodes[above]);
-        taken = parent == TAKEN_NO ? taken : parent;
-    }
-    return taken;
-}
-
 static void lineages_give(Graph *g, const PGresult *parents, const Mapping *mapping) {
     for (int row = 0; row < PQntuples(parents); row++) {
         int child = graph_find(g, g->class_relation, cell_oid(parents, row, 0));
         if (child >= 0 && g->nodes[child].kind != 0)
-            g->nodes[child].taken = lineage_takes(g, mapping, parents, &g->nodes[child]);
+            g->nodes[child].taken = tree_lineage_takes(mapping, parents, g->nodes[child].oid,
+                                                       g->nodes[child].schema, g->nodes[child].name);
     }
 }
 
@@ -222,7 +193,7 @@ bool graph_read(Graph *g, Pg *source, const Config *cfg, const Mapping *mapping,
     PGresult *edges = pg_query(source, SQL_EDGES, 0, NULL, e);
     PGresult *names = edges == NULL ? NULL : pg_query(source, SQL_NAMES, 3, ours, e);
     PGresult *schemas = names == NULL ? NULL : pg_query(source, SQL_SCHEMAS, 0, NULL, e);
-    PGresult *parents = schemas == NULL ? NULL : pg_query(source, SQL_PARENTS, 0, NULL, e);
+    PGresult *parents = schemas == NULL ? NULL : pg_query(source, TREE_PARENTS_SQL, 0, NULL, e);
     PGresult *within = parents == NULL ? NULL : pg_query(source, SQL_WITHIN, 0, NULL, e);
     bool ok = within != NULL;
     if (ok) {

@@ -6,12 +6,13 @@
 
 #include "core/log.h"
 #include "core/mapping.h"
+#include "core/selection_tree.h"
 #include "core/state.h"
 
 enum { SQL_MAX_BYTES = 16 << 20, SHOWN_MAX = 20, SHOWN_MAX_BYTES = 4096 };
 
 static const char SQL_RELATIONS[] =
-    "SELECT n.nspname, c.relname, c.relkind FROM pg_catalog.pg_class c"
+    "SELECT n.nspname, c.relname, c.relkind, c.oid FROM pg_catalog.pg_class c"
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't'"
     " AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'walferry')"
@@ -97,54 +98,27 @@ typedef struct Settling {
     const Selection *selection;
     Mapping *mapping;
     Arena *arena;
-    PGresult *ours, *partitions; /* at the source */
+    PGresult *ours, *parents; /* at the source */
     Found *found;
     int count;
 } Settling;
-
-static int names_compare(const char *schema, const char *name, const char *schema_2, const char *name_2) {
-    int order = strcmp(schema, schema_2);
-    return order != 0 ? order : strcmp(name, name_2);
-}
-
-bool existing_has(const PGresult *rows, MappedName wanted) {
-    int low = 0, high = PQntuples(rows);
-    while (low < high) {
-        int middle = low + (high - low) / 2;
-        int order =
-            names_compare(wanted.schema, wanted.name, pg_cell(rows, middle, 0), pg_cell(rows, middle, 1));
-        if (order == 0)
-            return true;
-        if (order < 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return false;
-}
-
-/* As its ancestors are: a partitioned table is no table of the selection. */
-static Taken partitioned_takes(const Settling *s, const char *schema, const char *name) {
-    Taken taken = mapping_takes(s->mapping, schema, name);
-    for (int row = 0; taken != TAKEN_EXCLUDED && row < PQntuples(s->partitions); row++) {
-        if (names_compare(schema, name, pg_cell(s->partitions, row, 2), pg_cell(s->partitions, row, 3)) != 0)
-            continue;
-        Taken parent = partitioned_takes(s, pg_cell(s->partitions, row, 0), pg_cell(s->partitions, row, 1));
-        taken = parent == TAKEN_NO ? taken : parent;
-    }
-    return taken;
-}
 
 PGresult *existing_relations(Pg *pg, Error *e) {
     return pg_query(pg, SQL_RELATIONS, 0, NULL, e);
 }
 
+PGresult *existing_partitions(Pg *pg, Error *e) {
+    return pg_query(pg, SQL_PARTITIONS, 0, NULL, e);
+}
+
+/* A partitioned table is no table of the selection. */
 static bool is_of_job(const Settling *s, int row) {
     const char *schema = pg_cell(s->ours, row, 0), *name = pg_cell(s->ours, row, 1);
     char kind = pg_cell(s->ours, row, 2)[0];
     if (kind == 'r')
         return selection_find(s->selection, schema, name) != NULL;
-    return kind == 'p' && partitioned_takes(s, schema, name) == TAKEN_YES;
+    uint32_t oid = (uint32_t)pg_cell_int(s->ours, row, 3);
+    return kind == 'p' && tree_lineage_takes(s->mapping, s->parents, oid, schema, name) == TAKEN_YES;
 }
 
 static bool find(Settling *s, Error *e) {
@@ -155,7 +129,7 @@ static bool find(Settling *s, Error *e) {
     for (int row = 0; row < PQntuples(s->ours); row++) {
         const char *schema = pg_cell(s->ours, row, 0), *name = pg_cell(s->ours, row, 1);
         MappedName there = mapping_relation(s->mapping, s->arena, schema, name);
-        if (existing_has(theirs, there))
+        if (pg_row_of_name(theirs, there.schema, there.name) >= 0)
             s->found[s->count++] = (Found){{schema, name}, there, is_of_job(s, row)};
     }
     PQclear(theirs);
@@ -165,15 +139,15 @@ static bool find(Settling *s, Error *e) {
 /* Whether the destination's relation is one of the job's tables. */
 static bool is_ours_there(const Settling *s, const char *schema, const char *name) {
     for (int at = 0; at < s->count; at++)
-        if (s->found[at].is_table &&
-            names_compare(schema, name, s->found[at].there.schema, s->found[at].there.name) == 0)
+        if (s->found[at].is_table && strcmp(schema, s->found[at].there.schema) == 0 &&
+            strcmp(name, s->found[at].there.name) == 0)
             return true;
     return false;
 }
 
-/* Refuses a row of `sql` (of whom, by whom) whose first is the job's and whose second is somebody else's. */
-static bool strangers_refuse(const Settling *s, const char *sql, const char *what, Error *e) {
-    PGresult *rows = pg_query(s->target, sql, 0, NULL, e);
+/* Refuses a row (of whom, by whom) whose first is the job's and whose second is somebody else's. Takes the rows; NULL: they
+ * could not be had. */
+static bool strangers_refuse(const Settling *s, PGresult *rows, const char *what, Error *e) {
     bool ok = rows != NULL;
     for (int row = 0; ok && row < PQntuples(rows); row++) {
         const char *schema = pg_cell(rows, row, 2), *name = pg_cell(rows, row, 3);
@@ -248,11 +222,12 @@ static bool settle(Settling *s, Error *e) {
         return false;
     switch (s->cfg->existing) {
     case EXISTING_DROP:
-        if (!strangers_refuse(s, SQL_PARTITIONS, "is a partition of", e) || !tables_drop(s, e) || !find(s, e))
+        if (!strangers_refuse(s, existing_partitions(s->target, e), "is a partition of", e) ||
+            !tables_drop(s, e) || !find(s, e))
             return false;
         break;
     case EXISTING_TRUNCATE:
-        if (!strangers_refuse(s, SQL_REFERENCES, "refers to", e))
+        if (!strangers_refuse(s, pg_query(s->target, SQL_REFERENCES, 0, NULL, e), "refers to", e))
             return false;
         break;
     case EXISTING_KEEP:
@@ -266,8 +241,8 @@ bool existing_settle(Pg *source, Pg *target, const Config *cfg, const Selection 
         return true;
     Settling s = {.source = source, .target = target, .cfg = cfg, .selection = selection};
     s.ours = existing_relations(source, e);
-    s.partitions = s.ours == NULL ? NULL : pg_query(source, SQL_PARTITIONS, 0, NULL, e);
-    if (s.partitions == NULL) {
+    s.parents = s.ours == NULL ? NULL : pg_query(source, TREE_PARENTS_SQL, 0, NULL, e);
+    if (s.parents == NULL) {
         PQclear(s.ours);
         return false;
     }
@@ -280,6 +255,6 @@ bool existing_settle(Pg *source, Pg *target, const Config *cfg, const Selection 
     arena_free(s.arena);
     mapping_free(s.mapping);
     PQclear(s.ours);
-    PQclear(s.partitions);
+    PQclear(s.parents);
     return ok;
 }

@@ -16,8 +16,9 @@ bool existing_settle(Pg *source, Pg *target, const Config *cfg, const Selection 
  * `existing: fail` schemas alone: one that is there holds nothing of the job's yet, and is no reason to fail. */
 PGresult *existing_objects(Pg *source, Pg *target, const Config *cfg, Error *e);
 
-/* The relations of a database, and whether one is among them. */
+/* The relations of a database, ordered (pg_row_of_name). */
 PGresult *existing_relations(Pg *pg, Error *e);
-bool existing_has(const PGresult *relations, MappedName name);
+/* Rows of partitioned table and partition, each by schema and name. */
+PGresult *existing_partitions(Pg *pg, Error *e);
 
 #endif

@@ -74,8 +74,8 @@ static void *table_session_open(void *shared, Error *e) {
 
 /* What was there when the job began. */
 static ExistingPolicy existing_of(const Load *load, const Table *table) {
-    return state_existing_has(load->existing, table->schema, table->name) ? load->cfg->existing
-                                                                          : EXISTING_FAIL;
+    return pg_row_of_name(load->existing, table->schema, table->name) >= 0 ? load->cfg->existing
+                                                                           : EXISTING_FAIL;
 }
 
 static CopyJob copy_job(const TableWork *work, const Table *table, const atomic_bool *halt) {
@@ -210,13 +210,12 @@ static bool split_begin(const TableWork *work, const TableSession *session, cons
 }
 
 /* blocks[table]: of each of the first `count` tables of `order`. */
-static bool splits_begin(const TableWork *work, const int *order, int count, int64_t *blocks, Error *e) {
+static bool splits_begin(const TableWork *work, const TableSession *session, const int *order, int count,
+                         int64_t *blocks, Error *e) {
     const Load *load = work->load;
-    TableSession session = {0};
-    bool ok = session_begin(load, &session, e) && ranges_forget(session.target, load->cfg, e);
+    bool ok = ranges_forget(session->target, load->cfg, e);
     for (int at = 0; ok && at < count; at++)
-        ok = split_begin(work, &session, &load->selection->tables[order[at]], &blocks[order[at]], e);
-    session_end(&session);
+        ok = split_begin(work, session, &load->selection->tables[order[at]], &blocks[order[at]], e);
     return ok;
 }
 
@@ -245,14 +244,10 @@ static bool is_here(Pg *pg, bool *here, Error *e) {
 }
 
 /* How many copies help each other: each keeps a core busy on either side, and both sides may be this machine. */
-static bool abreast(const Load *load, int *out, Error *e) {
-    TableSession session = {0};
+static bool abreast(const Load *load, const TableSession *session, int *out, Error *e) {
     bool here = true;
     *out = load->cfg->load.workers;
-    if (!session_begin(load, &session, e))
-        return false;
-    bool ok = is_here(session.source, &here, e) && is_here(session.target, &here, e);
-    session_end(&session);
+    bool ok = is_here(session->source, &here, e) && is_here(session->target, &here, e);
     long pairs = sysconf(_SC_NPROCESSORS_ONLN) / 2;
     if (here && *out > pairs)
         *out = pairs > 0 ? (int)pairs : 1;
@@ -260,13 +255,14 @@ static bool abreast(const Load *load, int *out, Error *e) {
 }
 
 /* How many of the largest tables are cut. */
-static bool splits_choose(const Load *load, const int *order, int count, int *split, Error *e) {
+static bool splits_choose(const Load *load, const TableSession *session, const int *order, int count,
+                          int *split, Error *e) {
     int workers = load->cfg->load.workers;
     int64_t above_bytes = load->cfg->load.split_above_bytes;
     *split = load_plan_split(load->selection, order, count, workers, above_bytes);
     if (*split == 0 || above_bytes >= 0)
         return true;
-    if (!abreast(load, &workers, e))
+    if (!abreast(load, session, &workers, e))
         return false;
     *split = load_plan_split(load->selection, order, count, workers, above_bytes);
     return true;
@@ -281,8 +277,11 @@ static bool plan_make(TableWork *work, const TableRecords *records, Error *e) {
     assert(order != NULL && blocks != NULL && work->splits != NULL);
     int count = load_plan_tables(load->selection, records, order);
     int split = 0;
+    TableSession session = {0};
     told_take_back(work, order, count);
-    bool ok = splits_choose(load, order, count, &split, e) && splits_begin(work, order, split, blocks, e);
+    bool ok = session_begin(load, &session, e) && splits_choose(load, &session, order, count, &split, e) &&
+              splits_begin(work, &session, order, split, blocks, e);
+    session_end(&session);
     if (ok) {
         work->plan = load_plan_pieces(load->selection, order, count, workers, blocks);
         splits_count(work);

@@ -161,22 +161,19 @@ static bool columns_rename(Renamer *r, Error *e) {
 
 /* ---- relations ---- */
 
-static bool relation_rename(Renamer *r, const char *schema, const char *from, const char *to, Error *e) {
+/* `what`: " RENAME TO " or " SET SCHEMA ". */
+static bool relation_alter(Renamer *r, const char *schema, const char *name, const char *what, const char *to,
+                           Error *e) {
     Writer sql = writer_new(SQL_MAX_BYTES);
     writer_text(&sql, "ALTER TABLE ");
-    pg_write_table(&sql, r->inside, schema, from);
-    writer_text(&sql, " RENAME TO ");
+    pg_write_table(&sql, r->inside, schema, name);
+    writer_text(&sql, what);
     pg_write_name(&sql, r->inside, to);
     return run(r, &sql, e);
 }
 
-static bool relation_set(Renamer *r, const char *schema, const char *name, const char *to, Error *e) {
-    Writer sql = writer_new(SQL_MAX_BYTES);
-    writer_text(&sql, "ALTER TABLE ");
-    pg_write_table(&sql, r->inside, schema, name);
-    writer_text(&sql, " SET SCHEMA ");
-    pg_write_name(&sql, r->inside, to);
-    return run(r, &sql, e);
+static bool relation_rename(Renamer *r, const char *schema, const char *from, const char *to, Error *e) {
+    return relation_alter(r, schema, from, " RENAME TO ", to, e);
 }
 
 static bool relations_read(Renamer *r, PGresult *rows) {
@@ -241,7 +238,7 @@ static bool relations_move(Renamer *r, Error *e) {
             continue;
         const char *name = m->aside ? aside_name(r, m->oid, "relation") : m->new_name.name;
         ok = schema_need(r, m->new_name.schema, m->schema_follows, e) &&
-             relation_set(r, m->schema_follows, name, m->new_name.schema, e);
+             relation_alter(r, m->schema_follows, name, " SET SCHEMA ", m->new_name.schema, e);
     }
     for (int at = 0; ok && at < r->count; at++) {
         const Moved *m = &r->relations[at];

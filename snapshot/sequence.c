@@ -109,22 +109,8 @@ typedef struct Carrying {
     int *count;
 } Carrying;
 
-/* The first row of this name in rows that are ordered by their first two cells, or where it would be. */
-static int row_of(const PGresult *rows, const char *schema, const char *name) {
-    int low = 0, high = PQntuples(rows);
-    while (low < high) {
-        int middle = low + (high - low) / 2;
-        int by_schema = strcmp(pg_cell(rows, middle, 0), schema);
-        if ((by_schema != 0 ? by_schema : strcmp(pg_cell(rows, middle, 1), name)) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 static bool row_is(const PGresult *rows, int row, const char *schema, const char *name) {
-    return row < PQntuples(rows) && strcmp(pg_cell(rows, row, 0), schema) == 0 &&
+    return row >= 0 && row < PQntuples(rows) && strcmp(pg_cell(rows, row, 0), schema) == 0 &&
            strcmp(pg_cell(rows, row, 1), name) == 0;
 }
 
@@ -154,7 +140,7 @@ static Wanted sequence_wanted(const Carrying *c, const char *schema, const char 
     Taken taken = mapping_takes(c->selection->mapping, schema, name);
     bool used = false;
     *owner = -1;
-    for (int row = row_of(c->users, schema, name); row_is(c->users, row, schema, name); row++) {
+    for (int row = pg_row_of_name(c->users, schema, name); row_is(c->users, row, schema, name); row++) {
         if (pg_cell_bool(c->users, row, USER_OWNS))
             *owner = row;
         used = used || user_taken(c, row);
@@ -162,8 +148,8 @@ static Wanted sequence_wanted(const Carrying *c, const char *schema, const char 
     if (*owner >= 0 && !user_taken(c, *owner))
         return WANTED_NOT;
     if (*owner >= 0)
-        return state_existing_has(c->existing, pg_cell(c->users, *owner, USER_TABLE_SCHEMA),
-                                  pg_cell(c->users, *owner, USER_TABLE))
+        return pg_row_of_name(c->existing, pg_cell(c->users, *owner, USER_TABLE_SCHEMA),
+                              pg_cell(c->users, *owner, USER_TABLE)) >= 0
                    ? WANTED_IF_THERE
                    : WANTED;
     if (taken == TAKEN_YES)
@@ -189,8 +175,8 @@ static bool sequence_carry_one(Carrying *c, int row, Error *e) {
     if (wanted == WANTED_NOT)
         return true;
     MappedName target = sequence_target(c, schema, name, owner);
-    int to_row = row_of(c->to, target.schema, target.name);
-    if (!row_is(c->to, to_row, target.schema, target.name)) {
+    int to_row = pg_row_of_name(c->to, target.schema, target.name);
+    if (to_row < 0) {
         if (wanted == WANTED_IF_THERE)
             return true;
         fail(e, ERR_DATA, "sequence \"%s.%s\" is missing at the destination", target.schema, target.name);

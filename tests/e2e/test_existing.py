@@ -1,7 +1,6 @@
 """existing: what becomes of tables that the destination has already."""
 import pytest
 
-from harness.poll import poll_until
 from test_object_trouble import account
 
 ORDERS = ("CREATE TABLE customers (id int PRIMARY KEY, email text UNIQUE, note text);"
@@ -102,9 +101,7 @@ def test_keep_is_exact_when_it_is_killed_again_and_again(pair):
     bank.start()
     job = pair.job(existing="keep", load={"workers": 1})
     for number in (1, 2, 3):
-        process = job.start(fault=f"snapshot.mid_table:kill@{number}")
-        poll_until(lambda: not process.alive() or job.reached("catching-up"), "killed, or past it", 60, every=0.1)
-        process.kill9()
+        job.start_killed_in_load(f"snapshot.mid_table:kill@{number}")
     job.start()
     job.wait_for("running")
     bank.pause_writers()

@@ -14,9 +14,7 @@ def test_killed_load_begins_again_three_times_and_ends_equal(pair, point):
     process = job.start(fault=f"{point}:kill")
     assert process.wait(60) == -9 and process.reached(point)
     for _ in range(2):  # a resumed load need not come by the same point
-        process = job.start(fault=f"{point}:kill")
-        poll_until(lambda: not process.alive() or job.reached("catching-up"), "killed again, or past it", 60, every=0.1)
-        process.kill9()
+        job.start_killed_in_load(f"{point}:kill")
     job.start()
     job.wait_for("running")
     bank.pause_writers()

@@ -179,6 +179,12 @@ class Job:
     def applied(self):
         return lsn_number(self.status()["applied_lsn"] or "0/0")
 
+    def start_killed_in_load(self, fault):
+        """A run that is killed at the fault point, or by us when it has come past the load without it."""
+        process = self.start(fault=fault)
+        poll_until(lambda: not process.alive() or self.reached("catching-up"), "killed, or past it", 60, every=0.1)
+        process.kill9()
+
     def drain(self, source, timeout=60):
         """Until everything that is committed at the source now is applied (by the next beat)."""
         upto = source.lsn()

@@ -10,6 +10,41 @@
 
 #include <cmocka.h> /* last: it makes a macro of "fail" */
 
+/* ---- rows ---- */
+
+static PGresult *names_result(const char *const (*names)[2], int count) {
+    char schema[] = "schema", name[] = "name";
+    PGresAttDesc columns[] = {{.name = schema, .typlen = -1}, {.name = name, .typlen = -1}};
+    PGresult *result = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
+    assert_int_equal(PQsetResultAttrs(result, 2, columns), 1);
+    for (int row = 0; row < count; row++)
+        for (int part = 0; part < 2; part++) {
+            char text[64];
+            int length = snprintf(text, sizeof text, "%s", names[row][part]);
+            assert_int_equal(PQsetvalue(result, row, part, text, length), 1);
+        }
+    return result;
+}
+
+/* Also where a name stands several times, and where only its schema is there. */
+static void the_first_row_of_a_name_is_found(void **state) {
+    (void)state;
+    static const char *const names[][2] = {{"A", "z"}, {"a", "a"}, {"a", "b"},
+                                           {"a", "b"}, {"a", "b"}, {"b", "a"}};
+    for (int count = 0; count <= 6; count++) {
+        PGresult *rows = names_result(names, count);
+        for (int row = 0; row < 6; row++) {
+            int first = row >= 2 && row <= 4 ? 2 : row;
+            assert_int_equal(pg_row_of_name(rows, names[row][0], names[row][1]), first < count ? first : -1);
+        }
+        assert_int_equal(pg_row_of_name(rows, "a", "c"), -1);
+        assert_int_equal(pg_row_of_name(rows, "a", ""), -1);
+        assert_int_equal(pg_row_of_name(rows, "c", "a"), -1);
+        PQclear(rows);
+    }
+    assert_int_equal(pg_row_of_name(NULL, "a", "a"), -1);
+}
+
 /* ---- connection strings ---- */
 
 static void dsn_forms_are_understood(void **state) {
@@ -470,6 +505,7 @@ static void a_pinned_dsn_names_one_server(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_first_row_of_a_name_is_found),
         cmocka_unit_test(dsn_forms_are_understood),
         cmocka_unit_test(no_piece_of_a_broken_dsn_is_shown),
         cmocka_unit_test(mistyped_keyword_gets_a_hint),
