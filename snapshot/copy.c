@@ -50,10 +50,7 @@ static void copy_out_write(Copying *c, const char *format, Writer *out) {
         if (c->table->where != NULL)
             writer_format(out, "(%s\n)", c->table->where);
         if (range != NULL)
-            writer_format(out, "%sctid >= '(%" PRId64 ",0)'", c->table->where != NULL ? " AND " : "",
-                          range->from_block);
-        if (range != NULL && range->to_block >= 0)
-            writer_format(out, " AND ctid < '(%" PRId64 ",0)'", range->to_block);
+            writer_format(out, "%s%s", c->table->where != NULL ? " AND " : "", range->condition);
         writer_text(out, ")");
     }
     writer_format(out, " TO STDOUT (FORMAT %s)", format);
@@ -85,18 +82,17 @@ static bool copies_start(Copying *c, Error *e) {
 /* Which row the source cannot send: each comes in a CopyData of its own, the binary form's header with the first. */
 static void row_tell(Copying *c, const Relay *relay, Error *e) {
     const CopyRange *range = c->job->range;
-    char from[64] = "";
     if (relay->refused == 0)
         return;
-    if (range != NULL)
-        snprintf(from, sizeof from, " WHERE ctid >= '(%" PRId64 ",0)'", range->from_block);
-    fail_context(e, "row %" PRId64 "%s", relay->refused, from);
+    const char *where = range != NULL ? " WHERE " : "", *condition = range != NULL ? range->condition : "";
+    fail_context(e, "row %" PRId64 "%s%s", relay->refused, where, condition);
     if (c->table->where != NULL)
         return; /* among which the statement below would not count */
     fail_hint(e,
-              "mend it at the source: SET synchronize_seqscans = off; SELECT ctid, * FROM ONLY %s%s"
+              "mend it at the source: SET %s = off; SELECT ctid, * FROM ONLY %s%s%s"
               " OFFSET %" PRId64 " LIMIT 1",
-              writer_string(&c->name), from, relay->refused - 1);
+              range != NULL ? "enable_seqscan" : "synchronize_seqscans", writer_string(&c->name), where,
+              condition, relay->refused - 1);
 }
 
 static bool rows_note(Copying *c, const Relay *relay, Error *e) {

@@ -1,6 +1,6 @@
 /* copy: one table from the source's snapshot to the destination, whole, in one transaction with its ledger row:
  * TRUNCATE, COPY FREEZE (trap B4), table_state. Of a table with `existing: keep` the rows that are there stay: COPY goes
- * into a temporary table, and from there goes what meets none of them. Or one range of its blocks, behind what is there,
+ * into a temporary table, and from there goes what meets none of them. Or one range of its rows, behind what is there,
  * in one transaction with a note that this range is in: the caller has truncated the table and counts it as loaded when
  * all notes are there (snapshot/ranges.h). The bytes are relayed without parsing, binary where every column's
  * binary form means the same on both sides (B3), else text. After its lock the worker proves that the table was not
@@ -24,11 +24,10 @@ typedef enum CopyResult {
     COPY_FAILED     /* e says why */
 } CopyResult;
 
-/* Row versions that stand in these blocks of the heap. */
 typedef struct CopyRange {
-    int64_t from_block, to_block; /* to: not included; -1: whatever comes */
-    const char *note;             /* the hash in object_state */
-    int64_t rows, bytes;          /* set once all of them are at the destination, but not yet committed */
+    const char *condition; /* on its rows */
+    const char *note;      /* the hash in object_state */
+    int64_t rows, bytes;   /* set once all of them are at the destination, but not yet committed */
 } CopyRange;
 
 typedef struct CopyJob {

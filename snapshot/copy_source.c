@@ -7,8 +7,9 @@
 enum { SOURCE_QUERIES = 8 }; /* of one table or range: its transaction, lock, proofs and COPY */
 
 static const char SQL_LOCK_TIMEOUT[] = "SET LOCAL lock_timeout = '10s'";
-/* Whatever the server's settings and its statistics say, a range reads its own blocks and no others. */
-static const char SQL_BY_PLACE[] = "SET LOCAL enable_tidscan = on; SET LOCAL enable_seqscan = off;"
+/* Whatever the server's settings and its statistics say, a range reads its own rows and no others. */
+static const char SQL_ONLY_ITS[] = "SET LOCAL enable_tidscan = on; SET LOCAL enable_indexscan = on;"
+                                   " SET LOCAL enable_seqscan = off;"
                                    " SET LOCAL max_parallel_workers_per_gather = 0";
 
 /* Trap A10: pg_class is read under the imported snapshot, pg_relation_filenode() and to_regclass() answer for
@@ -131,6 +132,6 @@ CopyResult copy_source_begin(Copying *c, Error *e) {
     CopyResult result = rewrite_check(c, e);
     if (result != COPY_DONE)
         return result;
-    bool ok = source_columns_check(c, e) && (c->job->range == NULL || pg_run(c->source, SQL_BY_PLACE, e));
+    bool ok = source_columns_check(c, e) && (c->job->range == NULL || pg_run(c->source, SQL_ONLY_ITS, e));
     return ok ? COPY_DONE : COPY_FAILED;
 }

@@ -119,15 +119,15 @@ static void piece_add(PieceRoom *out, LoadPiece piece) {
 }
 
 /* Half of an even share of what is left, again and again, down to the least size. */
-static void ranges_add(PieceRoom *out, const Selection *selection, int table, int workers, int64_t blocks) {
-    int64_t bytes = selection->tables[table].bytes, block_bytes = larger(bytes / blocks, 1);
+static void ranges_add(PieceRoom *out, const Selection *selection, int table, int workers, int64_t units) {
+    int64_t bytes = selection->tables[table].bytes, unit_bytes = larger(bytes / units, 1);
     int64_t least_bytes = larger(bytes / workers / RANGE_SHARE_PARTS, RANGE_BYTES_MIN);
-    int64_t least = larger(least_bytes / block_bytes, 1), from = 0;
-    for (int range = 0; from < blocks; range++) {
-        int64_t size = larger((blocks - from) / (2 * (int64_t)workers), least);
-        bool last = from + size >= blocks;
-        int64_t to = last ? blocks : from + size;
-        piece_add(out, (LoadPiece){table, range, from, last ? -1 : to, (to - from) * block_bytes});
+    int64_t least = larger(least_bytes / unit_bytes, 1), from = 0;
+    for (int range = 0; from < units; range++) {
+        int64_t size = larger((units - from) / (2 * (int64_t)workers), least);
+        bool last = from + size >= units;
+        int64_t to = last ? units : from + size;
+        piece_add(out, (LoadPiece){table, range, from, last ? -1 : to, (to - from) * unit_bytes});
         from = to;
     }
 }
@@ -140,12 +140,12 @@ static int larger_piece_first(const void *a, const void *b) {
 }
 
 LoadPlan load_plan_pieces(const Selection *selection, const int *order, int count, int workers,
-                          const int64_t *blocks) {
+                          const int64_t *units) {
     PieceRoom out = {0};
     for (int at = 0; at < count; at++) {
         int table = order[at];
-        if (blocks[table] > 0)
-            ranges_add(&out, selection, table, workers, blocks[table]);
+        if (units[table] > 0)
+            ranges_add(&out, selection, table, workers, units[table]);
         else
             piece_add(&out, (LoadPiece){table, -1, 0, -1, selection->tables[table].bytes});
     }

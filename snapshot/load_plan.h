@@ -11,10 +11,10 @@ int load_plan_tables(const Selection *selection, const TableRecords *records, in
 
 /* One transaction's worth of rows. */
 typedef struct LoadPiece {
-    int table;                    /* of the selection */
-    int range;                    /* of its table, from 0; -1: the whole table */
-    int64_t from_block, to_block; /* of a range; to: not included, -1 for the last one: open above */
-    int64_t bytes;                /* estimated */
+    int table;        /* of the selection */
+    int range;        /* of its table, from 0; -1: the whole table */
+    int64_t from, to; /* units of a range; to: not included, -1 for the last one: open above */
+    int64_t bytes;    /* estimated */
 } LoadPiece;
 
 typedef struct LoadPlan {
@@ -29,10 +29,10 @@ typedef struct LoadPlan {
  * with both servers these may be fewer than there are. */
 int load_plan_split(const Selection *selection, const int *order, int count, int workers,
                     int64_t split_above_bytes);
-/* The pieces of all tables of `order`. blocks[table]: of its heap when it is to be split, else 0. Ranges are large at
+/* The pieces of all tables of `order`. units[table]: in which it can be cut (cuts) when it is to be split, else 0. Ranges are large at
  * first and smaller towards the end of their table, so that the workers end together; together with the whole tables
  * the largest begins first. */
 LoadPlan load_plan_pieces(const Selection *selection, const int *order, int count, int workers,
-                          const int64_t *blocks);
+                          const int64_t *units);
 
 #endif

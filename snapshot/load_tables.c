@@ -5,12 +5,16 @@
 #include <unistd.h>
 
 #include "core/log.h"
+#include "snapshot/cuts.h"
 #include "snapshot/load_intern.h"
 #include "snapshot/load_plan.h"
 #include "snapshot/pool.h"
 #include "snapshot/ranges.h"
 
-enum { RANGE_TRIES = 5 };
+enum {
+    RANGE_TRIES = 5,
+    CONDITION_MAX_BYTES = 16 << 10
+}; /* two values of statistics, of 1000 bytes each at most */
 
 /* Existing triggers and foreign keys of the destination must not act on rows that have had their effects
  * already. Not every account may; then they do, and `check` has said so. */
@@ -31,6 +35,7 @@ typedef struct TableWork {
     const char *snapshot;
     Lsn point;
     LoadPlan plan;
+    Cuts *cuts;         /* one a table of the selection; with units where a table is split */
     SplitTable *splits; /* one a table of the selection; used where a table is split */
     atomic_int left;
 } TableWork;
@@ -132,8 +137,8 @@ static CopyResult range_copy(TableWork *work, TableSession *session, CopyJob *jo
         CopyResult result = copy_table(session->source, session->target, job, e);
         if (result != COPY_FAILED || !passes(e) || tries == RANGE_TRIES || atomic_load(job->stop))
             return result;
-        log_warn("a range of table \"%s\" (from block %" PRId64 ") is copied again: %s",
-                 job->table->full_name, job->range->from_block, e->text);
+        log_warn("a range of table \"%s\" (%s) is copied again: %s", job->table->full_name,
+                 job->range->condition, e->text);
         session_end(session);
         if (!session_begin(work->load, session, e))
             return COPY_FAILED;
@@ -162,10 +167,13 @@ static bool range_run(TableWork *work, TableSession *session, const LoadPiece *p
     if (atomic_load(&split->given_up))
         return range_over(work, session, split, e);
     ranges_note(split, piece->range, note);
-    CopyRange range = {.from_block = piece->from_block, .to_block = piece->to_block, .note = note};
+    Writer condition = writer_new(CONDITION_MAX_BYTES);
+    cuts_write(&work->cuts[piece->table], piece->from, piece->to, &condition);
+    CopyRange range = {.condition = writer_string(&condition), .note = note};
     CopyJob job = copy_job(work, split->table, halt);
     job.range = &range;
     CopyResult result = range_copy(work, session, &job, e);
+    writer_free(&condition);
     if (result == COPY_THERE)
         told_add(&job, range.rows, range.bytes);
     if (table_waits(split->table, result, e))
@@ -195,27 +203,31 @@ static void told_take_back(const TableWork *work, const int *order, int count) {
     }
 }
 
-/* *blocks: how far the table's heap goes, if it is empty at the destination now and can be split; else 0. */
-static bool split_begin(const TableWork *work, const TableSession *session, const Table *table,
-                        int64_t *blocks, Error *e) {
+/* *cuts has units if the table is empty at the destination now and can be split. */
+static bool split_begin(const TableWork *work, const TableSession *session, const Table *table, Cuts *cuts,
+                        Error *e) {
     bool begun = false;
     if (existing_of(work->load, table) != EXISTING_FAIL)
         return true; /* its rows go or stay in one transaction with the new ones */
-    if (!ranges_blocks(session->source, table, blocks, e))
+    if (!cuts_find(session->source, table, cuts, e))
         return false;
-    if (*blocks > 0 && !ranges_begin(session->target, work->load, table, work->snapshot, &begun, e))
+    if (cuts->units > 0 && !ranges_begin(session->target, work->load, table, work->snapshot, &begun, e))
         return false;
-    *blocks = begun ? *blocks : 0;
+    if (!begun)
+        cuts_free(cuts);
     return true;
 }
 
-/* blocks[table]: of each of the first `count` tables of `order`. */
+/* Those of the first `count` tables of `order` that can be split. */
 static bool splits_begin(const TableWork *work, const TableSession *session, const int *order, int count,
-                         int64_t *blocks, Error *e) {
+                         int64_t *units, Error *e) {
     const Load *load = work->load;
     bool ok = ranges_forget(session->target, load->cfg, e);
-    for (int at = 0; ok && at < count; at++)
-        ok = split_begin(work, session, &load->selection->tables[order[at]], &blocks[order[at]], e);
+    for (int at = 0; ok && at < count; at++) {
+        Cuts *cuts = &work->cuts[order[at]];
+        ok = split_begin(work, session, &load->selection->tables[order[at]], cuts, e);
+        units[order[at]] = cuts->units;
+    }
     return ok;
 }
 
@@ -272,22 +284,23 @@ static bool plan_make(TableWork *work, const TableRecords *records, Error *e) {
     const Load *load = work->load;
     size_t tables = (size_t)load->selection->count + 1;
     int *order = calloc(tables, sizeof *order), workers = load->cfg->load.workers;
-    int64_t *blocks = calloc(tables, sizeof *blocks);
+    int64_t *units = calloc(tables, sizeof *units);
+    work->cuts = calloc(tables, sizeof *work->cuts);
     work->splits = calloc(tables, sizeof *work->splits);
-    assert(order != NULL && blocks != NULL && work->splits != NULL);
+    assert(order != NULL && units != NULL && work->cuts != NULL && work->splits != NULL);
     int count = load_plan_tables(load->selection, records, order);
     int split = 0;
     TableSession session = {0};
     told_take_back(work, order, count);
     bool ok = session_begin(load, &session, e) && splits_choose(load, &session, order, count, &split, e) &&
-              splits_begin(work, &session, order, split, blocks, e);
+              splits_begin(work, &session, order, split, units, e);
     session_end(&session);
     if (ok) {
-        work->plan = load_plan_pieces(load->selection, order, count, workers, blocks);
+        work->plan = load_plan_pieces(load->selection, order, count, workers, units);
         splits_count(work);
     }
     free(order);
-    free(blocks);
+    free(units);
     return ok;
 }
 
@@ -305,6 +318,9 @@ bool load_tables(const Load *load, const TableRecords *records, const char *snap
     ok = ok && pool_run(&pool, e);
     *left = atomic_load(&work.left);
     free(work.plan.pieces);
+    for (int at = 0; work.cuts != NULL && at < load->selection->count; at++)
+        cuts_free(&work.cuts[at]);
+    free(work.cuts);
     free(work.splits);
     return ok;
 }

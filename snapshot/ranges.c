@@ -12,33 +12,12 @@
 #define VACUUM_NOTE        "vacuum "
 #define LOCK_NOT_AVAILABLE "55P03"
 #define REFERRED_TO        "0A000"
-enum { SQL_MAX_BYTES = 1024, BY_PLACE_SINCE = 140000, RING_SINCE = 160000 };
+enum { SQL_MAX_BYTES = 1024, RING_SINCE = 160000 };
 
-/* The size is asked for under a lock. */
-static const char SQL_IMPATIENT[] = "SET lock_timeout = '1s'";
-static const char SQL_BLOCKS[] =
-    "SELECT CASE WHEN a.amname = 'heap'"
-    " THEN pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint ELSE 0 END"
-    " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_am a ON a.oid = c.relam WHERE c.oid = $1::oid";
 /* All other tables wait for this one here. Long enough for the server to send its own VACUUM away. */
 static const char SQL_NOT_LONG[] = "SET LOCAL lock_timeout = '3s'";
 static const char SQL_BEGIN[] =
     "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = error";
-
-bool ranges_blocks(Pg *source, const Table *table, int64_t *blocks, Error *e) {
-    char oid[16];
-    snprintf(oid, sizeof oid, "%u", table->oid);
-    *blocks = 0;
-    if (source->version < BY_PLACE_SINCE)
-        return true;
-    if (!pg_run(source, SQL_IMPATIENT, e))
-        return false;
-    PGresult *rows = pg_query(source, SQL_BLOCKS, 1, (const char *const[]){oid}, e);
-    if (rows != NULL && PQntuples(rows) == 1)
-        *blocks = pg_cell_int(rows, 0, 0);
-    PQclear(rows);
-    return rows != NULL || strcmp(e->sqlstate, LOCK_NOT_AVAILABLE) == 0;
-}
 
 /* ---- notes ---- */
 

@@ -1,5 +1,5 @@
-/* ranges: a table that several workers copy at the same time, each some ranges of its heap's blocks. Not how it is cut
- * (load_plan), nor the copy of one range (copy).
+/* ranges: a table that several workers copy at the same time, each some ranges of its rows. Not where it is cut
+ * (cuts) and into what (load_plan), nor the copy of one range (copy).
  *
  * The destination's record makes it exact. The table is truncated with a note that it was, each range commits its rows
  * with a note of its own; all of them are in object_state and name the snapshot. The table counts as loaded in one
@@ -7,9 +7,6 @@
  * that the table has yet to be vacuumed. So a commit whose answer was lost is neither repeated nor missed, and a
  * destination that forgot commits (synchronous_commit = off, or a failover), the emptying included, is found out. A
  * killed run leaves the table pending: all of it is copied again under the next snapshot (trap A2).
- *
- * A source table is read by ranges when it is a heap and the server is 14 or newer: older ones read the whole table for
- * each. Others stay whole.
  *
  * VACUUM (FREEZE) waits until all tables are copied: rows of a range become visible to all only when every transaction
  * is over that was open at its commit, and those that copy the other tables are open for long. */
@@ -33,9 +30,6 @@ typedef struct SplitTable {
 
 enum { RANGES_NOTE_SIZE = 128 };
 
-/* The number of blocks of a table that can be read by ranges; 0: it cannot, or somebody's lock hides it. The source's
- * session waits for no lock for long afterwards. */
-bool ranges_blocks(Pg *source, const Table *table, int64_t *blocks, Error *e);
 /* The notes of ranges are good for one snapshot: those of all earlier ones go, also of tables that are whole now. */
 bool ranges_forget(Pg *target, const Config *cfg, Error *e);
 /* Makes the table empty for its ranges; own transaction. *begun = false, and says why: it cannot be emptied at once,

@@ -10,7 +10,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from harness.bank import Bank, Watcher  # noqa: E402
-from harness.disguise import Disguise  # noqa: E402
 from harness.oracle import check_equal, wait_equal  # noqa: E402
 from harness.place import Place, path_with_versions, walferry_binary  # noqa: E402
 from harness.proxy import Proxy  # noqa: E402
@@ -125,11 +124,6 @@ class Pair:
         self.closing.append(proxy.close)
         return proxy
 
-    def disguise(self, server, version):
-        disguise = Disguise(server, version)
-        self.closing.append(disguise.close)
-        return disguise
-
     def check_equal(self, **options):
         check_equal(self.source, self.target, **options)
 
@@ -177,7 +171,7 @@ def pair(place, servers):
 @pytest.fixture
 def make_pair(place):
     """make_pair(source={settings}, target={settings}): servers of its own, which the test may stop and kill.
-    The setting "version" (14 to 18) chooses the server."""
+    The setting "version" (12 to 18) chooses the server."""
     def make(source=None, target=None):
         number = next(_numbers)
         servers = []
@@ -201,7 +195,9 @@ def version_servers(place):
 
     def server(kind, version):
         if (kind, version) not in started:
-            settings = {"autovacuum": "off", "log_replication_commands": "on", "logical_decoding_work_mem": "64kB"}
+            settings = {"autovacuum": "off", "log_replication_commands": "on"}
+            if version >= 13:
+                settings["logical_decoding_work_mem"] = "64kB"
             started[kind, version] = Server(place, f"{kind}-v{version}", kind, settings, version).start()
         return started[kind, version]
     yield server

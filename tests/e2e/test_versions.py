@@ -9,9 +9,10 @@ from harness.place import postgres_bin
 from harness.poll import poll_until
 
 VERSIONS = (14, 15, 16, 17, 18)
-PAIRS = [(source, target) for source in VERSIONS for target in VERSIONS if target >= source]
+PAIRS = [(12, 12), (12, 18), (13, 13), (13, 15)]
+PAIRS += [(source, target) for source in VERSIONS for target in VERSIONS if target >= source]
 # What START_REPLICATION has to ask for: the most that each server speaks.
-SPOKEN = {14: ("2", "on"), 15: ("3", "on"), 16: ("4", "parallel"), 17: ("4", "parallel"), 18: ("4", "parallel")}
+SPOKEN = {12: ("1", ""), 13: ("1", ""), 14: ("2", "on"), 15: ("3", "on"), 16: ("4", "parallel"), 17: ("4", "parallel"), 18: ("4", "parallel")}
 
 
 def name_of(pair):
@@ -29,10 +30,10 @@ def stream_without_end(pair):
     pair.source.sql(f'ALTER DATABASE "{pair.name}" SET debug_logical_replication_streaming = immediate')
 
 
-def migrate_under_the_bank(pair, streamed, **endpoints):
+def migrate_under_the_bank(pair):
     """The whole way with one kill -9 in the middle; returns when both sides are proven equal and the job has ended."""
     bank = pair.bank(ballast_tables=1, ballast_rows=5000).start()
-    job = pair.job(**endpoints)
+    job = pair.job()
     watcher = pair.watcher(bank, job)
     job.start()
     job.wait_for("catching-up")
@@ -50,8 +51,9 @@ def migrate_under_the_bank(pair, streamed, **endpoints):
     pair.check_equal()
     watcher.check()
     assert watcher.looks > 10
-    counted = "SELECT stream_txns > 0 FROM pg_stat_replication_slots WHERE slot_name = %s"
-    poll_until(lambda: pair.source.one(counted, (job.slot,)) == streamed, f"streamed transactions: {streamed}", 10)
+    if pair.source.server.version >= 14:
+        counted = "SELECT stream_txns > 0 FROM pg_stat_replication_slots WHERE slot_name = %s"
+        poll_until(lambda: pair.source.one(counted, (job.slot,)), "streamed transactions", 10)
     assert job.process.terminate() == 0
     check_definitions(pair.source, pair.target)
 
@@ -68,18 +70,8 @@ def test_bank_from_version_to_version(version_pair, versions):
     pair = version_pair(*versions)
     if versions[0] >= 16 and versions[1] % 2 == 0:
         stream_without_end(pair)
-    migrate_under_the_bank(pair, streamed=True)
+    migrate_under_the_bank(pair)
     assert spoken(pair) == {SPOKEN[versions[0]]}
-
-
-@pytest.mark.parametrize("version", [12, 13])
-def test_bank_from_and_to_versions_that_speak_protocol_1(version_pair, version):
-    """No package has these servers: a 14 says that it is one. Whatever is sent to them is run, not only written."""
-    pair = version_pair(14, 14)
-    source, target = pair.disguise(pair.source.server, version), pair.disguise(pair.target.server, version)
-    migrate_under_the_bank(pair, streamed=False, source_dsn=pair.source.dsn(port=source.port),
-                           target_dsn=pair.target.dsn(port=target.port))
-    assert spoken(pair) == {("1", "")}
 
 
 def in_common_words(line):

@@ -81,7 +81,7 @@ def children_of(parent):
 
 class Server:
     """kind: which template, that is, which system identifier ("source", "target", "other").
-    version: of the server, 14 to 18; None is the one that Debian has installed."""
+    version: of the server, 12 to 18; None is the one that Debian has installed."""
 
     def __init__(self, place, name, kind, settings=None, version=None):
         self.name = name
@@ -260,4 +260,14 @@ class Database:
 
     def drop(self):
         self.server.drop_slots(self.name)
-        self.server.sql(f'DROP DATABASE IF EXISTS "{self.name}" WITH (FORCE)')
+        # By hand, because DROP … WITH (FORCE) came with 13.
+        self.server.sql("UPDATE pg_database SET datallowconn = false WHERE datname = %s", (self.name,))
+        self.server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (self.name,))
+        poll_until(self._dropped, f"database {self.name} can be dropped")
+
+    def _dropped(self):
+        try:
+            self.server.sql(f'DROP DATABASE IF EXISTS "{self.name}"')
+        except psycopg2.errors.ObjectInUse:
+            return False
+        return True

@@ -44,7 +44,7 @@ typedef struct Sizes {
     Table tables[TABLES];
     Selection selection;
     int order[TABLES];
-    int64_t blocks[TABLES];
+    int64_t units[TABLES];
 } Sizes;
 
 static Sizes *sizes_of(const int64_t *mib, int count) {
@@ -103,8 +103,8 @@ static void ends_of(const LoadPlan *plan, int workers, int64_t *first, int64_t *
     }
 }
 
-/* Every block is in one range, the last one is open above, and none is empty. */
-static void check_ranges(const LoadPlan *plan, int table, int64_t blocks) {
+/* Every unit is in one range, the last one is open above, and none is empty. */
+static void check_ranges(const LoadPlan *plan, int table, int64_t units) {
     int64_t at = 0;
     int found = 0;
     for (bool open = false; !open; found++) {
@@ -113,25 +113,25 @@ static void check_ranges(const LoadPlan *plan, int table, int64_t blocks) {
             if (plan->pieces[n].table == table && plan->pieces[n].range == found)
                 piece = &plan->pieces[n];
         assert_non_null(piece);
-        assert_int_equal(piece->from_block, at);
-        open = piece->to_block < 0;
-        assert_true(open ? at < blocks : piece->to_block > at && piece->to_block < blocks);
-        at = piece->to_block;
+        assert_int_equal(piece->from, at);
+        open = piece->to < 0;
+        assert_true(open ? at < units : piece->to > at && piece->to < units);
+        at = piece->to;
     }
     for (int n = 0; n < plan->count; n++)
         assert_true(plan->pieces[n].table != table || plan->pieces[n].range < found);
 }
 
-static void ranges_hold_every_block_once_and_workers_end_together(void **unused) {
+static void ranges_hold_every_unit_once_and_workers_end_together(void **unused) {
     (void)unused;
     for (int workers = 1; workers <= 64; workers++) {
-        for (int64_t blocks = 1; blocks <= INT64_C(4) << 30; blocks = blocks * 7 + 1) {
+        for (int64_t units = 1; units <= INT64_C(4) << 30; units = units * 7 + 1) {
             Sizes *s = sizes_of((const int64_t[]){0}, 1);
-            s->tables[0].bytes = blocks * 8192;
-            s->blocks[0] = blocks;
-            LoadPlan plan = load_plan_pieces(&s->selection, s->order, 1, workers, s->blocks);
+            s->tables[0].bytes = units * 8192;
+            s->units[0] = units;
+            LoadPlan plan = load_plan_pieces(&s->selection, s->order, 1, workers, s->units);
             int64_t first, last;
-            check_ranges(&plan, 0, blocks);
+            check_ranges(&plan, 0, units);
             ends_of(&plan, workers, &first, &last);
             assert_in_range(last - first, 0, s->tables[0].bytes / workers / 32 + 2 * MIB);
             assert_in_range(plan.count, 1, 20 * workers + 64);
@@ -144,9 +144,9 @@ static void ranges_hold_every_block_once_and_workers_end_together(void **unused)
 static void tables_and_ranges_begin_with_the_largest(void **unused) {
     (void)unused;
     Sizes *s = sizes_of((const int64_t[]){100, 40, 30, 1, 0}, 5);
-    s->blocks[0] = 100 * 128;
-    LoadPlan plan = load_plan_pieces(&s->selection, s->order, 5, 2, s->blocks);
-    check_ranges(&plan, 0, s->blocks[0]);
+    s->units[0] = 100 * 128;
+    LoadPlan plan = load_plan_pieces(&s->selection, s->order, 5, 2, s->units);
+    check_ranges(&plan, 0, s->units[0]);
     assert_int_equal(plan.pieces[0].table, 1);
     assert_int_equal(plan.pieces[0].range, -1);
     for (int at = 1; at < plan.count; at++)
@@ -161,8 +161,8 @@ static void tables_and_ranges_begin_with_the_largest(void **unused) {
 static void heap_of_few_blocks_and_much_toast_is_cut_by_its_blocks(void **unused) {
     (void)unused;
     Sizes *s = sizes_of((const int64_t[]){1000}, 1);
-    s->blocks[0] = 3;
-    LoadPlan plan = load_plan_pieces(&s->selection, s->order, 1, 4, s->blocks);
+    s->units[0] = 3;
+    LoadPlan plan = load_plan_pieces(&s->selection, s->order, 1, 4, s->units);
     assert_int_equal(plan.count, 3);
     check_ranges(&plan, 0, 3);
     free(plan.pieces);
@@ -172,7 +172,7 @@ static void heap_of_few_blocks_and_much_toast_is_cut_by_its_blocks(void **unused
 static void nothing_to_load_is_a_plan_without_pieces(void **unused) {
     (void)unused;
     Sizes *s = sizes_of(NULL, 0);
-    LoadPlan plan = load_plan_pieces(&s->selection, s->order, 0, 4, s->blocks);
+    LoadPlan plan = load_plan_pieces(&s->selection, s->order, 0, 4, s->units);
     assert_int_equal(plan.count, 0);
     assert_int_equal(load_plan_split(&s->selection, s->order, 0, 4, -1), 0);
     free(plan.pieces);
@@ -185,7 +185,7 @@ int main(void) {
         cmocka_unit_test(loaded_tables_are_left_out),
         cmocka_unit_test(only_what_ends_the_load_sooner_is_split),
         cmocka_unit_test(a_given_size_is_the_limit),
-        cmocka_unit_test(ranges_hold_every_block_once_and_workers_end_together),
+        cmocka_unit_test(ranges_hold_every_unit_once_and_workers_end_together),
         cmocka_unit_test(tables_and_ranges_begin_with_the_largest),
         cmocka_unit_test(heap_of_few_blocks_and_much_toast_is_cut_by_its_blocks),
         cmocka_unit_test(nothing_to_load_is_a_plan_without_pieces),
