@@ -8,15 +8,11 @@
 #include "core/log.h"
 #include "sink/apply_prepared.h"
 
-static const char SQL_SESSION[] = "SET synchronous_commit = off";
 /* While a session recovers, nobody reads from the source: a server that wants to stop must not wait for that (A13). */
 static const char SQL_RECOVER_WAITS[] = "SET lock_timeout = '5s'; SET statement_timeout = '10s'";
 static const char SQL_NO_WAITS[] = "SET lock_timeout = 0; SET statement_timeout = 0";
-/* Refused to an account without the right: `check` says what that means (trap C7). */
-static const char SQL_REPLICA[] = "SET session_replication_role = replica";
 
 enum {
-    CONNECT_MS = 10000,
     TAKE_LOCK_MS = 5000,
     ASK_FLUSHED_EVERY_MS = 10,
     STALLED_FLUSH_MS = 1000 /* nobody else writes there: the destination flushes only what we make it flush */
@@ -26,10 +22,7 @@ static void apply_close(Sink *s) {
     if (s == NULL)
         return;
     group_forget(s);
-    live_free(s->live);
-    pg_close(s->pg);
-    arena_free(s->plan_arena);
-    free(s->plans);
+    apply_session_close(&s->session);
     state_tables_free(&s->tables);
     prepared_forget(s);
     free(s->progress_sql);
@@ -41,17 +34,10 @@ static Sink *apply_open(const SinkOptions *options, Error *e) {
     Sink *s = calloc(1, sizeof *s);
     assert(s != NULL);
     s->options = *options;
-    s->plan_arena = arena_new();
-    PgAddress to = {
-        .dsn = options->cfg->target.dsn, .side = "target", .job = options->cfg->name, .options = SQL_SESSION};
-    Error refused;
-    s->pg = pg_open(&to, CONNECT_MS, e);
-    if (s->pg == NULL) {
+    if (!apply_session_open(&s->session, &s->options, &s->tables, e)) {
         apply_close(s);
         return NULL;
     }
-    if (!pg_run(s->pg, SQL_REPLICA, &refused))
-        log_debug("applying with triggers and foreign keys in force: %s", refused.text);
     return s;
 }
 
@@ -64,7 +50,7 @@ static void position_of(const JobRecord *record, Position *out) {
 
 static bool read_record(Sink *s, Position *out, Error *e) {
     JobRecord record;
-    if (!state_read(s->pg, s->options.cfg, &record, e))
+    if (!state_read(s->session.pg, s->options.cfg, &record, e))
         return false;
     if (!record.exists)
         return fail(e, ERR_LOST, "the record of job \"%s\" is gone from the target", s->options.cfg->name);
@@ -77,38 +63,39 @@ static bool read_record(Sink *s, Position *out, Error *e) {
  * back behind it would get such a transaction twice. */
 static bool apply_peek(Sink *s, Position *out, Error *e) {
     return read_record(s, out, e) &&
-           (!s->options.cfg->source.two_phase || state_bound(s->pg, s->options.cfg, out->applied, e));
+           (!s->options.cfg->source.two_phase || state_bound(s->session.pg, s->options.cfg, out->applied, e));
 }
 
 static bool apply_recover(Sink *s, Position *out, Error *e) {
-    if (!pg_run(s->pg, SQL_RECOVER_WAITS, e) || !state_take(s->pg, s->options.cfg, TAKE_LOCK_MS, true, e))
+    if (!pg_run(s->session.pg, SQL_RECOVER_WAITS, e) ||
+        !state_take(s->session.pg, s->options.cfg, TAKE_LOCK_MS, true, e))
         return false;
     if (!FAULT("apply.before_progress_read", e) || !read_record(s, out, e) ||
-        !state_tables(s->pg, s->options.cfg, &s->tables, e) ||
-        !state_tables_kept(s->pg, s->options.cfg, &s->tables, e))
+        !state_tables(s->session.pg, s->options.cfg, &s->tables, e) ||
+        !state_tables_kept(s->session.pg, s->options.cfg, &s->tables, e))
         return false;
     /* The newest progress may not be flushed yet when its writer was killed a moment ago; this commit waits
      * for its flush and takes it with it. */
-    if (!state_bound(s->pg, s->options.cfg, out->applied, e) || !pg_run(s->pg, SQL_NO_WAITS, e))
+    if (!state_bound(s->session.pg, s->options.cfg, out->applied, e) ||
+        !pg_run(s->session.pg, SQL_NO_WAITS, e))
         return false;
     s->applied = s->durable = out->applied;
     if (s->options.cfg->source.two_phase && !prepared_recover(s, e))
         return false;
     out->loaded = s->tables.highest_start;
-    s->pg->when = RETRY_APPLYING;
+    if (!apply_session_start(&s->session, group_check, s, e))
+        return false;
     TargetWait *wait = s->options.wait;
-    pg_give_up_when(s->pg, wait == NULL ? NULL : &wait->silent);
     if (wait != NULL)
-        atomic_store(&wait->backend_pid, s->pg->backend_pid);
-    s->live = live_new(s->pg, group_check, s);
-    live_tell_waiting(s->live, wait == NULL ? NULL : &wait->since_ms);
+        atomic_store(&wait->backend_pid, s->session.pg->backend_pid);
+    live_tell_waiting(s->session.live, wait == NULL ? NULL : &wait->since_ms);
     return group_prepare(s, e);
 }
 
 static bool apply_follow(Sink *s, const Position *now, Error *e) {
-    live_pause(s->live);
-    bool ok = state_timeline(s->pg, s->options.cfg, now->timeline, now->bound, e);
-    live_resume(s->live);
+    live_pause(s->session.live);
+    bool ok = state_timeline(s->session.pg, s->options.cfg, now->timeline, now->bound, e);
+    live_resume(s->session.live);
     return ok;
 }
 
@@ -118,9 +105,9 @@ static bool apply_write(Sink *s, Batch *b, Error *e) {
 
 /* Between groups only: plain statements on the same connection. */
 static bool bound_note(Sink *s, Lsn upto, Error *e) {
-    live_pause(s->live);
-    bool ok = state_bound(s->pg, s->options.cfg, upto, e);
-    live_resume(s->live);
+    live_pause(s->session.live);
+    bool ok = state_bound(s->session.pg, s->options.cfg, upto, e);
+    live_resume(s->session.live);
     return ok;
 }
 
@@ -137,7 +124,7 @@ static bool apply_settle(Sink *s, bool flush, int wait_ms, Lsn *durable, Error *
     if (flush && !group_flush(s, wait_ms > 0, e))
         return false;
     int64_t now_ms = clock_ms();
-    if (s->unflushed_count > 0 && !s->group.open) {
+    if (s->unflushed_count > 0 && !s->session.open) {
         if (s->unflushed_since_ms == 0)
             s->unflushed_since_ms = now_ms;
         bool stalled = now_ms - s->unflushed_since_ms >= STALLED_FLUSH_MS;

@@ -1,6 +1,6 @@
 /* apply: the sink that applies to a PostgreSQL destination: what its files share. apply.c is the sink's
- * interface and session, apply_group.c the destination's transactions, apply_row.c one change to one
- * statement, apply_prepared.c the transactions that are prepared there.
+ * interface, apply_session.c a connection with its statements, apply_group.c the destination's transactions, apply_row.c
+ * one change to one statement, apply_prepared.c the transactions that are prepared there.
  *
  * Source transactions are put into one destination transaction (a group) while more of them wait, and
  * committed at once when nothing more is there. COMMIT is sent only after every result before it was read and
@@ -10,23 +10,15 @@
 #ifndef WALFERRY_SINK_APPLY_H
 #define WALFERRY_SINK_APPLY_H
 
-#include "core/state.h"
-#include "sink/live.h"
-#include "sink/plan.h"
-#include "sink/sink.h"
+#include "sink/apply_session.h"
 
-/* What a pipelined statement is for. */
-typedef enum NoteKind {
-    NOTE_BEGIN,
-    NOTE_PREPARE,
-    NOTE_PLAN,     /* of: Transaction, about: Change; for Sink.planned */
-    NOTE_ROW,      /* of: Transaction, about: Change; exactly one row */
-    NOTE_TRUNCATE, /* of: Transaction, about: Change */
-    NOTE_PREPARED, /* of: Transaction; exactly one row */
+/* What a pipelined statement of the sink itself is for. */
+typedef enum SinkNote {
+    NOTE_PREPARED = NOTE_OWNERS, /* of: Transaction; exactly one row */
     NOTE_PROGRESS,
     NOTE_COMMIT,
     NOTE_WHERE /* the destination's own WAL positions */
-} NoteKind;
+} SinkNote;
 
 /* A committed group whose commit record is not known to be flushed. */
 typedef struct Unflushed {
@@ -44,7 +36,6 @@ typedef struct Group {
     Batch **batches; /* one use each */
     uint32_t batch_count, batch_capacity;
     size_t bytes;
-    bool open;             /* BEGIN was sent */
     bool inside;           /* in the middle of a transaction that comes in pieces */
     Lsn end;               /* of the last whole transaction in it; none: empty */
     int64_t end_us;        /* its commit time */
@@ -59,14 +50,9 @@ typedef struct Group {
 
 struct Sink {
     SinkOptions options;
-    Pg *pg;
-    Live *live;
+    ApplySession session;
     Lsn applied; /* end of the last committed transaction */
     Group group;
-    Arena *plan_arena;
-    Plan **plans;            /* by Relation.number */
-    const Relation *planned; /* whom the one NOTE_PLAN under way is about */
-    uint32_t plan_capacity, next_statement;
     TableRecords tables;
     Prepared *prepared;
     uint32_t prepared_count;
@@ -77,27 +63,16 @@ struct Sink {
     int64_t flush_asked_ms, unflushed_since_ms;
     uint32_t commits_since_trim;
     char *progress_sql, *trim_sql;
-    /* parameters of the statement being built */
-    const char *values[2 * COLUMNS_MAX];
-    int lengths[2 * COLUMNS_MAX], formats[2 * COLUMNS_MAX];
 };
 
-/* apply_row: sends what one change means; nothing for changes that are not for the destination. */
-bool apply_change(Sink *s, const Transaction *tx, const Change *change, Error *e);
-/* Adds table, operation, key and place of a failed change to e. */
-void apply_describe(const Transaction *tx, const Change *change, Error *e);
-/* Builds the plan of s->planned from NOTE_PLAN's result. */
-void apply_plan_arrived(Sink *s, const PGresult *result, Error *e);
-
 /* apply_group */
-bool group_prepare(Sink *s, Error *e);       /* the fixed statements of a session */
-bool group_begin(Sink *s, Error *e);         /* BEGIN, unless it was sent */
+bool group_prepare(Sink *s, Error *e);       /* the sink's own statements */
 bool group_add(Sink *s, Batch *b, Error *e); /* a batch's transactions, committing in between where it must */
 /* Commits when there is something to commit: whole transactions, or (lazily, unless `now`) only empty ones.
  */
 bool group_flush(Sink *s, bool now, Error *e);
 void group_forget(Sink *s);                /* drops its batches, commits nothing */
 bool group_ask_flushed(Sink *s, Error *e); /* the destination's WAL positions, and what is durable by them */
-void group_check(void *sink, const LiveNote *note, const PGresult *result, Error *e); /* a LiveCheck */
+void group_check(void *sink, const LiveNote *note, const PGresult *result, Error *e); /* the SinkNotes */
 
 #endif

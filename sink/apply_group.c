@@ -20,7 +20,6 @@ static const char SQL_TRIM[] =
     "DELETE FROM @.progress WHERE job = $1 AND prev_lsn < (SELECT prev_lsn FROM @.progress"
     " WHERE job = $1 ORDER BY prev_lsn DESC OFFSET 1000 LIMIT 1)";
 
-#define NAME_BEGIN    "walferry_begin"
 #define NAME_COMMIT   "walferry_commit"
 #define NAME_PROGRESS "walferry_progress"
 #define NAME_WHERE    "walferry_where"
@@ -35,36 +34,6 @@ enum {
 };
 
 /* ---- results ---- */
-
-/* Of a kept table a row that the source deletes need not be there. */
-static bool may_be_absent(const Sink *s, const Change *change) {
-    return change->kind == CHANGE_DELETE && s->plans[change->rel->number]->kept;
-}
-
-static void check_rows(const Sink *s, const LiveNote *note, const PGresult *result, Error *e) {
-    int64_t rows = pg_affected(result);
-    if (rows == 1 || (rows == 0 && may_be_absent(s, note->about)))
-        return;
-    if (rows == 0 && ((const Change *)note->about)->kind == CHANGE_INSERT)
-        fail(e, ERR_DATA, "the target did not take the row (a trigger or rule there?)");
-    else if (rows == 0)
-        fail(e, ERR_DATA, "no such row at the target");
-    else
-        fail(e, ERR_DATA, "%" PRId64 " rows at the target instead of one", rows);
-    apply_describe(note->of, note->about, e);
-    fail_hint(e, "the target was changed by somebody else, or a trigger or rule there keeps the row: compare "
-                 "the row on both sides, mend the target, start again");
-}
-
-/* The server's own hint would be CASCADE, which empties what the source has not emptied (trap A5): its detail
- * names the table that is in the way. */
-static void truncate_refused(const LiveNote *note, const PGresult *result, Error *e) {
-    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
-    apply_describe(note->of, note->about, e);
-    if (strcmp(e->sqlstate, "0A000") == 0 && detail != NULL)
-        fail_hint(e, "at the target: %s Drop the foreign key there, or make the table part of the job",
-                  detail);
-}
 
 /* The progress row is compare-and-set: a row that is there already was written by somebody else. */
 static void check_progress(const PGresult *result, Error *e) {
@@ -82,27 +51,7 @@ static void take_where(Sink *s, const PGresult *result) {
 void group_check(void *sink, const LiveNote *note, const PGresult *result, Error *e) {
     Sink *s = sink;
     bool refused = e->kind != ERR_NONE;
-    switch ((NoteKind)note->kind) {
-    case NOTE_PREPARE:
-        if (refused)
-            apply_describe(note->of, note->about, e);
-        break;
-    case NOTE_TRUNCATE:
-        if (refused)
-            truncate_refused(note, result, e);
-        break;
-    case NOTE_ROW:
-        if (refused)
-            apply_describe(note->of, note->about, e);
-        else
-            check_rows(s, note, result, e);
-        break;
-    case NOTE_PLAN:
-        if (!refused)
-            apply_plan_arrived(s, result, e);
-        if (e->kind != ERR_NONE)
-            apply_describe(note->of, note->about, e);
-        break;
+    switch ((SinkNote)note->kind) {
     case NOTE_PREPARED: prepared_check(note->of, result, e); break;
     case NOTE_PROGRESS: check_progress(result, e); break;
     case NOTE_COMMIT: /* an aborted transaction answers COMMIT with ROLLBACK */
@@ -113,7 +62,6 @@ void group_check(void *sink, const LiveNote *note, const PGresult *result, Error
         if (!refused)
             take_where(s, result);
         break;
-    case NOTE_BEGIN: break;
     }
 }
 
@@ -122,25 +70,17 @@ void group_check(void *sink, const LiveNote *note, const PGresult *result, Error
 bool group_prepare(Sink *s, Error *e) {
     LiveNote note = {NOTE_PREPARE, NULL, NULL};
     if (s->progress_sql == NULL) {
-        s->progress_sql = state_sql(s->pg, s->options.cfg, SQL_PROGRESS);
-        s->trim_sql = state_sql(s->pg, s->options.cfg, SQL_TRIM);
+        s->progress_sql = state_sql(s->session.pg, s->options.cfg, SQL_PROGRESS);
+        s->trim_sql = state_sql(s->session.pg, s->options.cfg, SQL_TRIM);
     }
-    return live_prepare(s->live, note, NAME_BEGIN, "BEGIN", e) &&
-           live_prepare(s->live, note, NAME_COMMIT, "COMMIT", e) &&
-           live_prepare(s->live, note, NAME_PROGRESS, s->progress_sql, e) &&
-           live_prepare(s->live, note, NAME_WHERE, SQL_WHERE, e) && live_sync(s->live, e);
+    return live_prepare(s->session.live, note, NAME_COMMIT, "COMMIT", e) &&
+           live_prepare(s->session.live, note, NAME_PROGRESS, s->progress_sql, e) &&
+           live_prepare(s->session.live, note, NAME_WHERE, SQL_WHERE, e) && live_sync(s->session.live, e);
 }
 
-static bool send_fixed(Sink *s, NoteKind kind, const char *name, Error *e) {
+static bool send_fixed(Sink *s, SinkNote kind, const char *name, Error *e) {
     LiveNote note = {(int)kind, NULL, NULL};
-    return live_send(s->live, note, name, 0, NULL, NULL, NULL, e);
-}
-
-bool group_begin(Sink *s, Error *e) {
-    if (s->group.open)
-        return true;
-    s->group.open = true;
-    return send_fixed(s, NOTE_BEGIN, NAME_BEGIN, e);
+    return live_send(s->session.live, note, name, 0, NULL, NULL, NULL, e);
 }
 
 static bool send_progress(Sink *s, Error *e) {
@@ -154,7 +94,7 @@ static bool send_progress(Sink *s, Error *e) {
     for (int value = 0; value < 5; value++)
         lengths[value] = values[value] == NULL ? 0 : (int)strlen(values[value]);
     LiveNote note = {NOTE_PROGRESS, NULL, NULL};
-    return live_send(s->live, note, NAME_PROGRESS, 5, values, lengths, formats, e);
+    return live_send(s->session.live, note, NAME_PROGRESS, 5, values, lengths, formats, e);
 }
 
 /* ---- durability ---- */
@@ -178,7 +118,7 @@ static void unflushed_settle(Sink *s) {
 }
 
 bool group_ask_flushed(Sink *s, Error *e) {
-    if (!send_fixed(s, NOTE_WHERE, NAME_WHERE, e) || !live_sync(s->live, e))
+    if (!send_fixed(s, NOTE_WHERE, NAME_WHERE, e) || !live_sync(s->session.live, e))
         return false;
     unflushed_settle(s);
     return true;
@@ -216,19 +156,20 @@ static bool trim(Sink *s, Error *e) {
     s->commits_since_trim = 0;
     LiveNote note = {NOTE_PREPARE, NULL, NULL};
     const char *const job[] = {s->options.cfg->name};
-    return live_send_text(s->live, note, s->trim_sql, 1, job, e) && live_sync(s->live, e);
+    return live_send_text(s->session.live, note, s->trim_sql, 1, job, e) && live_sync(s->session.live, e);
 }
 
 /* Everything up to group.end becomes visible together with the progress, or nothing of it. */
 static bool group_commit(Sink *s, Error *e) {
     assert(!s->group.inside && !lsn_is_none(s->group.end));
-    if (!group_begin(s, e) || !send_progress(s, e) || !live_drain(s->live, e))
+    if (!apply_session_begin(&s->session, e) || !send_progress(s, e) || !live_drain(s->session.live, e))
         return false;
     if (!FAULT("apply.before_commit", e))
         return false;
     if (!send_fixed(s, NOTE_COMMIT, NAME_COMMIT, e) || !send_fixed(s, NOTE_WHERE, NAME_WHERE, e) ||
-        !live_sync(s->live, e))
+        !live_sync(s->session.live, e))
         return false;
+    s->session.open = false;
     s->applied = s->group.end;
     if (!FAULT("apply.after_commit", e))
         return false;
@@ -255,8 +196,8 @@ static bool apply_piece(Sink *s, const Batch *b, const Transaction *tx, Error *e
             note_beat(&s->group, b, change->beat.number);
             continue;
         }
-        if (!apply_change(s, tx, change, e)) {
-            if (!live_has_failed(s->live))
+        if (!apply_change(&s->session, tx, change, e)) {
+            if (!live_has_failed(s->session.live))
                 apply_describe(tx, change, e);
             return false;
         }
@@ -275,20 +216,14 @@ static void note_end(Sink *s, const Transaction *tx) {
     s->group.touched = false;
 }
 
-static void plans_unprepare(Sink *s) {
-    for (uint32_t plan = 0; plan < s->plan_capacity; plan++)
-        for (Shape *shape = s->plans[plan] == NULL ? NULL : s->plans[plan]->shapes; shape != NULL;
-             shape = shape->next)
-            shape->prepared = false;
-}
-
 /* A transaction that is prepared, or the outcome of one: alone in its group, because each is a transaction of its own at
  * the destination, and the progress moves in another one behind it. */
 static bool prepared_settled(Sink *s, const Transaction *tx, Error *e) {
-    bool ok = tx->ending == TRANSACTION_PREPARES ? group_begin(s, e) && prepared_make(s, tx, e)
-                                                 : prepared_finish(s, tx, e);
-    s->group.open = false;
-    return ok && group_begin(s, e) && prepared_record(s, tx, e) && group_commit(s, e);
+    bool ok = tx->ending == TRANSACTION_PREPARES
+                  ? apply_session_begin(&s->session, e) && prepared_make(s, tx, e)
+                  : prepared_finish(s, tx, e);
+    s->session.open = false;
+    return ok && apply_session_begin(&s->session, e) && prepared_record(s, tx, e) && group_commit(s, e);
 }
 
 /* Behind the last piece of a transaction that has a group to itself. */
@@ -304,8 +239,7 @@ static bool group_again_singly(Sink *s, Error *e) {
     log_debug("a group of %u transactions was refused, applying them one by one: %s", again.transactions,
               e->text);
     error_clear(e);
-    plans_unprepare(s);
-    bool ok = live_reset(s->live, e) && group_prepare(s, e);
+    bool ok = apply_session_reset(&s->session, e) && group_prepare(s, e);
     for (uint32_t at = 0; ok && at < again.batch_count; at++) {
         const Batch *b = again.batches[at];
         for (uint32_t number = 0; ok && number < b->count; number++) {
@@ -353,7 +287,7 @@ static bool group_is_due(const Sink *s) {
 /* A piece of a large transaction: its group holds nothing else, so it can let go of every batch as it is
  * answered. */
 static bool piece_settled(Sink *s, Error *e) {
-    if (!live_drain(s->live, e))
+    if (!live_drain(s->session.live, e))
         return false;
     for (uint32_t at = 0; at < s->group.batch_count; at++)
         batch_drop(s->group.batches[at]);
@@ -400,7 +334,7 @@ bool group_flush(Sink *s, bool now, Error *e) {
     Group *group = &s->group;
     if (group->inside || lsn_is_none(group->end))
         return true;
-    if (!now && !group->open && group->beat == 0 && clock_ms() - group->since_ms < EMPTY_MS)
+    if (!now && !s->session.open && group->beat == 0 && clock_ms() - group->since_ms < EMPTY_MS)
         return true;
     return group_commit_or_again(s, e);
 }

@@ -98,10 +98,10 @@ static bool roll_back_beyond(void *sink, Pg *pg, const char *name, Error *e) {
 
 bool prepared_recover(Sink *s, Error *e) {
     const char *const job[] = {s->options.cfg->name};
-    if (!prepared_each(s->pg, job[0], roll_back_beyond, s, e))
+    if (!prepared_each(s->session.pg, job[0], roll_back_beyond, s, e))
         return false;
-    char *sql = state_sql(s->pg, s->options.cfg, SQL_NOTED);
-    PGresult *noted = pg_query(s->pg, sql, 1, job, e);
+    char *sql = state_sql(s->session.pg, s->options.cfg, SQL_NOTED);
+    PGresult *noted = pg_query(s->session.pg, sql, 1, job, e);
     free(sql);
     for (int row = 0; noted != NULL && row < PQntuples(noted); row++)
         prepared_note(s, (uint32_t)pg_cell_int(noted, row, 0), pg_cell_lsn(noted, row, 1));
@@ -117,11 +117,11 @@ void prepared_forget(Sink *s) {
 
 /* Plain statements on the sink's connection, between two pipelines. */
 static bool command_between(Sink *s, const char *command, const char *name, Error *e) {
-    if (!live_sync(s->live, e))
+    if (!live_sync(s->session.live, e))
         return false;
-    live_pause(s->live);
-    bool ok = command_run(s->pg, command, name, e);
-    live_resume(s->live);
+    live_pause(s->session.live);
+    bool ok = command_run(s->session.pg, command, name, e);
+    live_resume(s->session.live);
     return ok;
 }
 
@@ -151,11 +151,11 @@ static bool finished_alike(Sink *s, const Transaction *tx, bool commits, Error *
     char xid[16], outcome[16];
     const char *const params[] = {s->options.cfg->name, xid};
     snprintf(xid, sizeof xid, "%" PRIu32, tx->xid);
-    live_pause(s->live);
-    char *sql = state_sql(s->pg, s->options.cfg, SQL_OUTCOME);
-    bool ok = pg_value(s->pg, sql, 2, params, outcome, sizeof outcome, e);
+    live_pause(s->session.live);
+    char *sql = state_sql(s->session.pg, s->options.cfg, SQL_OUTCOME);
+    bool ok = pg_value(s->session.pg, sql, 2, params, outcome, sizeof outcome, e);
     free(sql);
-    live_resume(s->live);
+    live_resume(s->session.live);
     if (!ok)
         return false;
     if (strcmp(outcome, commits ? "committed" : "aborted") == 0)
@@ -190,8 +190,8 @@ bool prepared_record(Sink *s, const Transaction *tx, Error *e) {
     LiveNote note = {NOTE_PREPARED, tx, NULL};
     snprintf(xid, sizeof xid, "%" PRIu32, tx->xid);
     name_write(name, s->options.cfg->name, tx->xid, tx->end);
-    char *sql = state_sql(s->pg, s->options.cfg, prepares ? SQL_NOTE : SQL_FORGET);
-    bool ok = live_send_text(s->live, note, sql, prepares ? 4 : 2, params, e);
+    char *sql = state_sql(s->session.pg, s->options.cfg, prepares ? SQL_NOTE : SQL_FORGET);
+    bool ok = live_send_text(s->session.live, note, sql, prepares ? 4 : 2, params, e);
     free(sql);
     return ok;
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "sink/apply.h"
+#include "sink/apply_session.h"
 #include "sink/statement.h"
 
 /* Long enough for readers to leave, short enough not to keep those waiting who come behind it. Rows wait for as long as it
@@ -15,56 +15,6 @@ static const char SQL_TRUNCATE_OVER[] = "SET LOCAL lock_timeout = 0";
 
 enum { SQL_LIMIT = 1024 * 1024, KEY_TEXT_BYTES = 200, VALUE_TEXT_BYTES = 60 };
 
-/* ---- plans ---- */
-
-static const TableRecord *table_find(const Sink *s, const Relation *rel, Error *e) {
-    for (int row = 0; row < s->tables.count; row++) {
-        const TableRecord *table = &s->tables.rows[row];
-        if (strcmp(table->name, rel->name) != 0 || strcmp(table->schema, rel->schema) != 0)
-            continue;
-        if (table->loaded)
-            return table;
-        fail(e, ERR_DATA, "table \"%s.%s\" is not loaded", rel->schema, rel->name);
-        return NULL;
-    }
-    fail(e, ERR_DATA, "table \"%s.%s\" is in the stream, but this job has not loaded it", rel->schema,
-         rel->name);
-    fail_hint(e, "somebody added it to the publication: take it out again");
-    return NULL;
-}
-
-void apply_plan_arrived(Sink *s, const PGresult *result, Error *e) {
-    const TableRecord *table = table_find(s, s->planned, e);
-    if (table == NULL)
-        return;
-    Plan *plan = plan_build(s->plan_arena, s->pg, s->options.selection, s->planned, result, table->start, e);
-    if (plan == NULL || (table->kept && !plan_keep(plan, s->plan_arena, result, e)))
-        return;
-    plan->beside_prepared = s->options.cfg->source.two_phase;
-    s->plans[s->planned->number] = plan;
-}
-
-/* Asks the destination about the relation the first time, within the pipeline. */
-static Plan *plan_of(Sink *s, const Relation *rel, const Transaction *tx, const Change *change, Error *e) {
-    if (rel->number >= s->plan_capacity) {
-        uint32_t capacity = s->plan_capacity == 0 ? 64 : s->plan_capacity;
-        while (capacity <= rel->number)
-            capacity *= 2;
-        s->plans = memory_grow(s->plans, capacity * sizeof(Plan *));
-        memset(s->plans + s->plan_capacity, 0, (capacity - s->plan_capacity) * sizeof(Plan *));
-        s->plan_capacity = capacity;
-    }
-    if (s->plans[rel->number] == NULL) {
-        MappedName target = selection_target(s->options.selection, s->plan_arena, rel->schema, rel->name);
-        const char *const params[] = {target.schema, target.name};
-        LiveNote note = {NOTE_PLAN, tx, change};
-        s->planned = rel;
-        if (!live_send_text(s->live, note, PLAN_QUERY, 2, params, e) || !live_drain(s->live, e))
-            return NULL;
-    }
-    return s->plans[rel->number];
-}
-
 /* ---- parameters ---- */
 
 typedef struct Parameters {
@@ -72,7 +22,7 @@ typedef struct Parameters {
     int count;
 } Parameters;
 
-static void parameters_bind(Sink *s, const Parameters *p) {
+static void parameters_bind(ApplySession *s, const Parameters *p) {
     for (int at = 0; at < p->count; at++) {
         const Value *value = p->list[at];
         bool empty = value->bytes.len == 0; /* an empty slice may lie nowhere */
@@ -120,11 +70,11 @@ static int finder_of(const Plan *plan, ShapeKind kind, const Change *change) {
     return -1;
 }
 
-static bool send_shape(Sink *s, Plan *plan, ShapeKind kind, const bool *written, const Transaction *tx,
-                       const Change *change, const Parameters *p, Error *e) {
+static bool send_shape(ApplySession *s, Plan *plan, ShapeKind kind, const bool *written,
+                       const Transaction *tx, const Change *change, const Parameters *p, Error *e) {
     Shape *shape =
         plan_shape(plan, s->plan_arena, kind, written, finder_of(plan, kind, change), &s->next_statement);
-    if (!group_begin(s, e))
+    if (!apply_session_begin(s, e))
         return false;
     if (!shape->prepared) {
         Writer sql = writer_new(SQL_LIMIT);
@@ -144,7 +94,7 @@ static bool send_shape(Sink *s, Plan *plan, ShapeKind kind, const bool *written,
 
 /* ---- one change ---- */
 
-static bool apply_insert(Sink *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
+static bool apply_insert(ApplySession *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
     bool written[COLUMNS_MAX];
     Parameters p = {.count = 0};
     for (uint16_t column = 0; column < plan->rel->column_count; column++) {
@@ -178,7 +128,7 @@ static bool always_changed(const Plan *plan, const Change *change) {
     return false;
 }
 
-static bool apply_update(Sink *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
+static bool apply_update(ApplySession *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
     bool written[COLUMNS_MAX], any_settable = false;
     Parameters p = {.count = 0};
     ShapeKind kind = plan->has_always && always_changed(plan, change) ? SHAPE_REINSERT : SHAPE_UPDATE;
@@ -205,7 +155,8 @@ static const Value *value_after(const Change *change, uint16_t column) {
 
 /* The destination's row may be another version, have another key, or not be there. A value that the source did not send
  * can only come from the row itself. */
-static bool apply_kept_update(Sink *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
+static bool apply_kept_update(ApplySession *s, Plan *plan, const Transaction *tx, const Change *change,
+                              Error *e) {
     bool written[COLUMNS_MAX], whole = true;
     Parameters p = {.count = 0};
     for (uint16_t column = 0; column < plan->rel->column_count; column++) {
@@ -219,7 +170,7 @@ static bool apply_kept_update(Sink *s, Plan *plan, const Transaction *tx, const 
            send_shape(s, plan, whole ? SHAPE_REPLACE_OLD : SHAPE_REINSERT_OVER, written, tx, change, &p, e);
 }
 
-static bool apply_delete(Sink *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
+static bool apply_delete(ApplySession *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
     bool written[COLUMNS_MAX] = {false};
     Parameters p = {.count = 0};
     if (change->row.before == NULL)
@@ -234,13 +185,13 @@ static bool is_due(const Plan *plan, const Transaction *tx) {
 }
 
 /* All listed tables that are due, in one statement, never CASCADE (trap A5). */
-static bool apply_truncate(Sink *s, const Transaction *tx, const Change *change, Error *e) {
+static bool apply_truncate(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
     Writer sql = writer_new(SQL_LIMIT);
     uint32_t due = 0;
     bool ok = true;
     writer_text(&sql, "TRUNCATE ");
     for (uint32_t table = 0; ok && table < change->truncate.count; table++) {
-        Plan *plan = plan_of(s, change->truncate.rels[table], tx, change, e);
+        Plan *plan = apply_plan(s, change->truncate.rels[table], tx, change, e);
         ok = plan != NULL;
         if (!ok || !is_due(plan, tx))
             continue;
@@ -249,19 +200,19 @@ static bool apply_truncate(Sink *s, const Transaction *tx, const Change *change,
     writer_text(&sql, change->truncate.restart_identity ? " RESTART IDENTITY RESTRICT" : " RESTRICT");
     LiveNote note = {NOTE_TRUNCATE, tx, change};
     if (ok && due > 0)
-        ok = group_begin(s, e) && live_send_text(s->live, note, SQL_TRUNCATE_WAIT, 0, NULL, e) &&
+        ok = apply_session_begin(s, e) && live_send_text(s->live, note, SQL_TRUNCATE_WAIT, 0, NULL, e) &&
              live_send_text(s->live, note, writer_string(&sql), 0, NULL, e) &&
              live_send_text(s->live, note, SQL_TRUNCATE_OVER, 0, NULL, e);
     writer_free(&sql);
     return ok;
 }
 
-bool apply_change(Sink *s, const Transaction *tx, const Change *change, Error *e) {
+bool apply_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
     if (change->kind == CHANGE_TRUNCATE)
         return apply_truncate(s, tx, change, e);
     if (change->kind == CHANGE_MESSAGE || change->kind == CHANGE_BEAT)
         return true;
-    Plan *plan = plan_of(s, change->rel, tx, change, e);
+    Plan *plan = apply_plan(s, change->rel, tx, change, e);
     if (plan == NULL)
         return false;
     if (!is_due(plan, tx))

@@ -1,0 +1,192 @@
+#include "sink/apply_session.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "core/memory.h"
+
+static const char SQL_SESSION[] = "SET synchronous_commit = off";
+/* Refused to an account without the right: `check` says what that means (trap C7). */
+static const char SQL_REPLICA[] = "SET session_replication_role = replica";
+
+#define NAME_BEGIN "walferry_begin"
+enum { CONNECT_MS = 10000, PLANS_LEAST = 64 };
+
+/* ---- plans ---- */
+
+static const TableRecord *table_find(const ApplySession *s, const Relation *rel, Error *e) {
+    for (int row = 0; row < s->tables->count; row++) {
+        const TableRecord *table = &s->tables->rows[row];
+        if (strcmp(table->name, rel->name) != 0 || strcmp(table->schema, rel->schema) != 0)
+            continue;
+        if (table->loaded)
+            return table;
+        fail(e, ERR_DATA, "table \"%s.%s\" is not loaded", rel->schema, rel->name);
+        return NULL;
+    }
+    fail(e, ERR_DATA, "table \"%s.%s\" is in the stream, but this job has not loaded it", rel->schema,
+         rel->name);
+    fail_hint(e, "somebody added it to the publication: take it out again");
+    return NULL;
+}
+
+static void plan_arrived(ApplySession *s, const PGresult *result, Error *e) {
+    const TableRecord *table = table_find(s, s->planned, e);
+    if (table == NULL)
+        return;
+    Plan *plan = plan_build(s->plan_arena, s->pg, s->options->selection, s->planned, result, table->start, e);
+    if (plan == NULL || (table->kept && !plan_keep(plan, s->plan_arena, result, e)))
+        return;
+    plan->beside_prepared = s->options->cfg->source.two_phase;
+    s->plans[s->planned->number] = plan;
+}
+
+/* Asks the destination about the relation the first time, within the pipeline. */
+Plan *apply_plan(ApplySession *s, const Relation *rel, const Transaction *tx, const Change *change,
+                 Error *e) {
+    if (rel->number >= s->plan_capacity) {
+        uint32_t capacity = s->plan_capacity == 0 ? PLANS_LEAST : s->plan_capacity;
+        while (capacity <= rel->number)
+            capacity *= 2;
+        s->plans = memory_grow(s->plans, capacity * sizeof(Plan *));
+        memset(s->plans + s->plan_capacity, 0, (capacity - s->plan_capacity) * sizeof(Plan *));
+        s->plan_capacity = capacity;
+    }
+    if (s->plans[rel->number] == NULL) {
+        MappedName target = selection_target(s->options->selection, s->plan_arena, rel->schema, rel->name);
+        const char *const params[] = {target.schema, target.name};
+        LiveNote note = {NOTE_PLAN, tx, change};
+        s->planned = rel;
+        if (!live_send_text(s->live, note, PLAN_QUERY, 2, params, e) || !live_drain(s->live, e))
+            return NULL;
+    }
+    return s->plans[rel->number];
+}
+
+/* ---- results ---- */
+
+/* Of a kept table a row that the source deletes need not be there. */
+static bool may_be_absent(const ApplySession *s, const Change *change) {
+    return change->kind == CHANGE_DELETE && s->plans[change->rel->number]->kept;
+}
+
+static void check_rows(const ApplySession *s, const LiveNote *note, const PGresult *result, Error *e) {
+    int64_t rows = pg_affected(result);
+    if (rows == 1 || (rows == 0 && may_be_absent(s, note->about)))
+        return;
+    if (rows == 0 && ((const Change *)note->about)->kind == CHANGE_INSERT)
+        fail(e, ERR_DATA, "the target did not take the row (a trigger or rule there?)");
+    else if (rows == 0)
+        fail(e, ERR_DATA, "no such row at the target");
+    else
+        fail(e, ERR_DATA, "%" PRId64 " rows at the target instead of one", rows);
+    apply_describe(note->of, note->about, e);
+    fail_hint(e, "the target was changed by somebody else, or a trigger or rule there keeps the row: compare "
+                 "the row on both sides, mend the target, start again");
+}
+
+/* The server's own hint would be CASCADE, which empties what the source has not emptied (trap A5): its detail
+ * names the table that is in the way. */
+static void truncate_refused(const LiveNote *note, const PGresult *result, Error *e) {
+    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+    apply_describe(note->of, note->about, e);
+    if (strcmp(e->sqlstate, "0A000") == 0 && detail != NULL)
+        fail_hint(e, "at the target: %s Drop the foreign key there, or make the table part of the job",
+                  detail);
+}
+
+static void session_check(void *session, const LiveNote *note, const PGresult *result, Error *e) {
+    ApplySession *s = session;
+    bool refused = e->kind != ERR_NONE;
+    if (note->kind >= (int)NOTE_OWNERS) {
+        s->check(s->context, note, result, e);
+        return;
+    }
+    switch ((SessionNote)note->kind) {
+    case NOTE_PREPARE:
+        if (refused)
+            apply_describe(note->of, note->about, e);
+        break;
+    case NOTE_TRUNCATE:
+        if (refused)
+            truncate_refused(note, result, e);
+        break;
+    case NOTE_ROW:
+        if (refused)
+            apply_describe(note->of, note->about, e);
+        else
+            check_rows(s, note, result, e);
+        break;
+    case NOTE_PLAN:
+        if (!refused)
+            plan_arrived(s, result, e);
+        if (e->kind != ERR_NONE)
+            apply_describe(note->of, note->about, e);
+        break;
+    case NOTE_BEGIN:
+    case NOTE_OWNERS: break;
+    }
+}
+
+/* ---- the session ---- */
+
+bool apply_session_open(ApplySession *s, const SinkOptions *options, const TableRecords *tables, Error *e) {
+    PgAddress to = {
+        .dsn = options->cfg->target.dsn, .side = "target", .job = options->cfg->name, .options = SQL_SESSION};
+    Error refused;
+    *s = (ApplySession){.options = options, .tables = tables};
+    s->pg = pg_open(&to, CONNECT_MS, e);
+    if (s->pg == NULL)
+        return false;
+    if (!pg_run(s->pg, SQL_REPLICA, &refused))
+        log_debug("applying with triggers and foreign keys in force: %s", refused.text);
+    s->plan_arena = arena_new();
+    return true;
+}
+
+static bool own_prepare(ApplySession *s, Error *e) {
+    LiveNote note = {NOTE_PREPARE, NULL, NULL};
+    return live_prepare(s->live, note, NAME_BEGIN, "BEGIN", e);
+}
+
+bool apply_session_start(ApplySession *s, LiveCheck *check, void *context, Error *e) {
+    TargetWait *wait = s->options->wait;
+    s->check = check;
+    s->context = context;
+    s->pg->when = RETRY_APPLYING;
+    pg_give_up_when(s->pg, wait == NULL ? NULL : &wait->silent);
+    s->live = live_new(s->pg, session_check, s);
+    return own_prepare(s, e);
+}
+
+void apply_session_close(ApplySession *s) {
+    live_free(s->live);
+    pg_close(s->pg);
+    if (s->plan_arena != NULL)
+        arena_free(s->plan_arena);
+    free(s->plans);
+    *s = (ApplySession){0};
+}
+
+bool apply_session_begin(ApplySession *s, Error *e) {
+    LiveNote note = {NOTE_BEGIN, NULL, NULL};
+    if (s->open)
+        return true;
+    s->open = true;
+    return live_send(s->live, note, NAME_BEGIN, 0, NULL, NULL, NULL, e);
+}
+
+static void plans_unprepare(ApplySession *s) {
+    for (uint32_t plan = 0; plan < s->plan_capacity; plan++)
+        for (Shape *shape = s->plans[plan] == NULL ? NULL : s->plans[plan]->shapes; shape != NULL;
+             shape = shape->next)
+            shape->prepared = false;
+}
+
+bool apply_session_reset(ApplySession *s, Error *e) {
+    s->open = false;
+    plans_unprepare(s);
+    return live_reset(s->live, e) && own_prepare(s, e);
+}

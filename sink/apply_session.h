@@ -1,0 +1,56 @@
+/* apply_session: one connection that applies changes at the destination: its pipeline, what it knows of the relations
+ * that came by, its prepared statements, its open transaction. Not which changes belong into one transaction, nor
+ * progress, nor durability: those are its owner's, who may have several. One thread at a time. */
+#ifndef WALFERRY_SINK_APPLY_SESSION_H
+#define WALFERRY_SINK_APPLY_SESSION_H
+
+#include "core/state.h"
+#include "sink/live.h"
+#include "sink/plan.h"
+#include "sink/sink.h"
+
+/* What a pipelined statement is for. */
+typedef enum SessionNote {
+    NOTE_BEGIN,
+    NOTE_PREPARE,
+    NOTE_PLAN,     /* of: Transaction, about: Change; for ApplySession.planned */
+    NOTE_ROW,      /* of: Transaction, about: Change; exactly one row */
+    NOTE_TRUNCATE, /* of: Transaction, about: Change */
+    NOTE_OWNERS    /* this and all beyond: the owner's */
+} SessionNote;
+
+typedef struct ApplySession {
+    const SinkOptions *options;
+    const TableRecords *tables; /* what is loaded, and from where it counts */
+    Pg *pg;
+    Live *live;
+    bool open; /* BEGIN was sent; whoever ends the transaction resets it */
+    LiveCheck *check;
+    void *context;
+    Arena *plan_arena;
+    Plan **plans;            /* by Relation.number */
+    const Relation *planned; /* whom the one NOTE_PLAN under way is about */
+    uint32_t plan_capacity, next_statement;
+    /* parameters of the statement being built */
+    const char *values[2 * COLUMNS_MAX];
+    int lengths[2 * COLUMNS_MAX], formats[2 * COLUMNS_MAX];
+} ApplySession;
+
+/* Connects; plain statements until apply_session_start. options and tables stay the caller's and must outlive it. */
+bool apply_session_open(ApplySession *s, const SinkOptions *options, const TableRecords *tables, Error *e);
+/* Begins with the pipeline and prepares the session's own statements; `check` gets the results of the owner's notes. */
+bool apply_session_start(ApplySession *s, LiveCheck *check, void *context, Error *e);
+void apply_session_close(ApplySession *s); /* rolls back what is open; one that was never opened is fine */
+
+bool apply_session_begin(ApplySession *s, Error *e); /* BEGIN, unless it was sent */
+/* After a failure: rolled back, usable again, all statements prepared anew. */
+bool apply_session_reset(ApplySession *s, Error *e);
+
+/* apply_row: sends what one change means; nothing for changes that are not for the destination. */
+bool apply_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e);
+/* Adds table, operation, key and place of a failed change to e. */
+void apply_describe(const Transaction *tx, const Change *change, Error *e);
+/* The relation's plan; the destination is asked the first time, within the pipeline. `change` is named in errors. */
+Plan *apply_plan(ApplySession *s, const Relation *rel, const Transaction *tx, const Change *change, Error *e);
+
+#endif
