@@ -23,6 +23,8 @@ const char *existing_policy_name(ExistingPolicy policy); /* "fail", "keep", … 
 
 typedef enum OwnerPolicy { OWNERS_DESTINATION_USER, OWNERS_KEEP } OwnerPolicy;
 
+typedef enum GearChoice { GEAR_CHOICE_AUTO, GEAR_CHOICE_LIVE, GEAR_CHOICE_CATCH_UP } GearChoice;
+
 typedef enum LetterCase { CASE_KEEP, CASE_LOWER, CASE_UPPER } LetterCase;
 
 typedef struct ConfigTexts {
@@ -51,6 +53,7 @@ typedef struct Config {
     struct {
         char *dsn; /* NULL: no database as destination */
         char *state_schema;
+        GearChoice gear;
     } target;
     struct {
         bool schema, full, incremental;

@@ -41,6 +41,10 @@ bool phase_parse(const char *name, Phase *out) {
     return false;
 }
 
+const char *gear_name(Gear gear) {
+    return gear == GEAR_LIVE ? "live" : gear == GEAR_CATCH_UP ? "catch-up" : NULL;
+}
+
 const char *run_state_name(RunState state) {
     assert((size_t)state < sizeof STATES / sizeof *STATES);
     return STATES[state];

@@ -22,6 +22,10 @@ typedef enum Phase {
 const char *phase_name(Phase phase); /* "checking", "schema", "full", "catching-up", … */
 bool phase_parse(const char *name, Phase *out);
 
+/* How changes are applied: one by one, or collected into sets. */
+typedef enum Gear { GEAR_NONE, GEAR_LIVE, GEAR_CATCH_UP } Gear;
+const char *gear_name(Gear gear); /* "live", "catch-up", NULL for none */
+
 typedef enum RunState { RUN_RUNNING, RUN_PAUSED, RUN_RETRYING, RUN_STOPPED, RUN_FAILED } RunState;
 const char *run_state_name(RunState state);
 
@@ -53,7 +57,7 @@ typedef struct BeatStamps {
 } BeatStamps;
 
 typedef struct Metrics {
-    atomic_int phase, state;
+    atomic_int phase, state, gear;
     atomic_llong since_us; /* wall clock: when the phase began */
     atomic_ullong source_lsn, received_lsn, applied_lsn, confirmed_lsn, restart_lsn;
     atomic_llong retained_bytes, safe_wal_bytes; /* safe: -1 unknown */

@@ -55,6 +55,10 @@ static const Option TABLE[] = {
         DEFAULT("auto"), ONLY("auto|postgresql")),
     ROW("target.state_schema", "the schema at the destination that keeps the progress", .type = OPTION_SCHEMA,
         DEFAULT("walferry"), NOW(target.state_schema)),
+    ROW("target.gear",
+        "how changes are applied: live (one by one), catch-up (collected into sets), or auto: as it takes to "
+        "keep up",
+        CHOICE("auto|live|catch-up"), DEFAULT("auto"), NOW(target.gear)),
     ROW("target.storage", "how a destination of the Greenplum family stores new tables",
         CHOICE("heap|ao_row|ao_column"), DEFAULT("heap"), ONLY("heap")),
     ROW("target.apply_latency", "how long a destination of the Greenplum family collects changes",

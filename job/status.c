@@ -32,6 +32,7 @@ typedef struct Facts {
     json_t *tables, *throttle, *builds;
     int64_t rows_copied, changes, transactions, bytes, conflicts, dead_letters, retries;
     int64_t rss_bytes;
+    const char *gear; /* NULL: unknown */
 } Facts;
 
 static Facts facts_unknown(void) {
@@ -166,7 +167,7 @@ static json_t *facts_json(const Config *cfg, const Facts *facts) {
     put(status, "builds", facts->builds);
     put(status, "totals", facts_totals(facts));
     put(status, "throttle", facts->throttle);
-    put(status, "gear", json_null());
+    put(status, "gear", facts->gear == NULL ? json_null() : json_string(facts->gear));
     put(status, "rss_bytes", json_number(facts->rss_bytes));
     put(status, "error", json_words(facts->error));
     return status;
@@ -249,6 +250,7 @@ static void facts_numbers(Facts *facts, const Config *cfg, Metrics *m) {
     facts->dead_letters = atomic_load(&m->dead_letters);
     facts->retries = atomic_load(&m->retries);
     facts->rss_bytes = status_rss_bytes();
+    facts->gear = gear_name((Gear)atomic_load(&m->gear));
 }
 
 json_t *status_running(const Config *cfg, Metrics *metrics, const Throttle *throttle) {

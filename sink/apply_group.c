@@ -29,6 +29,12 @@ enum {
     GROUP_TRANSACTIONS = 200, /* this many source transactions, */
     GROUP_MS = 200,           /* or this age, whichever comes first */
     GROUP_BYTES = 8 << 20,
+    RUN_CHANGES = 50000, /* the same for what is collected into sets */
+    RUN_TRANSACTIONS = 25000,
+    RUN_MS = 1000,
+    RUN_BYTES = 16 << 20,
+    PRESSURE_MAX = 4, /* full groups, less the times when nothing more was there */
+    PRESSURE_CATCH_UP = 2,
     EMPTY_MS = 1000,  /* progress over empty transactions alone is written this often */
     TRIM_EVERY = 1000 /* commits */
 };
@@ -162,7 +168,8 @@ static bool trim(Sink *s, Error *e) {
 /* Everything up to group.end becomes visible together with the progress, or nothing of it. */
 static bool group_commit(Sink *s, Error *e) {
     assert(!s->group.inside && !lsn_is_none(s->group.end));
-    if (!apply_session_begin(&s->session, e) || !send_progress(s, e) || !live_drain(s->session.live, e))
+    if (!apply_settled(&s->session, e) || !apply_session_begin(&s->session, e) || !send_progress(s, e) ||
+        !live_drain(s->session.live, e))
         return false;
     if (!FAULT("apply.before_commit", e))
         return false;
@@ -196,7 +203,7 @@ static bool apply_piece(Sink *s, const Batch *b, const Transaction *tx, Error *e
             note_beat(&s->group, b, change->beat.number);
             continue;
         }
-        if (!apply_change(&s->session, tx, change, e)) {
+        if (!apply_any(&s->session, tx, change, e)) {
             if (!live_has_failed(s->session.live))
                 apply_describe(tx, change, e);
             return false;
@@ -239,6 +246,7 @@ static bool group_again_singly(Sink *s, Error *e) {
     log_debug("a group of %u transactions was refused, applying them one by one: %s", again.transactions,
               e->text);
     error_clear(e);
+    apply_session_collect(&s->session, false);
     bool ok = apply_session_reset(&s->session, e) && group_prepare(s, e);
     for (uint32_t at = 0; ok && at < again.batch_count; at++) {
         const Batch *b = again.batches[at];
@@ -261,10 +269,8 @@ static bool group_again_singly(Sink *s, Error *e) {
 }
 
 static bool group_commit_or_again(Sink *s, Error *e) {
-    uint32_t transactions = s->group.transactions;
-    if (group_commit(s, e))
-        return true;
-    return e->kind == ERR_DATA && transactions > 1 && group_again_singly(s, e);
+    bool several = s->group.transactions > 1 || s->session.collecting;
+    return group_commit(s, e) || (e->kind == ERR_DATA && several && group_again_singly(s, e));
 }
 
 static void group_keep(Sink *s, Batch *b) {
@@ -278,26 +284,106 @@ static void group_keep(Sink *s, Batch *b) {
     group->bytes += b->bytes;
 }
 
-static bool group_is_due(const Sink *s) {
+static bool group_is_full(const Sink *s) {
     const Group *group = &s->group;
-    return group->changes >= GROUP_CHANGES || group->transactions >= GROUP_TRANSACTIONS ||
-           group->bytes >= GROUP_BYTES || clock_ms() - group->since_ms >= GROUP_MS;
+    bool run = s->session.collecting;
+    uint64_t changes = group->changes - group->changes_marked;
+    return changes >= (run ? RUN_CHANGES : GROUP_CHANGES) ||
+           group->transactions >= (run ? RUN_TRANSACTIONS : GROUP_TRANSACTIONS) ||
+           group->bytes >= (run ? RUN_BYTES : GROUP_BYTES);
 }
 
-/* A piece of a large transaction: its group holds nothing else, so it can let go of every batch as it is
- * answered. */
-static bool piece_settled(Sink *s, Error *e) {
-    if (!live_drain(s->session.live, e))
+/* Closing it for its size says that more comes than one group holds. */
+static bool group_is_due(Sink *s) {
+    bool full = group_is_full(s);
+    if (full && s->pressure < PRESSURE_MAX)
+        s->pressure++;
+    return full || clock_ms() - s->group.since_ms >= (s->session.collecting ? RUN_MS : GROUP_MS);
+}
+
+/* The gear of the next group: with sets when groups are full again and again, one by one when nothing was waiting as often.
+ * A transaction in pieces is large by itself. */
+static void gear_choose(Sink *s, bool pieces) {
+    bool run = s->session.collecting ? s->pressure > 0 : s->pressure >= PRESSURE_CATCH_UP;
+    switch (s->options.cfg->target.gear) {
+    case GEAR_CHOICE_AUTO: break;
+    case GEAR_CHOICE_LIVE:
+        run = false;
+        pieces = false;
+        break;
+    case GEAR_CHOICE_CATCH_UP: run = true; break;
+    }
+    apply_session_collect(&s->session, run || pieces);
+    atomic_store(&s->options.metrics->gear, run || pieces ? GEAR_CATCH_UP : GEAR_LIVE);
+}
+
+/* ---- transactions in pieces ---- */
+
+/* The pieces since the mark, up to this one, change by change; their batches hold nothing else that is not applied. */
+static bool pieces_again(Sink *s, const Transaction *last, Error *e) {
+    log_debug("a piece of transaction %u was refused, applying it change by change: %s", last->xid, e->text);
+    error_clear(e);
+    bool ok = apply_session_return(&s->session, e) && group_prepare(s, e);
+    apply_session_collect(&s->session, false);
+    s->group.changes = s->group.changes_marked;
+    for (uint32_t at = 0; ok && at < s->group.batch_count; at++) {
+        const Batch *b = s->group.batches[at];
+        const Transaction *end = b->transactions + b->count;
+        for (const Transaction *tx = b->transactions; ok && tx < end; tx++) {
+            if (lsn_equal(tx->end, last->end))
+                ok = apply_piece(s, b, tx, e);
+            if (tx == last)
+                break;
+        }
+    }
+    return ok && live_drain(s->session.live, e);
+}
+
+/* Its group holds nothing else, so it can let go of every batch as it is answered. */
+static bool pieces_settled(Sink *s, const Transaction *last, Error *e) {
+    bool again = s->session.collecting;
+    if (!apply_settled(&s->session, e) && (!again || e->kind != ERR_DATA || !pieces_again(s, last, e)))
         return false;
     for (uint32_t at = 0; at < s->group.batch_count; at++)
         batch_drop(s->group.batches[at]);
     s->group.batch_count = 0;
     s->group.bytes = 0;
+    s->group.marked = false;
+    s->group.changes_marked = s->group.changes;
     return true;
 }
 
-/* One piece of the batch; what fails with more than one transaction in the group is tried again one by one.
- */
+static bool pieces_mark(Sink *s, Error *e) {
+    if (s->group.marked)
+        return true;
+    gear_choose(s, true);
+    s->group.marked = s->session.collecting;
+    return !s->session.collecting || apply_session_mark(&s->session, e);
+}
+
+/* One piece of several. A prepared transaction cannot be taken back in parts, but the mark is gone before it is prepared. */
+static bool add_one_piece(Sink *s, const Batch *b, const Transaction *tx, Error *e) {
+    if (!pieces_mark(s, e))
+        return false;
+    if (!apply_piece(s, b, tx, e) &&
+        (!s->session.collecting || e->kind != ERR_DATA || !pieces_again(s, tx, e)))
+        return false;
+    return (!tx->ends && !group_is_full(s)) || pieces_settled(s, tx, e);
+}
+
+/* What fails with more than one transaction in the group, or as a set, is tried again one by one. */
+static bool add_whole(Sink *s, const Batch *b, const Transaction *tx, Error *e) {
+    if (s->group.transactions == 0)
+        gear_choose(s, false);
+    bool several = s->group.transactions > 0 || s->session.collecting;
+    if (!apply_piece(s, b, tx, e))
+        return e->kind == ERR_DATA && several && group_again_singly(s, e);
+    note_end(s, tx);
+    if (tx->ending != TRANSACTION_COMMITS)
+        return prepared_settled(s, tx, e);
+    return !group_is_due(s) || group_commit_or_again(s, e);
+}
+
 static bool add_piece(Sink *s, Batch *b, const Transaction *tx, Error *e) {
     bool alone = !tx->ends || tx->ending != TRANSACTION_COMMITS;
     if (tx->begins && alone && s->group.transactions > 0 && !group_commit_or_again(s, e))
@@ -309,16 +395,14 @@ static bool add_piece(Sink *s, Batch *b, const Transaction *tx, Error *e) {
     if (s->group.transactions == 0 && tx->begins)
         s->group.since_ms = clock_ms();
     s->group.inside = true;
-    if (!apply_piece(s, b, tx, e))
-        return e->kind == ERR_DATA && s->group.transactions > 0 && group_again_singly(s, e);
-    if (tx->ends)
-        note_end(s, tx);
+    if (tx->begins && tx->ends)
+        return add_whole(s, b, tx, e);
+    if (!add_one_piece(s, b, tx, e))
+        return false;
     if (!tx->ends)
-        return piece_settled(s, e);
-    if (tx->ending != TRANSACTION_COMMITS)
-        return prepared_settled(s, tx, e);
-    /* a transaction that came in pieces could not be done again singly: it stays alone in its group */
-    return (tx->begins && !group_is_due(s)) || group_commit_or_again(s, e);
+        return true;
+    note_end(s, tx);
+    return alone_settled(s, tx, e);
 }
 
 bool group_add(Sink *s, Batch *b, Error *e) {
@@ -332,9 +416,12 @@ bool group_add(Sink *s, Batch *b, Error *e) {
 
 bool group_flush(Sink *s, bool now, Error *e) {
     Group *group = &s->group;
+    if (s->pressure > 0)
+        s->pressure--;
     if (group->inside || lsn_is_none(group->end))
         return true;
-    if (!now && !s->session.open && group->beat == 0 && clock_ms() - group->since_ms < EMPTY_MS)
+    if (!now && !s->session.open && group->changes == 0 && group->beat == 0 &&
+        clock_ms() - group->since_ms < EMPTY_MS)
         return true;
     return group_commit_or_again(s, e);
 }

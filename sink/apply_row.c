@@ -128,10 +128,14 @@ static bool always_changed(const Plan *plan, const Change *change) {
     return false;
 }
 
+bool apply_reinserts(const Plan *plan, const Change *change) {
+    return change->kind == CHANGE_UPDATE && plan->has_always && always_changed(plan, change);
+}
+
 static bool apply_update(ApplySession *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
     bool written[COLUMNS_MAX], any_settable = false;
     Parameters p = {.count = 0};
-    ShapeKind kind = plan->has_always && always_changed(plan, change) ? SHAPE_REINSERT : SHAPE_UPDATE;
+    ShapeKind kind = apply_reinserts(plan, change) ? SHAPE_REINSERT : SHAPE_UPDATE;
     for (uint16_t column = 0; column < plan->rel->column_count; column++) {
         const PlanColumn *to = &plan->columns[column];
         bool key_kept = change->row.before == NULL && plan->rel->columns[column].key;
@@ -180,7 +184,7 @@ static bool apply_delete(ApplySession *s, Plan *plan, const Transaction *tx, con
 
 /* The table's snapshot does not have it (trap A2). What is prepared only now was open at every snapshot, wherever its
  * PREPARE lies: prepared transactions are asked for when all that was committed before the last snapshot is here. */
-static bool is_due(const Plan *plan, const Transaction *tx) {
+bool apply_is_due(const Plan *plan, const Transaction *tx) {
     return tx->ending == TRANSACTION_PREPARES || lsn_before(plan->start, tx->end);
 }
 
@@ -193,7 +197,7 @@ static bool apply_truncate(ApplySession *s, const Transaction *tx, const Change 
     for (uint32_t table = 0; ok && table < change->truncate.count; table++) {
         Plan *plan = apply_plan(s, change->truncate.rels[table], tx, change, e);
         ok = plan != NULL;
-        if (!ok || !is_due(plan, tx))
+        if (!ok || !apply_is_due(plan, tx))
             continue;
         writer_format(&sql, "%s%s%s", due++ == 0 ? "" : ", ", plan->partitioned ? "" : "ONLY ", plan->table);
     }
@@ -215,7 +219,7 @@ bool apply_change(ApplySession *s, const Transaction *tx, const Change *change, 
     Plan *plan = apply_plan(s, change->rel, tx, change, e);
     if (plan == NULL)
         return false;
-    if (!is_due(plan, tx))
+    if (!apply_is_due(plan, tx))
         return true;
     if (change->kind == CHANGE_INSERT)
         return apply_insert(s, plan, tx, change, e);

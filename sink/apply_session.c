@@ -6,10 +6,14 @@
 
 #include "core/log.h"
 #include "core/memory.h"
+#include "sink/catchup.h"
 
 static const char SQL_SESSION[] = "SET synchronous_commit = off";
 /* Refused to an account without the right: `check` says what that means (trap C7). */
 static const char SQL_REPLICA[] = "SET session_replication_role = replica";
+
+static const char SQL_MARK[] = "SAVEPOINT walferry_mark";
+static const char SQL_RETURN[] = "ROLLBACK TO SAVEPOINT walferry_mark";
 
 #define NAME_BEGIN "walferry_begin"
 enum { CONNECT_MS = 10000, PLANS_LEAST = 64 };
@@ -125,6 +129,8 @@ static void session_check(void *session, const LiveNote *note, const PGresult *r
         if (e->kind != ERR_NONE)
             apply_describe(note->of, note->about, e);
         break;
+    case NOTE_SET: catchup_check(note, result, e); break;
+    case NOTE_SET_PREPARED:
     case NOTE_BEGIN:
     case NOTE_OWNERS: break;
     }
@@ -162,6 +168,7 @@ bool apply_session_start(ApplySession *s, LiveCheck *check, void *context, Error
 }
 
 void apply_session_close(ApplySession *s) {
+    catchup_free(s->catchup);
     live_free(s->live);
     pg_close(s->pg);
     if (s->plan_arena != NULL)
@@ -183,10 +190,42 @@ static void plans_unprepare(ApplySession *s) {
         for (Shape *shape = s->plans[plan] == NULL ? NULL : s->plans[plan]->shapes; shape != NULL;
              shape = shape->next)
             shape->prepared = false;
+    for (uint32_t plan = 0; plan < s->plan_capacity; plan++)
+        for (SetShape *set = s->plans[plan] == NULL ? NULL : s->plans[plan]->sets; set != NULL;
+             set = set->next)
+            set->prepared = false;
+}
+
+bool apply_session_mark(ApplySession *s, Error *e) {
+    LiveNote note = {NOTE_BEGIN, NULL, NULL};
+    return apply_session_begin(s, e) && live_send_text(s->live, note, SQL_MARK, 0, NULL, e);
+}
+
+bool apply_session_return(ApplySession *s, Error *e) {
+    plans_unprepare(s);
+    if (s->catchup != NULL)
+        catchup_forget(s);
+    return live_return(s->live, SQL_RETURN, e) && own_prepare(s, e);
+}
+
+void apply_session_collect(ApplySession *s, bool collecting) {
+    s->collecting = collecting;
+    if (collecting && s->catchup == NULL)
+        s->catchup = catchup_new();
+}
+
+bool apply_any(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
+    return s->collecting ? catchup_change(s, tx, change, e) : apply_change(s, tx, change, e);
+}
+
+bool apply_settled(ApplySession *s, Error *e) {
+    return (!s->collecting || catchup_flush(s, e)) && live_drain(s->live, e);
 }
 
 bool apply_session_reset(ApplySession *s, Error *e) {
     s->open = false;
     plans_unprepare(s);
+    if (s->catchup != NULL)
+        catchup_forget(s);
     return live_reset(s->live, e) && own_prepare(s, e);
 }

@@ -16,8 +16,12 @@ typedef enum SessionNote {
     NOTE_PLAN,     /* of: Transaction, about: Change; for ApplySession.planned */
     NOTE_ROW,      /* of: Transaction, about: Change; exactly one row */
     NOTE_TRUNCATE, /* of: Transaction, about: Change */
-    NOTE_OWNERS    /* this and all beyond: the owner's */
+    NOTE_SET,      /* about: the catch-up gear's */
+    NOTE_SET_PREPARED,
+    NOTE_OWNERS /* this and all beyond: the owner's */
 } SessionNote;
+
+typedef struct Catchup Catchup;
 
 typedef struct ApplySession {
     const SinkOptions *options;
@@ -31,6 +35,8 @@ typedef struct ApplySession {
     Plan **plans;            /* by Relation.number */
     const Relation *planned; /* whom the one NOTE_PLAN under way is about */
     uint32_t plan_capacity, next_statement;
+    bool collecting;  /* changes are collected into sets (sink/catchup); else each goes as it comes */
+    Catchup *catchup; /* NULL until it is needed */
     /* parameters of the statement being built */
     const char *values[2 * COLUMNS_MAX];
     int lengths[2 * COLUMNS_MAX], formats[2 * COLUMNS_MAX];
@@ -46,11 +52,27 @@ bool apply_session_begin(ApplySession *s, Error *e); /* BEGIN, unless it was sen
 /* After a failure: rolled back, usable again, all statements prepared anew. */
 bool apply_session_reset(ApplySession *s, Error *e);
 
+/* SAVEPOINT in the open transaction; another one takes the place of the first. */
+bool apply_session_mark(ApplySession *s, Error *e);
+/* After a failure: back to the mark, usable again, all statements prepared anew. */
+bool apply_session_return(ApplySession *s, Error *e);
+/* Changes are collected from now on, or not. Nothing may be collected at the moment. */
+void apply_session_collect(ApplySession *s, bool collecting);
+
+/* Applies or collects one change. */
+bool apply_any(ApplySession *s, const Transaction *tx, const Change *change, Error *e);
+/* Everything applied so far was answered and found right. */
+bool apply_settled(ApplySession *s, Error *e);
+
 /* apply_row: sends what one change means; nothing for changes that are not for the destination. */
 bool apply_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e);
 /* Adds table, operation, key and place of a failed change to e. */
 void apply_describe(const Transaction *tx, const Change *change, Error *e);
 /* The relation's plan; the destination is asked the first time, within the pipeline. `change` is named in errors. */
 Plan *apply_plan(ApplySession *s, const Relation *rel, const Transaction *tx, const Change *change, Error *e);
+/* False: the table's snapshot has it already (trap A2). */
+bool apply_is_due(const Plan *plan, const Transaction *tx);
+/* An UPDATE that DELETE and INSERT have to do, because of a GENERATED ALWAYS identity (trap B9). */
+bool apply_reinserts(const Plan *plan, const Change *change);
 
 #endif

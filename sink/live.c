@@ -246,18 +246,118 @@ bool live_sync(Live *live, Error *e) {
     return healthy(live, e) && synchronize(live, e) && healthy(live, e);
 }
 
+/* ---- COPY ---- */
+
+/* Of a connection that is in no pipeline: the next result, NULL behind the last one. */
+static bool plain_result(Live *live, PGresult **out, Error *e) {
+    while (PQisBusy(live->pg->conn))
+        if (!exchange(live, e))
+            return false;
+    *out = PQgetResult(live->pg->conn);
+    return true;
+}
+
+/* Reads until the server has nothing more to say; the first failure counts. */
+static bool plain_end(Live *live, Error *e) {
+    PGresult *result;
+    do {
+        if (!plain_result(live, &result, e))
+            return false;
+        PQclear(result);
+    } while (result != NULL);
+    if (PQstatus(live->pg->conn) == CONNECTION_BAD)
+        return connection_failed(live, e);
+    live_resume(live);
+    return true;
+}
+
+static bool copy_refused(Live *live, const PGresult *result, Error *e) {
+    pg_failed(live->pg, result, &live->error);
+    *e = live->error;
+    return false;
+}
+
+/* A Sync ends the implicit group of statements; the transaction that BEGIN opened stays open. */
+bool live_copy_begin(Live *live, const char *sql, Error *e) {
+    PGresult *result;
+    if (!live_sync(live, e))
+        return false;
+    live_pause(live);
+    PQsetnonblocking(live->pg->conn, 1);
+    if (PQsendQuery(live->pg->conn, sql) != 1)
+        return connection_failed(live, e);
+    if (!plain_result(live, &result, e))
+        return false;
+    bool ready = PQresultStatus(result) == PGRES_COPY_IN;
+    Error ended;
+    if (!ready) {
+        copy_refused(live, result, e);
+        plain_end(live, &ended);
+    }
+    PQclear(result);
+    return ready;
+}
+
+bool live_copy_data(Live *live, Slice data, Error *e) {
+    for (;;) {
+        int put = PQputCopyData(live->pg->conn, data.at, (int)data.len);
+        if (put < 0)
+            return connection_failed(live, e);
+        int unsent = PQflush(live->pg->conn);
+        if (unsent < 0)
+            return connection_failed(live, e);
+        while (unsent > 0) { /* libpq would keep what the server does not take yet */
+            if (!exchange(live, e))
+                return false;
+            unsent = PQflush(live->pg->conn);
+            if (unsent < 0)
+                return connection_failed(live, e);
+        }
+        if (put == 1)
+            return true;
+    }
+}
+
+bool live_copy_end(Live *live, bool whole, LiveNote note, Error *e) {
+    PGresult *result;
+    Error ended;
+    int put;
+    if (PQstatus(live->pg->conn) == CONNECTION_BAD)
+        return connection_failed(live, e);
+    while ((put = PQputCopyEnd(live->pg->conn, whole ? NULL : "given up")) == 0)
+        if (!exchange(live, e))
+            return false;
+    if (put < 0)
+        return connection_failed(live, e);
+    if (!plain_result(live, &result, e))
+        return false;
+    if (PQresultStatus(result) != PGRES_COMMAND_OK)
+        pg_failed(live->pg, result, &live->error);
+    live->check(live->context, &note, result, &live->error);
+    PQclear(result);
+    if (!plain_end(live, &ended)) {
+        *e = ended;
+        return false;
+    }
+    return healthy(live, e);
+}
+
 bool live_has_failed(const Live *live) {
     return live->error.kind != ERR_NONE;
 }
 
-bool live_reset(Live *live, Error *e) {
+bool live_return(Live *live, const char *sql, Error *e) {
     if (PQstatus(live->pg->conn) == CONNECTION_BAD)
         return connection_failed(live, e);
     if (!synchronize(live, e))
         return false;
     error_clear(&live->error);
     live_pause(live);
-    bool ok = pg_run(live->pg, "ROLLBACK", e) && pg_run(live->pg, "DEALLOCATE ALL", e);
+    bool ok = pg_run(live->pg, sql, e) && pg_run(live->pg, "DEALLOCATE ALL", e);
     live_resume(live);
     return ok;
+}
+
+bool live_reset(Live *live, Error *e) {
+    return live_return(live, "ROLLBACK", e);
 }

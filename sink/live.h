@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 
+#include "core/bytes.h"
 #include "core/error.h"
 #include "core/pg.h"
 
@@ -43,6 +44,14 @@ bool live_sync(Live *live, Error *e);
 bool live_has_failed(const Live *live);
 /* After a failure: rolls back, forgets every prepared statement on the server; usable again. */
 bool live_reset(Live *live, Error *e);
+/* The same, but `sql` leads back into the open transaction: to a savepoint. */
+bool live_return(Live *live, const char *sql, Error *e);
+/* COPY … FROM STDIN within the open transaction, outside of the pipeline (libpq allows none inside): begin waits for all
+ * answers; end (`whole`: else the rows so far are given up) hands the result to `check` as for any statement. Between
+ * them nothing else may be sent. A failure is one of the Live, as any other. */
+bool live_copy_begin(Live *live, const char *sql, Error *e);
+bool live_copy_data(Live *live, Slice data, Error *e);
+bool live_copy_end(Live *live, bool whole, LiveNote note, Error *e);
 /* Leaves pipeline mode for plain statements and comes back; nothing may be outstanding. */
 void live_pause(Live *live);
 void live_resume(Live *live);

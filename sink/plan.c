@@ -11,7 +11,10 @@
 const char PLAN_QUERY[] =
     "WITH rel AS (SELECT c.oid, c.relkind, EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = "
     "c.oid) AS"
-    " has_children FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " has_children, c.relhasrules OR EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid"
+    "  AND NOT g.tgisinternal AND g.tgenabled IN ('A', CASE pg_catalog.current_setting("
+    "'session_replication_role') WHEN 'replica' THEN 'R' ELSE 'O' END)) AS watched FROM pg_catalog.pg_class "
+    "c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')),"
     " best AS (SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1] AS keys FROM pg_catalog.pg_index i, rel WHERE "
     "i.indrelid = rel.oid AND i.indisunique"
@@ -28,7 +31,12 @@ const char PLAN_QUERY[] =
     " eq.schema, eq.name,"
     " ARRAY(SELECT i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = rel.oid AND i.indisunique"
     "   AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL"
-    "   AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))"
+    "   AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])),"
+    " a.atttypid, rel.watched, NOT EXISTS (SELECT FROM pg_catalog.pg_cast x JOIN pg_catalog.pg_type t ON "
+    "t.oid ="
+    " a.atttypid WHERE x.castsource = 'pg_catalog.text'::regtype AND x.castmethod = 'f' AND x.casttarget ="
+    " CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END"
+    "   AND x.casttarget NOT IN ('pg_catalog.xml'::regtype, 'pg_catalog.name'::regtype))"
     " FROM rel JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped"
     " LEFT JOIN LATERAL (SELECT n.nspname AS schema, o.oprname AS name FROM pg_catalog.pg_opclass k"
     "   JOIN pg_catalog.pg_amop ao ON ao.amopfamily = k.opcfamily AND ao.amopstrategy = 3"
@@ -50,6 +58,9 @@ enum {
     CELL_EQUAL_SCHEMA,
     CELL_EQUAL_NAME,
     CELL_UNIQUES,
+    CELL_TYPE_OID,
+    CELL_WATCHED,
+    CELL_CASTABLE,
     TEXT_LIMIT = 1024
 };
 
@@ -129,6 +140,9 @@ static bool column_plan(Plan *plan, Arena *arena, Pg *pg, const PGresult *column
     out->indexed = pg_cell_bool(columns, row, CELL_INDEXED);
     out->writable = !pg_cell_bool(columns, row, CELL_GENERATED);
     out->always = pg_cell_bool(columns, row, CELL_ALWAYS);
+    out->oid = (uint32_t)pg_cell_int(columns, row, CELL_TYPE_OID);
+    out->castable = pg_cell_bool(columns, row, CELL_CASTABLE);
+    plan->unarrayed = plan->unarrayed || !out->castable;
     plan->has_always = plan->has_always || out->always;
     return true;
 }
@@ -178,6 +192,7 @@ Plan *plan_build(Arena *arena, Pg *pg, const Selection *names, const Relation *r
     writer_free(&table);
     plan->partitioned = pg_cell(columns, 0, CELL_KIND)[0] == 'p';
     plan->only = !plan->partitioned && pg_cell_bool(columns, 0, CELL_CHILDREN);
+    plan->watched = pg_cell_bool(columns, 0, CELL_WATCHED);
     plan->start = start;
     plan->columns = arena_alloc(arena, (size_t)(rel->column_count + 1) * sizeof(PlanColumn));
     for (uint16_t column = 0; column < rel->column_count; column++) {
@@ -242,4 +257,23 @@ Shape *plan_shape(Plan *plan, Arena *arena, ShapeKind kind, const bool *written,
     shape->next = plan->shapes;
     plan->shapes = shape;
     return shape;
+}
+
+SetShape *plan_set(Plan *plan, Arena *arena, SetKind kind, const uint8_t *forms, uint32_t *next_name) {
+    size_t columns = plan->rel->column_count, size = 2 * columns * sizeof *forms;
+    for (SetShape *set = plan->sets; set != NULL; set = set->next)
+        if (set->kind == kind && memcmp(set->forms, forms, size) == 0)
+            return set;
+    SetShape *set = arena_alloc(arena, sizeof *set + size);
+    set->kind = kind;
+    set->binary = true;
+    for (size_t at = 0; at < 2 * columns; at++) {
+        set->binary = set->binary && forms[at] != SET_TEXT;
+        set->written = (uint16_t)(set->written + (at < columns && forms[at] != SET_LEFT_OUT ? 1 : 0));
+    }
+    memcpy(set->forms, forms, size);
+    snprintf(set->name, sizeof set->name, "w%" PRIu32, (*next_name)++);
+    set->next = plan->sets;
+    plan->sets = set;
+    return set;
 }

@@ -25,7 +25,9 @@ typedef struct PlanColumn {
     bool writable;     /* exists and is not generated */
     bool always;       /* GENERATED ALWAYS AS IDENTITY: INSERT overrides, UPDATE cannot name it */
     bool key;
-    bool indexed; /* leads a btree index: finds candidates for a whole-row match */
+    bool indexed;  /* leads a btree index: finds candidates for a whole-row match */
+    bool castable; /* text::type is the type's input function */
+    uint32_t oid;  /* of its type, there */
 } PlanColumn;
 
 /* A prepared statement: one for each operation and set of columns that are written. */
@@ -46,6 +48,20 @@ typedef struct Shape {
     bool prepared;
     bool written[]; /* per column */
 } Shape;
+
+/* A statement for many rows at once (sink/catchup): its values come in arrays, a column's as text or in its own binary
+ * form. */
+typedef enum SetKind { SET_DELETE, SET_UPDATE, SET_INSERT } SetKind;
+typedef enum SetForm { SET_LEFT_OUT, SET_TEXT, SET_BINARY } SetForm;
+typedef struct SetShape {
+    struct SetShape *next;
+    SetKind kind;
+    char name[16];
+    bool prepared;
+    bool binary;      /* every form is binary or left out */
+    uint16_t written; /* columns */
+    uint8_t forms[];  /* SetForm: per column that is written, then per column of the old key */
+} SetShape;
 
 /* A unique index of the destination over plain columns. */
 typedef struct PlanUnique {
@@ -70,6 +86,12 @@ typedef struct Plan {
     uint16_t beside_count;
     Lsn start; /* transactions with end <= start are not for this table (trap A2) */
     Shape *shapes;
+    SetShape *sets;
+    bool watched;   /* a trigger or a rule there sees each row as it comes: not for sets */
+    bool unarrayed; /* a column's type takes another way from text than by its input function: not for sets */
+    uint32_t alone,
+        alone_next; /* so many of its changes go one by one before the next set; and after the next refusal */
+    struct NetTable *net; /* while a run of its rows is collected (sink/net) */
 } Plan;
 
 /* The catalog query that plan_build reads: parameters schema, table (selection_target of the relation); one row a
@@ -85,5 +107,7 @@ bool plan_keep(Plan *plan, Arena *arena, const PGresult *columns, Error *e);
  * yet. */
 Shape *plan_shape(Plan *plan, Arena *arena, ShapeKind kind, const bool *written, int finder,
                   uint32_t *next_name);
+/* The same for a set; forms: 2 * column_count of SetForm. */
+SetShape *plan_set(Plan *plan, Arena *arena, SetKind kind, const uint8_t *forms, uint32_t *next_name);
 
 #endif

@@ -31,6 +31,7 @@ typedef struct SinkOptions {
     Position begin;   /* where a sink that has no record yet begins: where the sinks before it stand; none: it
                        is lost */
     TargetWait *wait; /* NULL: nobody looks */
+    bool binary;      /* the stream's values come in binary, those of every column (trap B3) */
 } SinkOptions;
 
 typedef struct Sink Sink;

@@ -1,0 +1,329 @@
+#include "sink/catchup.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/fault.h"
+#include "core/memory.h"
+#include "sink/net.h"
+#include "sink/set_rows.h"
+#include "sink/set_statement.h"
+
+enum {
+    ALONE_CHANGES = 1000,      /* so many changes of a table go one by one after its set was refused, */
+    ALONE_CHANGES_MAX = 64000, /* twice as many after the next refusal, up to this */
+    SET_BYTES = 256 * 1024,    /* of values in one statement: libpq keeps the memory of its largest message */
+    SET_ROWS = 10000,
+    COPY_ROWS = 100, /* for fewer, leaving the pipeline costs more than COPY wins */
+    COPY_BYTES = 64 * 1024,
+    SQL_LIMIT = 1 << 20
+};
+
+struct Catchup {
+    Net *net;
+    SetRows *rows;
+    Writer copy;
+};
+
+/* What a set's answer is held against; lives as long as what was collected. */
+typedef struct Expected {
+    Plan *plan;
+    int64_t rows;
+    const char *what;
+} Expected;
+
+Catchup *catchup_new(void) {
+    Catchup *c = memory_new(sizeof *c);
+    c->net = net_new();
+    c->rows = set_rows_new();
+    c->copy = writer_new(SIZE_MAX);
+    return c;
+}
+
+void catchup_free(Catchup *c) {
+    if (c == NULL)
+        return;
+    net_free(c->net);
+    set_rows_free(c->rows);
+    writer_free(&c->copy);
+    free(c);
+}
+
+void catchup_forget(ApplySession *s) {
+    net_clear(s->catchup->net);
+}
+
+/* ---- refusals ---- */
+
+static void leave_alone(Plan *plan) {
+    uint32_t next = plan->alone_next == 0 ? ALONE_CHANGES : plan->alone_next * 2;
+    plan->alone_next = next > ALONE_CHANGES_MAX ? ALONE_CHANGES_MAX : next;
+    plan->alone = plan->alone_next;
+}
+
+static bool refused(Plan *plan, Error *e) {
+    leave_alone(plan);
+    return fail(e, ERR_DATA, "what was collected for table \"%s.%s\" does not fit", plan->rel->schema,
+                plan->rel->name);
+}
+
+void catchup_check(const LiveNote *note, const PGresult *result, Error *e) {
+    const Expected *expected = note->about;
+    if (e->kind == ERR_NONE && pg_affected(result) == expected->rows)
+        return;
+    if (e->kind == ERR_NONE)
+        fail(e, ERR_DATA, "%" PRId64 " rows instead of %" PRId64, pg_affected(result), expected->rows);
+    fail_context(e, "%s of %" PRId64 " rows of %s", expected->what, expected->rows, expected->plan->table);
+    if (e->kind == ERR_DATA)
+        leave_alone(expected->plan);
+}
+
+static LiveNote note_of(const ApplySession *s, Plan *plan, int64_t rows, const char *what) {
+    Expected *expected = net_alloc(s->catchup->net, sizeof *expected);
+    *expected = (Expected){plan, rows, what};
+    return (LiveNote){NOTE_SET, NULL, expected};
+}
+
+/* ---- sets ---- */
+
+static SetForm form_of(const ApplySession *s) {
+    return s->options->binary ? SET_BINARY : SET_TEXT;
+}
+
+static bool is_sent(const Value *value) {
+    return value->kind != VALUE_UNCHANGED && value->kind != VALUE_ABSENT;
+}
+
+/* Which columns the statement writes and by which it finds this row. */
+static void forms_write(const ApplySession *s, const Plan *plan, SetKind kind, const NetRow *row,
+                        uint8_t *forms) {
+    uint16_t columns = plan->rel->column_count;
+    memset(forms, SET_LEFT_OUT, 2u * columns);
+    for (uint16_t column = 0; column < columns; column++) {
+        const PlanColumn *to = &plan->columns[column];
+        bool set = kind == SET_UPDATE && !to->always && (row->sets_key || !to->key);
+        if (to->writable && (kind == SET_INSERT || (set && is_sent(&row->values[column]))))
+            forms[column] = (uint8_t)form_of(s);
+        if (kind != SET_INSERT && to->key)
+            forms[columns + column] = (uint8_t)form_of(s);
+    }
+}
+
+static bool shape_prepare(ApplySession *s, const Plan *plan, SetShape *shape, LiveNote note, Error *e) {
+    if (shape->prepared)
+        return true;
+    Writer sql = writer_new(SQL_LIMIT);
+    set_statement_write(&sql, plan, shape);
+    bool sent = live_prepare(s->live, note, shape->name, writer_string(&sql), e);
+    writer_free(&sql);
+    shape->prepared = sent;
+    return sent;
+}
+
+static bool set_send(ApplySession *s, Plan *plan, SetShape *shape, int64_t rows, const char *what, Error *e) {
+    LiveNote note = note_of(s, plan, rows, what);
+    LiveNote preparing = {NOTE_SET_PREPARED, NULL, note.about};
+    if (!apply_session_begin(s, e) || !shape_prepare(s, plan, shape, preparing, e))
+        return false;
+    int count = set_rows_values(s->catchup->rows, s->values, s->lengths, s->formats);
+    return live_send(s->live, note, shape->name, count, s->values, s->lengths, s->formats, e);
+}
+
+/* One step through a table's rows: which rows, how they are told apart afterwards. */
+typedef struct Step {
+    SetKind kind;
+    bool (*takes)(const NetRow *row);
+    bool *(*done)(NetRow *row);
+    bool probes;
+    const char *what;
+} Step;
+
+static bool takes_probe(const NetRow *row) {
+    return row->kind == NET_PROBE && !row->sent;
+}
+static bool takes_delete(const NetRow *row) {
+    return (row->kind == NET_DELETE || row->moved) && !row->deleted;
+}
+static bool takes_update(const NetRow *row) {
+    return row->kind == NET_UPDATE && !row->sent;
+}
+static bool takes_insert(const NetRow *row) {
+    return row->kind == NET_INSERT && !row->sent;
+}
+static bool *deleted_of(NetRow *row) {
+    return &row->deleted;
+}
+static bool *sent_of(NetRow *row) {
+    return &row->sent;
+}
+
+static const Step PROBES = {SET_DELETE, takes_probe, sent_of, true, "probe"};
+static const Step DELETES = {SET_DELETE, takes_delete, deleted_of, false, "delete"};
+static const Step UPDATES = {SET_UPDATE, takes_update, sent_of, false, "update"};
+static const Step INSERTS = {SET_INSERT, takes_insert, sent_of, false, "insert"};
+
+static NetRow *first_of(NetRow *row, const Step *step) {
+    while (row != NULL && !step->takes(row))
+        row = row->next;
+    return row;
+}
+
+/* The first row that is left and those like it, as many as fit into one statement. */
+static bool chunk_send(ApplySession *s, Plan *plan, const Step *step, NetRow *first, Error *e) {
+    uint8_t forms[2 * COLUMNS_MAX], other[2 * COLUMNS_MAX];
+    SetRows *rows = s->catchup->rows;
+    size_t size = 2u * plan->rel->column_count;
+    forms_write(s, plan, step->kind, first, forms);
+    SetShape *shape = plan_set(plan, s->plan_arena, step->kind, forms, &s->next_statement);
+    set_rows_begin(rows, plan, shape);
+    for (NetRow *row = first; row != NULL; row = first_of(row->next, step)) {
+        if (set_rows_count(rows) == SET_ROWS || set_rows_bytes(rows) >= SET_BYTES)
+            break;
+        if (step->kind == SET_UPDATE && row != first) {
+            forms_write(s, plan, step->kind, row, other);
+            if (memcmp(forms, other, size) != 0)
+                continue;
+        }
+        *step->done(row) = true;
+        if (!set_rows_add(rows, row))
+            return refused(plan, e);
+    }
+    return set_send(s, plan, shape, step->probes ? 0 : set_rows_count(rows), step->what, e);
+}
+
+static bool step_run(ApplySession *s, NetTable *table, const Step *step, Error *e) {
+    NetRow *row = table->rows;
+    while ((row = first_of(row, step)) != NULL)
+        if (!chunk_send(s, table->plan, step, row, e))
+            return false;
+    return true;
+}
+
+/* ---- COPY ---- */
+
+static bool copy_rows(ApplySession *s, NetTable *table, const SetShape *shape, int64_t *count, Error *e) {
+    Writer *out = &s->catchup->copy;
+    writer_reset(out);
+    set_rows_copy_begin(out, shape);
+    for (NetRow *row = first_of(table->rows, &INSERTS); row != NULL; row = first_of(row->next, &INSERTS)) {
+        if (!set_rows_copy_add(out, table->plan, shape, row))
+            return refused(table->plan, e);
+        row->sent = true;
+        (*count)++;
+        if (out->len < COPY_BYTES)
+            continue;
+        if (!live_copy_data(s->live, writer_slice(out), e))
+            return false;
+        writer_reset(out);
+    }
+    set_rows_copy_end(out, shape);
+    return live_copy_data(s->live, writer_slice(out), e);
+}
+
+static bool copy_run(ApplySession *s, NetTable *table, NetRow *first, Error *e) {
+    uint8_t forms[2 * COLUMNS_MAX];
+    Plan *plan = table->plan;
+    forms_write(s, plan, SET_INSERT, first, forms);
+    const SetShape *shape = plan_set(plan, s->plan_arena, SET_INSERT, forms, &s->next_statement);
+    Writer sql = writer_new(SQL_LIMIT);
+    set_statement_write_copy(&sql, plan, shape);
+    int64_t count = 0;
+    bool ok = apply_session_begin(s, e) && live_copy_begin(s->live, writer_string(&sql), e);
+    writer_free(&sql);
+    if (ok) {
+        bool sent = copy_rows(s, table, shape, &count, e);
+        LiveNote note = note_of(s, plan, count, "copy");
+        ok = live_copy_end(s->live, sent, note, e) && sent;
+    } else if (e->kind == ERR_DATA)
+        leave_alone(plan);
+    return ok;
+}
+
+static uint32_t count_of(NetTable *table, const Step *step, uint32_t enough) {
+    uint32_t count = 0;
+    for (NetRow *row = first_of(table->rows, step); row != NULL && count < enough;
+         row = first_of(row->next, step))
+        count++;
+    return count;
+}
+
+static bool inserts_run(ApplySession *s, NetTable *table, Error *e) {
+    if (count_of(table, &INSERTS, COPY_ROWS) < COPY_ROWS)
+        return step_run(s, table, &INSERTS, e);
+    return copy_run(s, table, first_of(table->rows, &INSERTS), e);
+}
+
+/* ---- the run ---- */
+
+static bool tables_step(ApplySession *s, NetTable *tables, const Step *step, Error *e) {
+    bool ok = true;
+    for (NetTable *table = tables; ok && table != NULL; table = table->next)
+        ok = step_run(s, table, step, e);
+    return ok;
+}
+
+static bool run_execute(ApplySession *s, Error *e) {
+    NetTable *tables, *lacking = NULL;
+    if (!net_settle(s->catchup->net, &tables, &lacking))
+        return refused(lacking->plan, e);
+    bool ok = tables_step(s, tables, &PROBES, e) && tables_step(s, tables, &DELETES, e) &&
+              tables_step(s, tables, &UPDATES, e);
+    for (NetTable *table = tables; ok && table != NULL; table = table->next)
+        ok = inserts_run(s, table, e);
+    return ok && live_drain(s->live, e);
+}
+
+bool catchup_flush(ApplySession *s, Error *e) {
+    bool ok = net_changes(s->catchup->net) == 0 || run_execute(s, e);
+    if (ok)
+        net_clear(s->catchup->net);
+    return ok;
+}
+
+/* ---- one change ---- */
+
+static bool any_written(const Plan *plan) {
+    for (uint16_t column = 0; column < plan->rel->column_count; column++)
+        if (plan->columns[column].writable && !plan->columns[column].key && !plan->columns[column].always)
+            return true;
+    return false;
+}
+
+static bool any_writable(const Plan *plan) {
+    for (uint16_t column = 0; column < plan->rel->column_count; column++)
+        if (plan->columns[column].writable)
+            return true;
+    return false;
+}
+
+static bool fits_set(const Plan *plan, const Change *change) {
+    if (plan->kept || plan->watched || plan->unarrayed || plan->beside_prepared || plan->alone > 0)
+        return false;
+    if (change->kind == CHANGE_INSERT)
+        return any_writable(plan);
+    if (plan->where != PLAN_WHERE_KEY)
+        return false;
+    return change->kind == CHANGE_DELETE || (any_written(plan) && !apply_reinserts(plan, change));
+}
+
+bool catchup_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
+    Net *net = s->catchup->net;
+    if (change->kind == CHANGE_TRUNCATE)
+        return catchup_flush(s, e) && apply_change(s, tx, change, e);
+    if (change->kind == CHANGE_MESSAGE || change->kind == CHANGE_BEAT)
+        return true;
+    Plan *plan = apply_plan(s, change->rel, tx, change, e);
+    if (plan == NULL)
+        return false;
+    if (!apply_is_due(plan, tx))
+        return true;
+    bool fits = fits_set(plan, change);
+    bool barrier = fits ? net_has_other_version(net, plan) : net_has_table(net, plan);
+    if (barrier && !catchup_flush(s, e))
+        return false;
+    plan->alone -= plan->alone > 0 ? 1 : 0;
+    if (!fits)
+        return apply_change(s, tx, change, e);
+    return net_add(net, plan, change) ? true : refused(plan, e);
+}

@@ -1,0 +1,27 @@
+/* catchup: the gear for when there is much to do: changes of an open transaction are collected (sink/net) and sent set by
+ * set: for each table probes, deletes and updates by arrays of column values, inserts by COPY where they are many. What
+ * it cannot do that way goes change by change, in its place, by apply_change: TRUNCATE, tables with triggers or without a
+ * key, `existing: keep`, types that no array carries.
+ *
+ * Every set has to touch exactly as many rows as it has, before COMMIT (trap A6). If one does not, or is refused, the run
+ * fails with ERR_DATA: the caller rolls back and applies change by change, which has the same outcome or tells the
+ * conflict (A15); the table in question is then left to that for a while. Belongs to one ApplySession. */
+#ifndef WALFERRY_SINK_CATCHUP_H
+#define WALFERRY_SINK_CATCHUP_H
+
+#include "sink/apply_session.h"
+
+Catchup *catchup_new(void);    /* of one session, which sets ApplySession.catchup */
+void catchup_free(Catchup *c); /* NULL is fine */
+
+/* Instead of apply_change; the change's batch stays until catchup_flush. */
+bool catchup_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e);
+/* Sends what was collected and reads every answer; nothing is collected any more. The transaction goes on. */
+bool catchup_flush(ApplySession *s, Error *e);
+/* Drops what was collected; nothing may be outstanding that it was sent for, but behind a failure. */
+void catchup_forget(ApplySession *s);
+
+/* The result of a set; called by the session. */
+void catchup_check(const LiveNote *note, const PGresult *result, Error *e);
+
+#endif
