@@ -36,14 +36,14 @@ typedef struct Group {
     Batch **batches; /* one use each */
     uint32_t batch_count, batch_capacity;
     size_t bytes;
-    bool inside;             /* in the middle of a transaction that comes in pieces */
-    bool marked;             /* the pieces in `batches` can be taken back, */
-    uint64_t changes_marked; /* to this many changes */
-    Lsn end;                 /* of the last whole transaction in it; none: empty */
-    int64_t end_us;          /* its commit time */
-    uint32_t transactions;   /* whole ones in it */
-    uint32_t counted;        /* those that changed something: beats and empty ones are no work of the users */
-    bool touched;            /* the one in work has changed something */
+    bool inside;               /* in the middle of a transaction that comes in pieces */
+    const Transaction *marked; /* the pieces from this one on can be taken back, NULL: none; */
+    uint64_t changes_marked;   /* to this many changes */
+    Lsn end;                   /* of the last whole transaction in it; none: empty */
+    int64_t end_us;            /* its commit time */
+    uint32_t transactions;     /* whole ones in it */
+    uint32_t counted; /* those that changed something: beats and empty ones are no work of the users */
+    bool touched;     /* the one in work has changed something */
     uint64_t changes;
     int64_t since_ms; /* when its first transaction came */
     int64_t beat;     /* newest beat in it; 0: none */

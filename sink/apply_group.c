@@ -252,9 +252,10 @@ static bool group_again_singly(Sink *s, Error *e) {
         const Batch *b = again.batches[at];
         for (uint32_t number = 0; ok && number < b->count; number++) {
             const Transaction *tx = &b->transactions[number];
-            if (!lsn_before(s->applied, tx->end) || !tx->ends)
-                continue; /* a first piece goes on after this */
-            assert(tx->begins);
+            if (!lsn_before(s->applied, tx->end))
+                continue;
+            if (!tx->begins || !tx->ends)
+                break; /* pieces, and what stands behind them, have yet to come: nothing of it was in the group */
             ok = apply_piece(s, b, tx, e);
             if (ok) {
                 note_end(s, tx);
@@ -319,21 +320,21 @@ static void gear_choose(Sink *s, bool pieces) {
 
 /* ---- transactions in pieces ---- */
 
-/* The pieces since the mark, up to this one, change by change; their batches hold nothing else that is not applied. */
+/* The pieces since the mark, up to this one, change by change. They follow each other. */
 static bool pieces_again(Sink *s, const Transaction *last, Error *e) {
     log_debug("a piece of transaction %u was refused, applying it change by change: %s", last->xid, e->text);
     error_clear(e);
     bool ok = apply_session_return(&s->session, e) && group_prepare(s, e);
     apply_session_collect(&s->session, false);
     s->group.changes = s->group.changes_marked;
+    bool since = false, over = false;
     for (uint32_t at = 0; ok && at < s->group.batch_count; at++) {
         const Batch *b = s->group.batches[at];
         const Transaction *end = b->transactions + b->count;
-        for (const Transaction *tx = b->transactions; ok && tx < end; tx++) {
-            if (lsn_equal(tx->end, last->end))
-                ok = apply_piece(s, b, tx, e);
-            if (tx == last)
-                break;
+        for (const Transaction *tx = b->transactions; ok && !over && tx < end; tx++) {
+            since = since || tx == s->group.marked;
+            ok = !since || apply_piece(s, b, tx, e);
+            over = tx == last;
         }
     }
     return ok && live_drain(s->session.live, e);
@@ -348,22 +349,22 @@ static bool pieces_settled(Sink *s, const Transaction *last, Error *e) {
         batch_drop(s->group.batches[at]);
     s->group.batch_count = 0;
     s->group.bytes = 0;
-    s->group.marked = false;
+    s->group.marked = NULL;
     s->group.changes_marked = s->group.changes;
     return true;
 }
 
-static bool pieces_mark(Sink *s, Error *e) {
-    if (s->group.marked)
+static bool pieces_mark(Sink *s, const Transaction *tx, Error *e) {
+    if (s->group.marked != NULL)
         return true;
     gear_choose(s, true);
-    s->group.marked = s->session.collecting;
+    s->group.marked = tx;
     return !s->session.collecting || apply_session_mark(&s->session, e);
 }
 
 /* One piece of several. A prepared transaction cannot be taken back in parts, but the mark is gone before it is prepared. */
 static bool add_one_piece(Sink *s, const Batch *b, const Transaction *tx, Error *e) {
-    if (!pieces_mark(s, e))
+    if (!pieces_mark(s, tx, e))
         return false;
     if (!apply_piece(s, b, tx, e) &&
         (!s->session.collecting || e->kind != ERR_DATA || !pieces_again(s, tx, e)))

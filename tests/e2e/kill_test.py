@@ -4,7 +4,7 @@ destination server and of the source server. After every kill the destination mu
 (I1 to I3), the watcher must never see a confirmed position that is not durable (I6), work must go on by itself (I7),
 and at the end of each job both sides must be equal, rows and definitions.
 
-    kill_test.py [--rounds N] [--seed N] [--minutes N] [--only KIND]
+    kill_test.py [--rounds N] [--seed N] [--minutes N] [--gear GEAR] [--only KIND]
 The last line is "N passed, N failed": one for each round, and one for each job that ended."""
 import argparse
 import random
@@ -36,6 +36,7 @@ MOMENT, LOAD_MOMENT, TARGET, SOURCE = "random moment", "random moment in load", 
 BOTH = "both servers"    # restart in a loop (F15); walferry itself lives through it
 CYCLE = [MOMENT] * 3 + [LOAD_MOMENT] * 2 + [TARGET] * 2 + [SOURCE, BOTH] + [*LOAD_POINTS, *STREAM_POINTS, DROP_POINT]
 
+GEARS = ("auto", "live", "catch-up")
 LARGE = (12000, 2048)    # rows and bytes of the transaction that must spill
 LARGE_EVERY_S = 5
 MEMORY = "16MiB"
@@ -47,8 +48,9 @@ LOOP_S = 15              # one round of restarts
 
 
 class KillTest:
-    def __init__(self, seed):
+    def __init__(self, seed, gear):
         self.seed = seed
+        self.gear = gear
         self.random = random.Random(seed)
         self.place = Place()
         self.source_server = Server(self.place, "source", "source", {
@@ -85,7 +87,7 @@ class KillTest:
         self.jobs += 1
         self.reached = False
         self.job = Job(self.place.folder(f"j{self.jobs}"), "kill", self.source.dsn(), self.target.dsn(),
-                       {"memory": MEMORY})
+                       {"memory": MEMORY, "target": {"gear": self.gear or self.random.choice(GEARS)}})
         self.watcher = Watcher(self.bank, self.source, self.target, self.job.slot)
         self.watcher.start()
 
@@ -328,12 +330,13 @@ def main():
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
     parser.add_argument("--minutes", type=float, default=0, help="go on for at least that long")
+    parser.add_argument("--gear", choices=GEARS, help="of all jobs; else each has another")
     parser.add_argument("--only", choices=sorted(set(CYCLE)), help="one kind of kill")
     options = parser.parse_args()
     if not walferry_binary().exists():
         sys.exit(f"{walferry_binary()} is missing: cmake --preset faults && cmake --build --preset faults")
     print(f"kill test: seed {options.seed}, {options.rounds} rounds", flush=True)
-    test = KillTest(options.seed)
+    test = KillTest(options.seed, options.gear)
     try:
         test.run(options.rounds, options.minutes, options.only)
     finally:
