@@ -222,6 +222,13 @@ static void learn_wholeness(Pipeline *p, bool progressed) {
     log_warn("the source cannot decode what it has not sent yet: asking for whole transactions only");
 }
 
+static void learn_text(Pipeline *p) {
+    if (!atomic_load(&p->wants_text) || p->job->text_values)
+        return;
+    p->job->text_values = true;
+    log_info("asking for the values in text from now on");
+}
+
 bool pipeline_run(Pipeline *p, bool *progressed, Error *e) {
     Metrics *m = p->job->metrics;
     pthread_mutex_init(&p->lock, NULL);
@@ -230,12 +237,14 @@ bool pipeline_run(Pipeline *p, bool *progressed, Error *e) {
     atomic_store(&p->target_wait.silent, false);
     atomic_store(&p->target_wait.since_ms, 0);
     atomic_store(&p->reached, false);
+    atomic_store(&p->wants_text, false);
     bool ok = pipeline_open(p, e);
     unsigned long long applied_before = atomic_load(&m->applied_lsn);
     ok = ok && session_run(p, e);
     *progressed = atomic_load(&m->applied_lsn) > applied_before;
     learn_patience(p, *progressed);
     learn_wholeness(p, *progressed);
+    learn_text(p);
     session_close(p);
     pthread_mutex_destroy(&p->lock);
     return ok;

@@ -31,6 +31,8 @@ typedef struct Pipeline {
     /* Prepared transactions are asked for at their PREPARE; not before all tables are of one moment: whether a row of
      * theirs is due depends on when they commit. */
     bool two_phase;
+    bool binary;            /* the stream's values */
+    atomic_bool wants_text; /* a sink cannot take them so */
 
     int sink_count;
     const SinkOps *ops[LEDGER_SINKS_MAX];

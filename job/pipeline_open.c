@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/binary_type.h"
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
@@ -31,8 +32,12 @@ static Pg *source_open(const Pipeline *p, bool replication, const char *options,
 
 /* *lowest: the position of the sink that is behind the others. */
 static bool sinks_open(Pipeline *p, Position *lowest, Error *e) {
-    SinkOptions options = {
-        .cfg = p->job->cfg, .selection = p->selection, .metrics = p->job->metrics, .wait = &p->target_wait};
+    SinkOptions options = {.cfg = p->job->cfg,
+                           .selection = p->selection,
+                           .metrics = p->job->metrics,
+                           .wait = &p->target_wait,
+                           .binary = &p->binary,
+                           .wants_text = &p->wants_text};
     p->sink_count = sink_list(p->job->cfg, p->ops);
     for (int sink = 0; sink < p->sink_count; sink++) {
         Position position;
@@ -190,6 +195,20 @@ static bool wants_messages(const Pipeline *p) {
            (p->heartbeat == HEARTBEAT_MESSAGE || p->job->cfg->file.path != NULL);
 }
 
+/* Trap B3: it is one option for all columns of all tables, and other sinks read text. */
+static bool wants_binary(const Pipeline *p) {
+    if (p->job->text_values || p->keeper->version < 140000 || p->job->cfg->file.path != NULL)
+        return false;
+    for (int at = 0; at < p->selection->count; at++) {
+        const Table *table = &p->selection->tables[at];
+        for (uint16_t column = 0; column < table->column_count; column++)
+            if (table->columns[column].taken && !table->columns[column].generated &&
+                !binary_type(table->columns[column].type))
+                return false;
+    }
+    return true;
+}
+
 bool pipeline_open(Pipeline *p, Error *e) {
     const Config *cfg = p->job->cfg;
     Position known;
@@ -198,6 +217,7 @@ bool pipeline_open(Pipeline *p, Error *e) {
     if (!sinks_open(p, &known, e) || !keeper_open(p, &known, e))
         return false;
     Lsn start = known.applied;
+    p->binary = wants_binary(p);
     int64_t patience_ms = p->job->sender_timeout_ms;
     p->sender_timeout_ms = sender_timeout_ms(p->keeper);
     Writer publications = writer_new(1024);
@@ -205,6 +225,7 @@ bool pipeline_open(Pipeline *p, Error *e) {
     StreamOptions options = {.slot = cfg->slot,
                              .publications = writer_string(&publications),
                              .start = start,
+                             .binary = p->binary,
                              .whole = p->job->whole_transactions,
                              .two_phase = p->two_phase,
                              .messages = wants_messages(p),
@@ -216,6 +237,7 @@ bool pipeline_open(Pipeline *p, Error *e) {
         return false;
     p->begin = lsn_max(start, slot.confirmed);
     assembler_make(p);
-    log_info("streaming from " LSN_FMT " (slot \"%s\")", LSN_ARGS(start), cfg->slot);
+    log_info("streaming from " LSN_FMT " (slot \"%s\"), values in %s", LSN_ARGS(start), cfg->slot,
+             p->binary ? "binary" : "text");
     return true;
 }

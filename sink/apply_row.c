@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/binary_type.h"
 #include "core/memory.h"
 #include "sink/apply_session.h"
 #include "sink/statement.h"
@@ -13,7 +14,7 @@
 static const char SQL_TRUNCATE_WAIT[] = "SET LOCAL lock_timeout = '10s'";
 static const char SQL_TRUNCATE_OVER[] = "SET LOCAL lock_timeout = 0";
 
-enum { SQL_LIMIT = 1024 * 1024, KEY_TEXT_BYTES = 200, VALUE_TEXT_BYTES = 60 };
+enum { SQL_LIMIT = 1024 * 1024, KEY_TEXT_BYTES = 200, VALUE_TEXT_BYTES = 60, VALUE_SHOWN_MAX = 1 << 20 };
 
 /* ---- parameters ---- */
 
@@ -246,11 +247,18 @@ static void write_key_text(Writer *out, const Change *change) {
     const Value *values = change->row.before != NULL ? change->row.before : change->row.after;
     const char *before = " (";
     for (uint16_t column = 0; column < change->rel->column_count; column++) {
-        const Slice text = values[column].bytes;
-        if (!change->rel->columns[column].key || values[column].kind != VALUE_TEXT)
+        Slice text = values[column].bytes;
+        bool binary = values[column].kind == VALUE_BINARY;
+        if (!change->rel->columns[column].key || (values[column].kind != VALUE_TEXT && !binary))
             continue;
+        Writer shown = writer_new(VALUE_SHOWN_MAX);
+        if (binary) {
+            binary_type_show(change->rel->columns[column].type, text, &shown);
+            text = writer_slice(&shown);
+        }
         writer_format(out, "%s%s=%.*s", before, change->rel->columns[column].name,
                       short_length(text, VALUE_TEXT_BYTES), text.len == 0 ? "" : text.at);
+        writer_free(&shown);
         before = ", ";
     }
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/binary_type.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "sink/catchup.h"
@@ -36,12 +37,31 @@ static const TableRecord *table_find(const ApplySession *s, const Relation *rel,
     return NULL;
 }
 
+bool apply_in_binary(const ApplySession *s) {
+    return s->options->binary != NULL && *s->options->binary;
+}
+
+/* A column of another type than the source's, or of one that has come since the stream was asked for (trap B3). */
+static bool takes_binary(const ApplySession *s, const Plan *plan, Error *e) {
+    const Relation *rel = plan->rel;
+    for (uint16_t column = 0; column < rel->column_count; column++) {
+        if (binary_type(rel->columns[column].type) && plan->columns[column].oid == rel->columns[column].type)
+            continue;
+        atomic_store(s->options->wants_text, true);
+        return fail(e, ERR_RETRY, "column \"%s\" of table \"%s.%s\" cannot be taken in binary",
+                    rel->columns[column].name, rel->schema, rel->name);
+    }
+    return true;
+}
+
 static void plan_arrived(ApplySession *s, const PGresult *result, Error *e) {
     const TableRecord *table = table_find(s, s->planned, e);
     if (table == NULL)
         return;
     Plan *plan = plan_build(s->plan_arena, s->pg, s->options->selection, s->planned, result, table->start, e);
     if (plan == NULL || (table->kept && !plan_keep(plan, s->plan_arena, result, e)))
+        return;
+    if (apply_in_binary(s) && !takes_binary(s, plan, e))
         return;
     plan->beside_prepared = s->options->cfg->source.two_phase;
     s->plans[s->planned->number] = plan;

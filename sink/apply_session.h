@@ -70,6 +70,7 @@ bool apply_change(ApplySession *s, const Transaction *tx, const Change *change, 
 void apply_describe(const Transaction *tx, const Change *change, Error *e);
 /* The relation's plan; the destination is asked the first time, within the pipeline. `change` is named in errors. */
 Plan *apply_plan(ApplySession *s, const Relation *rel, const Transaction *tx, const Change *change, Error *e);
+bool apply_in_binary(const ApplySession *s); /* the stream's values */
 /* False: the table's snapshot has it already (trap A2). */
 bool apply_is_due(const Plan *plan, const Transaction *tx);
 /* An UPDATE that DELETE and INSERT have to do, because of a GENERATED ALWAYS identity (trap B9). */

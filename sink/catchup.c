@@ -88,7 +88,7 @@ static LiveNote note_of(const ApplySession *s, Plan *plan, int64_t rows, const c
 /* ---- sets ---- */
 
 static SetForm form_of(const ApplySession *s) {
-    return s->options->binary ? SET_BINARY : SET_TEXT;
+    return apply_in_binary(s) ? SET_BINARY : SET_TEXT;
 }
 
 static bool is_sent(const Value *value) {

@@ -31,7 +31,10 @@ typedef struct SinkOptions {
     Position begin;   /* where a sink that has no record yet begins: where the sinks before it stand; none: it
                        is lost */
     TargetWait *wait; /* NULL: nobody looks */
-    bool binary;      /* the stream's values come in binary, those of every column (trap B3) */
+    /* The stream's values come in binary, those of every column (trap B3); decided before the first write. A sink that
+     * cannot take them so sets wants_text and fails to be retried. NULL: text. */
+    const bool *binary;
+    atomic_bool *wants_text;
 } SinkOptions;
 
 typedef struct Sink Sink;

@@ -156,3 +156,44 @@ def test_rows_that_copy_must_escape(pair):
                     " jsonb_build_object('k', E'\\\\ \\n') FROM generate_series(1, 3000) i")
     pair.wait_equal()
     assert in_one_by_one(job) == 0
+
+
+PLAIN = "CREATE TABLE p (id int PRIMARY KEY, n numeric, d date, at timestamptz, u uuid, j jsonb, f float8, b bool, v varchar(40))"
+PLAIN_ROWS = ("INSERT INTO p SELECT i, i * 1.5, date '2000-01-01' + i, timestamptz 'epoch' + i * interval '1 h', md5(i::text)::uuid,"
+              " jsonb_build_object('i', i), i / 7.0, i % 2 = 0, 'v' || i FROM generate_series({0}, {1}) i")
+
+
+@pytest.mark.parametrize("choice", ["live", "catch-up"])
+def test_trap_B3_plain_types_come_in_binary_until_one_does_not_fit(pair, choice):
+    pair.source.sql(PLAIN)
+    pair.source.sql(PLAIN_ROWS.format(1, 500))
+    job = pair.running_job(target={"gear": choice})
+    assert "values in binary" in job.process.err
+    pair.source.sql("BEGIN; " + PLAIN_ROWS.format(501, 1500) + "; UPDATE p SET n = n + 1, v = 'neu' WHERE id % 3 = 0;"
+                    " DELETE FROM p WHERE id % 10 = 1; UPDATE p SET id = id + 10000 WHERE id < 20; COMMIT")
+    pair.wait_equal()
+    for side in (pair.target, pair.source):
+        side.sql("CREATE TYPE mood AS ENUM ('sad', 'glad'); ALTER TABLE p ADD m mood")
+    pair.source.sql("UPDATE p SET m = 'glad' WHERE id % 2 = 0")
+    pair.wait_equal()
+    assert "asking for the values in text" in job.process.err and job.process.err.count("values in text") >= 1
+    assert job.process.alive()
+
+
+def test_trap_B3_a_column_of_another_type_there_is_sent_text(pair):
+    pair.source.sql(PLAIN)
+    job = pair.running_job()
+    pair.target.sql("ALTER TABLE p ALTER id TYPE bigint")
+    pair.source.sql(PLAIN_ROWS.format(1, 50))
+    pair.wait_equal()
+    assert "asking for the values in text" in job.process.err
+
+
+def test_a_conflict_in_binary_names_the_row(pair):
+    pair.source.sql("CREATE TABLE k (a bigint, b uuid, c text, n int, PRIMARY KEY (a, b, c)); INSERT INTO k VALUES"
+                    " (-7, '00112233-4455-6677-8899-aabbccddeeff', 'it''s', 1)")
+    job = pair.running_job()
+    pair.target.sql("DELETE FROM k")
+    pair.source.sql("UPDATE k SET n = 2")
+    assert job.process.wait(30) == 5
+    assert "(a=-7, b=00112233-4455-6677-8899-aabbccddeeff, c=it's)" in job.process.err, job.process.err
