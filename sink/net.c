@@ -262,6 +262,46 @@ static bool row_settle(const Tracking *tracking, const Plan *plan, Tracked *trac
     return true;
 }
 
+static int by_first_key(const void *a, const void *b) {
+    Slice left = (*(const Tracked *const *)a)->first, right = (*(const Tracked *const *)b)->first;
+    int order = memcmp(left.at, right.at, left.len < right.len ? left.len : right.len);
+    return order != 0 ? order : (left.len > right.len) - (left.len < right.len);
+}
+
+static void link_last(NetRow **at, NetRow **last, NetRow *row) {
+    if (*last == NULL)
+        *at = row;
+    else
+        (*last)->next = row;
+    row->next = NULL;
+    *last = row;
+}
+
+/* Rows that are looked up come in the order of their keys, so that the destination finds neighbours in pages that it has
+ * just had; inserts behind them as they came. */
+static void table_sort(Net *net, NetTable *table) {
+    Tracked **found = arena_alloc(net->arena, table->count * sizeof(Tracked *));
+    uint32_t count = 0;
+    bool sorted = true;
+    NetRow *looked_up = NULL, *inserted = NULL, *last = NULL, *last_inserted = NULL, *next;
+    for (NetRow *row = table->rows; row != NULL; row = next) {
+        next = row->next;
+        if (row->kind == NET_INSERT || row->origin == NULL) {
+            link_last(&inserted, &last_inserted, row);
+            continue;
+        }
+        found[count++] = (Tracked *)row;
+        sorted = sorted && (count == 1 || by_first_key(&found[count - 2], &found[count - 1]) <= 0);
+    }
+    if (!sorted)
+        qsort(found, count, sizeof(Tracked *), by_first_key);
+    for (uint32_t at = 0; at < count; at++)
+        link_last(&looked_up, &last, &found[at]->row);
+    if (last != NULL)
+        last->next = inserted;
+    table->rows = looked_up != NULL ? looked_up : inserted;
+}
+
 bool net_settle(Net *net, NetTable **tables, NetTable **lacking) {
     *tables = net->tables;
     for (NetTable *table = net->tables; table != NULL; table = table->next)
@@ -270,6 +310,8 @@ bool net_settle(Net *net, NetTable **tables, NetTable **lacking) {
                 *lacking = table;
                 return false;
             }
+    for (NetTable *table = net->tables; table != NULL; table = table->next)
+        table_sort(net, table);
     return true;
 }
 

@@ -50,7 +50,7 @@ bool net_add(Net *net, Plan *plan, const Change *change);
 bool net_has_other_version(const Net *net, const Plan *plan);
 bool net_has_table(const Net *net, const Plan *plan);
 uint32_t net_changes(const Net *net); /* added since it was cleared */
-/* Decides over the kind of every row. The list of tables, NULL: none. False: refused, an INSERT into *lacking lacks a
+/* Decides over the kind of every row, and puts rows that are looked up in the order of their keys. The list of tables, NULL: none. False: refused, an INSERT into *lacking lacks a
  * value. */
 bool net_settle(Net *net, NetTable **tables, NetTable **lacking);
 void *net_alloc(Net *net, size_t size); /* until it is cleared */
