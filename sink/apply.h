@@ -39,6 +39,7 @@ typedef struct Group {
     bool inside;               /* in the middle of a transaction that comes in pieces */
     const Transaction *marked; /* the pieces from this one on can be taken back, NULL: none; */
     uint64_t changes_marked;   /* to this many changes */
+    bool collected;            /* its changes were sent in sets */
     Lsn end;                   /* of the last whole transaction in it; none: empty */
     int64_t end_us;            /* its commit time */
     uint32_t transactions;     /* whole ones in it */
@@ -54,7 +55,10 @@ struct Sink {
     SinkOptions options;
     ApplySession session;
     Lsn applied; /* end of the last committed transaction */
-    Group group;
+    Group group; /* being collected or applied */
+    Group
+        sent; /* its statements and its progress are on their way; what is left is to read the answers and to commit */
+    bool broken;  /* a transaction was refused by itself: nothing behind it may be tried */
     int pressure; /* how much more came lately than one group holds: chooses the gear */
     TableRecords tables;
     Prepared *prepared;
@@ -74,6 +78,7 @@ bool group_add(Sink *s, Batch *b, Error *e); /* a batch's transactions, committi
 /* Commits when there is something to commit: whole transactions, or (lazily, unless `now`) only empty ones.
  */
 bool group_flush(Sink *s, bool now, Error *e);
+bool group_under_way(const Sink *s);       /* something was sent or begun and is not committed */
 void group_forget(Sink *s);                /* drops its batches, commits nothing */
 bool group_ask_flushed(Sink *s, Error *e); /* the destination's WAL positions, and what is durable by them */
 void group_check(void *sink, const LiveNote *note, const PGresult *result, Error *e); /* the SinkNotes */

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "sink/apply_prepared.h"
+#include "sink/catchup.h"
 
 static const char SQL_PROGRESS[] =
     "INSERT INTO @.progress (job, prev_lsn, lsn, committed, beat) VALUES ($1, $2, $3,"
@@ -29,11 +30,12 @@ enum {
     GROUP_TRANSACTIONS = 200, /* this many source transactions, */
     GROUP_MS = 200,           /* or this age, whichever comes first */
     GROUP_BYTES = 8 << 20,
-    RUN_CHANGES = 50000, /* the same for what is collected into sets */
-    RUN_TRANSACTIONS = 25000,
+    RUN_CHANGES = 20000, /* the same for what is collected into sets */
+    RUN_TRANSACTIONS = 20000,
     RUN_MS = 1000,
-    RUN_BYTES = 16 << 20,
-    PRESSURE_MAX = 4, /* full groups, less the times when nothing more was there */
+    RUN_BYTES = 12 << 20,
+    MEMORY_PARTS = 10, /* of `memory`: at most one for a group */
+    PRESSURE_MAX = 4,  /* full groups, less the times when nothing more was there */
     PRESSURE_CATCH_UP = 2,
     EMPTY_MS = 1000,  /* progress over empty transactions alone is written this often */
     TRIM_EVERY = 1000 /* commits */
@@ -132,22 +134,33 @@ bool group_ask_flushed(Sink *s, Error *e) {
 
 /* ---- commit ---- */
 
-static void group_clear(Sink *s) {
-    Group *group = &s->group;
+static void group_clear(Group *group) {
     for (uint32_t at = 0; at < group->batch_count; at++)
         batch_drop(group->batches[at]);
     *group = (Group){.batches = group->batches, .batch_capacity = group->batch_capacity};
 }
 
-void group_forget(Sink *s) {
-    group_clear(s);
-    free(s->group.batches);
-    s->group = (Group){0};
+static void group_free(Group *group) {
+    group_clear(group);
+    free(group->batches);
+    *group = (Group){0};
 }
 
-static void tell_metrics(Sink *s) {
+void group_forget(Sink *s) {
+    group_free(&s->group);
+    group_free(&s->sent);
+}
+
+static bool is_sent(const Sink *s) {
+    return !lsn_is_none(s->sent.end);
+}
+
+bool group_under_way(const Sink *s) {
+    return s->session.open || is_sent(s);
+}
+
+static void tell_metrics(Sink *s, const Group *group) {
     Metrics *m = s->options.metrics;
-    const Group *group = &s->group;
     atomic_fetch_add(&m->transactions, group->counted);
     atomic_fetch_add(&m->changes, (long long)group->changes);
     atomic_store(&m->applied_lsn, group->end.at);
@@ -165,26 +178,40 @@ static bool trim(Sink *s, Error *e) {
     return live_send_text(s->session.live, note, s->trim_sql, 1, job, e) && live_sync(s->session.live, e);
 }
 
-/* Everything up to group.end becomes visible together with the progress, or nothing of it. */
-static bool group_commit(Sink *s, Error *e) {
-    assert(!s->group.inside && !lsn_is_none(s->group.end));
-    if (!apply_settled(&s->session, e) || !apply_session_begin(&s->session, e) || !send_progress(s, e) ||
-        !live_drain(s->session.live, e))
-        return false;
-    if (!FAULT("apply.before_commit", e))
-        return false;
-    if (!send_fixed(s, NOTE_COMMIT, NAME_COMMIT, e) || !send_fixed(s, NOTE_WHERE, NAME_WHERE, e) ||
+static bool sent_end(void *sink, Error *e);
+
+/* Everything up to group.end becomes visible together with the progress, or nothing of it. From here on it is `sent`, also
+ * after a failure. */
+static bool group_send(Sink *s, Error *e) {
+    assert(!s->group.inside && !lsn_is_none(s->group.end) && !is_sent(s));
+    bool ok = apply_sent(&s->session, e) && apply_session_begin(&s->session, e) && send_progress(s, e);
+    Group empty = {.batches = s->sent.batches, .batch_capacity = s->sent.batch_capacity};
+    s->sent = s->group;
+    s->group = empty;
+    s->session.end_other = sent_end;
+    return ok && live_push(s->session.live, e);
+}
+
+static bool sent_commit(Sink *s, Error *e) {
+    s->session.end_other = NULL;
+    if (!live_drain(s->session.live, e) || !FAULT("apply.before_commit", e) ||
+        !send_fixed(s, NOTE_COMMIT, NAME_COMMIT, e) || !send_fixed(s, NOTE_WHERE, NAME_WHERE, e) ||
         !live_sync(s->session.live, e))
         return false;
+    catchup_sent_forget(&s->session);
     s->session.open = false;
-    s->applied = s->group.end;
+    s->applied = s->sent.end;
     if (!FAULT("apply.after_commit", e))
         return false;
     unflushed_add(s, s->applied);
     unflushed_settle(s);
-    tell_metrics(s);
-    group_clear(s);
+    tell_metrics(s, &s->sent);
+    group_clear(&s->sent);
     return trim(s, e);
+}
+
+static bool group_commit(Sink *s, Error *e) {
+    return sent_end(s, e) && group_send(s, e) && sent_commit(s, e);
 }
 
 /* ---- one transaction after the other ---- */
@@ -238,24 +265,21 @@ static bool alone_settled(Sink *s, const Transaction *tx, Error *e) {
     return tx->ending == TRANSACTION_COMMITS ? group_commit(s, e) : prepared_settled(s, tx, e);
 }
 
-/* The group was refused: back to where it began, then each source transaction in one of its own. The one that
- * is refused again stops the job, with everything before it applied and nothing of it. */
-static bool group_again_singly(Sink *s, Error *e) {
-    Group again = s->group;
+/* Each whole transaction of these batches by itself, up to `upto` (none: all). The one that is refused again stops the job,
+ * with everything before it applied and nothing of it. */
+static bool singly(Sink *s, const Group *again, Lsn upto, Error *e) {
+    bool collecting = s->session.collecting, ok = true;
+    Group interrupted = s->group;
     s->group = (Group){0};
-    log_debug("a group of %u transactions was refused, applying them one by one: %s", again.transactions,
-              e->text);
-    error_clear(e);
     apply_session_collect(&s->session, false);
-    bool ok = apply_session_reset(&s->session, e) && group_prepare(s, e);
-    for (uint32_t at = 0; ok && at < again.batch_count; at++) {
-        const Batch *b = again.batches[at];
+    for (uint32_t at = 0; ok && at < again->batch_count; at++) {
+        const Batch *b = again->batches[at];
         for (uint32_t number = 0; ok && number < b->count; number++) {
             const Transaction *tx = &b->transactions[number];
             if (!lsn_before(s->applied, tx->end))
                 continue;
-            if (!tx->begins || !tx->ends)
-                break; /* pieces, and what stands behind them, have yet to come: nothing of it was in the group */
+            if (!tx->begins || !tx->ends || (!lsn_is_none(upto) && lsn_before(upto, tx->end)))
+                break; /* it, and what stands behind it, has yet to come: nothing of it was in the group */
             ok = apply_piece(s, b, tx, e);
             if (ok) {
                 note_end(s, tx);
@@ -263,15 +287,69 @@ static bool group_again_singly(Sink *s, Error *e) {
             }
         }
     }
-    group_forget(s);
-    s->group = again;
-    group_clear(s);
+    s->broken = !ok;
+    group_free(&s->group);
+    s->group = interrupted;
+    apply_session_collect(&s->session, collecting);
+    return ok;
+}
+
+static bool start_again(Sink *s, const Group *refused, Error *e) {
+    log_debug("a group of %u transactions was refused, applying them one by one: %s", refused->transactions,
+              e->text);
+    error_clear(e);
+    s->session.end_other = NULL;
+    return apply_session_reset(&s->session, e) && group_prepare(s, e);
+}
+
+/* The group that was sent was refused; what has been collected since stays collected. */
+static bool sent_again_singly(Sink *s, Error *e) {
+    Group again = s->sent;
+    s->sent = (Group){0};
+    bool ok = start_again(s, &again, e) && singly(s, &again, again.end, e);
+    group_free(&again);
+    return ok;
+}
+
+static bool is_worth_again(const Sink *s, const Error *e) {
+    return e->kind == ERR_DATA && !s->broken && (s->sent.transactions > 1 || s->sent.collected);
+}
+
+/* Whatever was sent is committed. */
+static bool sent_end(void *sink, Error *e) {
+    Sink *s = sink;
+    if (!is_sent(s))
+        return true;
+    return sent_commit(s, e) || (is_worth_again(s, e) && sent_again_singly(s, e));
+}
+
+/* What is being collected or applied was refused before it was sent. */
+static bool group_again_singly(Sink *s, Error *e) {
+    if (s->broken || !sent_end(s, e))
+        return false;
+    Group again = s->group;
+    s->group = (Group){0};
+    catchup_forget(&s->session);
+    bool ok = start_again(s, &again, e) && singly(s, &again, LSN_NONE, e);
+    group_free(&again);
     return ok;
 }
 
 static bool group_commit_or_again(Sink *s, Error *e) {
-    bool several = s->group.transactions > 1 || s->session.collecting;
-    return group_commit(s, e) || (e->kind == ERR_DATA && several && group_again_singly(s, e));
+    if (!sent_end(s, e))
+        return false;
+    s->group.collected = s->session.collecting;
+    return group_send(s, e) ? sent_end(s, e) : is_worth_again(s, e) && sent_again_singly(s, e);
+}
+
+/* A run of sets is left to the server, while the next one is collected. */
+static bool group_close(Sink *s, Error *e) {
+    if (!s->session.collecting)
+        return group_commit_or_again(s, e);
+    if (!sent_end(s, e))
+        return false;
+    s->group.collected = true;
+    return group_send(s, e) || (is_worth_again(s, e) && sent_again_singly(s, e));
 }
 
 static void group_keep(Sink *s, Batch *b) {
@@ -285,13 +363,19 @@ static void group_keep(Sink *s, Batch *b) {
     group->bytes += b->bytes;
 }
 
+/* Two of them are held at a time, one under way and one being collected. */
+static size_t bytes_max(const Sink *s, size_t usual) {
+    size_t share = (size_t)s->options.cfg->memory_bytes / MEMORY_PARTS;
+    return share > 0 && share < usual ? share : usual;
+}
+
 static bool group_is_full(const Sink *s) {
     const Group *group = &s->group;
     bool run = s->session.collecting;
     uint64_t changes = group->changes - group->changes_marked;
     return changes >= (run ? RUN_CHANGES : GROUP_CHANGES) ||
            group->transactions >= (run ? RUN_TRANSACTIONS : GROUP_TRANSACTIONS) ||
-           group->bytes >= (run ? RUN_BYTES : GROUP_BYTES);
+           group->bytes >= bytes_max(s, run ? RUN_BYTES : GROUP_BYTES);
 }
 
 /* Closing it for its size says that more comes than one group holds. */
@@ -322,6 +406,8 @@ static void gear_choose(Sink *s, bool pieces) {
 
 /* The pieces since the mark, up to this one, change by change. They follow each other. */
 static bool pieces_again(Sink *s, const Transaction *last, Error *e) {
+    if (s->broken)
+        return false;
     log_debug("a piece of transaction %u was refused, applying it change by change: %s", last->xid, e->text);
     error_clear(e);
     bool ok = apply_session_return(&s->session, e) && group_prepare(s, e);
@@ -382,7 +468,7 @@ static bool add_whole(Sink *s, const Batch *b, const Transaction *tx, Error *e) 
     note_end(s, tx);
     if (tx->ending != TRANSACTION_COMMITS)
         return prepared_settled(s, tx, e);
-    return !group_is_due(s) || group_commit_or_again(s, e);
+    return !group_is_due(s) || group_close(s, e);
 }
 
 static bool add_piece(Sink *s, Batch *b, const Transaction *tx, Error *e) {
@@ -419,6 +505,8 @@ bool group_flush(Sink *s, bool now, Error *e) {
     Group *group = &s->group;
     if (s->pressure > 0)
         s->pressure--;
+    if (!sent_end(s, e))
+        return false;
     if (group->inside || lsn_is_none(group->end))
         return true;
     if (!now && !s->session.open && group->changes == 0 && group->beat == 0 &&

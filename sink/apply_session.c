@@ -17,7 +17,7 @@ static const char SQL_MARK[] = "SAVEPOINT walferry_mark";
 static const char SQL_RETURN[] = "ROLLBACK TO SAVEPOINT walferry_mark";
 
 #define NAME_BEGIN "walferry_begin"
-enum { CONNECT_MS = 10000, PLANS_LEAST = 64 };
+enum { CONNECT_MS = 10000, PLANS_LEAST = 64, ROWS_SENT_BYTES_MAX = 512 * 1024 };
 
 /* ---- plans ---- */
 
@@ -83,7 +83,8 @@ Plan *apply_plan(ApplySession *s, const Relation *rel, const Transaction *tx, co
         const char *const params[] = {target.schema, target.name};
         LiveNote note = {NOTE_PLAN, tx, change};
         s->planned = rel;
-        if (!live_send_text(s->live, note, PLAN_QUERY, 2, params, e) || !live_drain(s->live, e))
+        if (!apply_session_idle(s, e) || !live_send_text(s->live, note, PLAN_QUERY, 2, params, e) ||
+            !live_drain(s->live, e))
             return NULL;
     }
     return s->plans[rel->number];
@@ -197,8 +198,14 @@ void apply_session_close(ApplySession *s) {
     *s = (ApplySession){0};
 }
 
+bool apply_session_idle(ApplySession *s, Error *e) {
+    return s->end_other == NULL || s->end_other(s->context, e);
+}
+
 bool apply_session_begin(ApplySession *s, Error *e) {
     LiveNote note = {NOTE_BEGIN, NULL, NULL};
+    if (!apply_session_idle(s, e))
+        return false;
     if (s->open)
         return true;
     s->open = true;
@@ -223,8 +230,8 @@ bool apply_session_mark(ApplySession *s, Error *e) {
 
 bool apply_session_return(ApplySession *s, Error *e) {
     plans_unprepare(s);
-    if (s->catchup != NULL)
-        catchup_forget(s);
+    catchup_forget(s);
+    catchup_sent_forget(s);
     return live_return(s->live, SQL_RETURN, e) && own_prepare(s, e);
 }
 
@@ -232,10 +239,16 @@ void apply_session_collect(ApplySession *s, bool collecting) {
     s->collecting = collecting;
     if (collecting && s->catchup == NULL)
         s->catchup = catchup_new();
+    if (!collecting)
+        live_bound(s->live, ROWS_SENT_BYTES_MAX);
 }
 
 bool apply_any(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
     return s->collecting ? catchup_change(s, tx, change, e) : apply_change(s, tx, change, e);
+}
+
+bool apply_sent(ApplySession *s, Error *e) {
+    return s->collecting ? apply_session_idle(s, e) && catchup_send(s, e) : true;
 }
 
 bool apply_settled(ApplySession *s, Error *e) {
@@ -245,7 +258,6 @@ bool apply_settled(ApplySession *s, Error *e) {
 bool apply_session_reset(ApplySession *s, Error *e) {
     s->open = false;
     plans_unprepare(s);
-    if (s->catchup != NULL)
-        catchup_forget(s);
+    catchup_sent_forget(s);
     return live_reset(s->live, e) && own_prepare(s, e);
 }

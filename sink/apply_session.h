@@ -31,6 +31,8 @@ typedef struct ApplySession {
     bool open; /* BEGIN was sent; whoever ends the transaction resets it */
     LiveCheck *check;
     void *context;
+    bool (*end_other)(void *context,
+                      Error *e); /* while the owner's earlier transaction is under way: ends it */
     Arena *plan_arena;
     Plan **plans;            /* by Relation.number */
     const Relation *planned; /* whom the one NOTE_PLAN under way is about */
@@ -48,8 +50,9 @@ bool apply_session_open(ApplySession *s, const SinkOptions *options, const Table
 bool apply_session_start(ApplySession *s, LiveCheck *check, void *context, Error *e);
 void apply_session_close(ApplySession *s); /* rolls back what is open; one that was never opened is fine */
 
-bool apply_session_begin(ApplySession *s, Error *e); /* BEGIN, unless it was sent */
-/* After a failure: rolled back, usable again, all statements prepared anew. */
+bool apply_session_idle(ApplySession *s, Error *e);  /* no earlier transaction is under way */
+bool apply_session_begin(ApplySession *s, Error *e); /* idle, and BEGIN, unless it was sent */
+/* After a failure: rolled back, usable again, all statements prepared anew. What is collected and not sent stays. */
 bool apply_session_reset(ApplySession *s, Error *e);
 
 /* SAVEPOINT in the open transaction; another one takes the place of the first. */
@@ -61,6 +64,8 @@ void apply_session_collect(ApplySession *s, bool collecting);
 
 /* Applies or collects one change. */
 bool apply_any(ApplySession *s, const Transaction *tx, const Change *change, Error *e);
+/* Everything applied so far was sent. */
+bool apply_sent(ApplySession *s, Error *e);
 /* Everything applied so far was answered and found right. */
 bool apply_settled(ApplySession *s, Error *e);
 

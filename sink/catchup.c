@@ -17,11 +17,13 @@ enum {
     SET_ROWS = 10000,
     COPY_ROWS = 100, /* for fewer, leaving the pipeline costs more than COPY wins */
     COPY_BYTES = 64 * 1024,
+    SENT_BYTES_MAX = 4 << 20, /* a run's worth: the server works on it while the next one is collected */
     SQL_LIMIT = 1 << 20
 };
 
 struct Catchup {
-    Net *net;
+    Net *net;  /* what is being collected */
+    Net *sent; /* what was sent last */
     SetRows *rows;
     Writer copy;
 };
@@ -36,6 +38,7 @@ typedef struct Expected {
 Catchup *catchup_new(void) {
     Catchup *c = memory_new(sizeof *c);
     c->net = net_new();
+    c->sent = net_new();
     c->rows = set_rows_new();
     c->copy = writer_new(SIZE_MAX);
     return c;
@@ -45,13 +48,20 @@ void catchup_free(Catchup *c) {
     if (c == NULL)
         return;
     net_free(c->net);
+    net_free(c->sent);
     set_rows_free(c->rows);
     writer_free(&c->copy);
     free(c);
 }
 
 void catchup_forget(ApplySession *s) {
-    net_clear(s->catchup->net);
+    if (s->catchup != NULL)
+        net_clear(s->catchup->net);
+}
+
+void catchup_sent_forget(ApplySession *s) {
+    if (s->catchup != NULL)
+        net_clear(s->catchup->sent);
 }
 
 /* ---- refusals ---- */
@@ -248,37 +258,50 @@ static uint32_t count_of(NetTable *table, const Step *step, uint32_t enough) {
     return count;
 }
 
-static bool inserts_run(ApplySession *s, NetTable *table, Error *e) {
-    if (count_of(table, &INSERTS, COPY_ROWS) < COPY_ROWS)
-        return step_run(s, table, &INSERTS, e);
-    return copy_run(s, table, first_of(table->rows, &INSERTS), e);
-}
-
 /* ---- the run ---- */
 
-static bool tables_step(ApplySession *s, NetTable *tables, const Step *step, Error *e) {
-    bool ok = true;
-    for (NetTable *table = tables; ok && table != NULL; table = table->next)
-        ok = step_run(s, table, step, e);
-    return ok;
+static bool copies(NetTable *table) {
+    return count_of(table, &INSERTS, COPY_ROWS) >= COPY_ROWS;
 }
 
+static bool table_run(ApplySession *s, NetTable *table, Error *e) {
+    return step_run(s, table, &PROBES, e) && step_run(s, table, &DELETES, e) &&
+           step_run(s, table, &UPDATES, e) &&
+           (copies(table) ? copy_run(s, table, first_of(table->rows, &INSERTS), e)
+                          : step_run(s, table, &INSERTS, e));
+}
+
+/* COPY waits for all answers before it: tables with one come first. */
 static bool run_execute(ApplySession *s, Error *e) {
     NetTable *tables, *lacking = NULL;
     if (!net_settle(s->catchup->net, &tables, &lacking))
         return refused(lacking->plan, e);
-    bool ok = tables_step(s, tables, &PROBES, e) && tables_step(s, tables, &DELETES, e) &&
-              tables_step(s, tables, &UPDATES, e);
-    for (NetTable *table = tables; ok && table != NULL; table = table->next)
-        ok = inserts_run(s, table, e);
-    return ok && live_drain(s->live, e);
+    for (NetTable *table = tables; table != NULL; table = table->next)
+        if (copies(table) && !table_run(s, table, e))
+            return false;
+    for (NetTable *table = tables; table != NULL; table = table->next)
+        if (!table_run(s, table, e))
+            return false;
+    return true;
+}
+
+bool catchup_send(ApplySession *s, Error *e) {
+    Catchup *c = s->catchup;
+    live_bound(s->live, SENT_BYTES_MAX);
+    if (net_changes(c->net) > 0 && !run_execute(s, e))
+        return false;
+    net_detach(c->net);
+    Net *sent = c->net;
+    c->net = c->sent;
+    c->sent = sent;
+    return true;
 }
 
 bool catchup_flush(ApplySession *s, Error *e) {
-    bool ok = net_changes(s->catchup->net) == 0 || run_execute(s, e);
-    if (ok)
-        net_clear(s->catchup->net);
-    return ok;
+    if (!apply_session_idle(s, e) || !catchup_send(s, e) || !live_drain(s->live, e))
+        return false;
+    catchup_sent_forget(s);
+    return true;
 }
 
 /* ---- one change ---- */
@@ -308,7 +331,6 @@ static bool fits_set(const Plan *plan, const Change *change) {
 }
 
 bool catchup_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
-    Net *net = s->catchup->net;
     if (change->kind == CHANGE_TRUNCATE)
         return catchup_flush(s, e) && apply_change(s, tx, change, e);
     if (change->kind == CHANGE_MESSAGE || change->kind == CHANGE_BEAT)
@@ -319,11 +341,12 @@ bool catchup_change(ApplySession *s, const Transaction *tx, const Change *change
     if (!apply_is_due(plan, tx))
         return true;
     bool fits = fits_set(plan, change);
-    bool barrier = fits ? net_has_other_version(net, plan) : net_has_table(net, plan);
+    const Net *collected = s->catchup->net;
+    bool barrier = fits ? net_has_other_version(collected, plan) : net_has_table(collected, plan);
     if (barrier && !catchup_flush(s, e))
         return false;
     plan->alone -= plan->alone > 0 ? 1 : 0;
     if (!fits)
         return apply_change(s, tx, change, e);
-    return net_add(net, plan, change) ? true : refused(plan, e);
+    return net_add(s->catchup->net, plan, change) ? true : refused(plan, e);
 }

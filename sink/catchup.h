@@ -18,7 +18,10 @@ void catchup_free(Catchup *c); /* NULL is fine */
 bool catchup_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e);
 /* Sends what was collected and reads every answer; nothing is collected any more. The transaction goes on. */
 bool catchup_flush(ApplySession *s, Error *e);
-/* Drops what was collected; nothing may be outstanding that it was sent for, but behind a failure. */
+/* The same, but the last answers have yet to be read when it returns: catchup_sent_forget behind that, or behind a failure. */
+bool catchup_send(ApplySession *s, Error *e);
+void catchup_sent_forget(ApplySession *s);
+/* Drops what was collected and not sent. */
 void catchup_forget(ApplySession *s);
 
 /* The result of a set; called by the session. */

@@ -10,7 +10,8 @@
 #include "core/memory.h"
 
 enum {
-    OUTSTANDING_BYTES = 512 * 1024, /* sent and not answered: at most this much */
+    OUTSTANDING_BYTES =
+        512 * 1024, /* sent and not answered: at most this much, unless it is bounded otherwise */
     FLUSH_EVERY_BYTES = 128 * 1024, /* the server is asked for results after this much */
     NOTE_BYTES = 40,                /* protocol overhead of a statement, roughly */
     ANSWER_WAIT_MS = 1000
@@ -27,7 +28,7 @@ struct Live {
     void *context;
     Sent *sent; /* ring */
     size_t first, count, capacity;
-    size_t outstanding_bytes, unflushed_bytes;
+    size_t outstanding_bytes, unflushed_bytes, bound_bytes;
     Error error;
     _Atomic int64_t *waiting_since_ms; /* NULL: nobody wants to know */
 };
@@ -38,6 +39,7 @@ Live *live_new(Pg *pg, LiveCheck *check, void *context) {
     live->pg = pg;
     live->check = check;
     live->context = context;
+    live->bound_bytes = OUTSTANDING_BYTES;
     live_resume(live);
     return live;
 }
@@ -170,7 +172,7 @@ static bool note_sent(Live *live, int accepted, LiveNote note, size_t bytes, Err
     live->unflushed_bytes += bytes;
     if (live->unflushed_bytes >= FLUSH_EVERY_BYTES && !ask_for_results(live, e))
         return false;
-    if (live->outstanding_bytes > OUTSTANDING_BYTES && !receive(live, OUTSTANDING_BYTES / 2, e))
+    if (live->outstanding_bytes > live->bound_bytes && !receive(live, live->bound_bytes / 2, e))
         return false;
     if (live->error.kind == ERR_NONE)
         return true;
@@ -207,6 +209,14 @@ bool live_send_text(Live *live, LiveNote note, const char *sql, int count, const
         return false;
     int accepted = PQsendQueryParams(live->pg->conn, sql, count, NULL, values, NULL, NULL, 0);
     return note_sent(live, accepted, note, strlen(sql), e);
+}
+
+void live_bound(Live *live, size_t bytes) {
+    live->bound_bytes = bytes;
+}
+
+bool live_push(Live *live, Error *e) {
+    return healthy(live, e) && ask_for_results(live, e);
 }
 
 bool live_drain(Live *live, Error *e) {

@@ -36,6 +36,10 @@ bool live_send(Live *live, LiveNote note, const char *name, int count, const cha
 /* A statement of its own, not prepared. */
 bool live_send_text(Live *live, LiveNote note, const char *sql, int count, const char *const *values,
                     Error *e);
+/* How many bytes may be sent and not answered; few for statements of a row, many for a handful of large ones. */
+void live_bound(Live *live, size_t bytes);
+/* What was sent is on its way, as far as the socket takes it. */
+bool live_push(Live *live, Error *e);
 /* Everything sent so far has been answered and found right. The transaction goes on. */
 bool live_drain(Live *live, Error *e);
 /* The same, and outside of BEGIN the server ends its implicit transaction. */

@@ -47,6 +47,11 @@ static void tables_forget(Net *net) {
     net->tables = NULL;
 }
 
+void net_detach(Net *net) {
+    tables_forget(net);
+    net->changes = 0;
+}
+
 void net_clear(Net *net) {
     tables_forget(net);
     arena_free(net->arena);

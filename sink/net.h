@@ -54,6 +54,8 @@ uint32_t net_changes(const Net *net); /* added since it was cleared */
  * value. */
 bool net_settle(Net *net, NetTable **tables, NetTable **lacking);
 void *net_alloc(Net *net, size_t size); /* until it is cleared */
+/* Its plans are free for another run; what it holds stays until it is cleared. */
+void net_detach(Net *net);
 void net_clear(Net *net);
 
 #endif
