@@ -110,6 +110,8 @@ static void progress_fill(Progress *p, const json_t *status) {
     text_get(slot, "wal_status", p->wal_status, sizeof p->wal_status);
     p->retained_bytes = number_get(slot, "retained_bytes");
     p->rss_bytes = number_get(status, "rss_bytes");
+    const char *gear = json_string_value(json_object_get(status, "gear"));
+    p->in_sets = gear != NULL && strcmp(gear, gear_name(GEAR_CATCH_UP)) == 0;
     limits_fill(p, json_object_get(json_object_get(status, "throttle"), "load"));
     p->lag_ms = number_get(lag, "ms");
     p->received_ms = number_get(stages, "received_ms");

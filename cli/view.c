@@ -240,6 +240,8 @@ static void changes_draw(Canvas *c, const Progress *p) {
     if (p->changes_per_s >= 0)
         put(c, STYLE_PLAIN, "%s/s; ", UNIT_COUNT((int64_t)(p->changes_per_s + 0.5)));
     put(c, STYLE_PLAIN, "%s in %s transactions", UNIT_COUNT(p->changes), UNIT_COUNT(p->transactions));
+    if (p->in_sets)
+        put(c, STYLE_FAINT, ", in sets");
     if (p->conflicts > 0)
         put(c, STYLE_WARN, ", %s conflicts", UNIT_COUNT(p->conflicts));
     if (p->retries > 0)
@@ -311,5 +313,6 @@ void view_line(Writer *out, const Progress *p) {
     if (p->applied_behind_bytes >= 0)
         writer_format(out, ", %s behind", UNIT_BYTES(p->applied_behind_bytes));
     if (p->changes_per_s >= 0)
-        writer_format(out, ", %s changes/s", UNIT_COUNT((int64_t)(p->changes_per_s + 0.5)));
+        writer_format(out, ", %s changes/s%s", UNIT_COUNT((int64_t)(p->changes_per_s + 0.5)),
+                      p->in_sets ? " in sets" : "");
 }
