@@ -1,165 +1,195 @@
-"""The works of the performance page. Work L is in load.py. Work T: 100,000 small transactions, 400,000 changes, consumed from a filled slot by
-pg_recvlogical, by walferry and by a native subscription, in turn."""
+"""The frame of the performance page's works: two servers of this machine, what is timed and measured, and one line for
+each target. Each kind of work is a file of its own."""
 import argparse
+import json
 import os
-import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
+import apply
+import growth
+import idle
+import latency
 import load
+import memory
+import tpcb
 from harness.place import Place, clean_environment, postgres_bin
 from harness.poll import poll_until
-from harness.server import Server
-from harness.walferry import walferry_binary
+from harness.server import Database, Server
+from harness.walferry import Job, walferry_binary
 
+MIB = 1 << 20
+# autovacuum comes when it likes, and takes one of the few cores
 SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB", "fsync": "on", "wal_sender_timeout": "60s",
-            "checkpoint_timeout": "30min"}
-TARGETS = {"load / parallel pipes": 1.05, "load / pgcopydb": 1 / 1.3, "one table / one pipe": 0.8}  # name: largest ratio
+            "checkpoint_timeout": "30min", "autovacuum": "off", "max_connections": 300,
+            "max_locks_per_transaction": 256}
+WAL_SEGMENT_MIB = 16
+TARGETS = {  # the largest ratio of ours to the reference
+    "load / parallel pipes": 1.05, "load / pgcopydb": 1 / 1.3, "one table / one pipe": 0.8,
+    "apply-small / recvlogical": 1.2, "apply-small / native": 1 / 2,
+    "apply-insert / recvlogical": 1.25, "apply-insert / native": 1 / 1.5,
+    "apply-update / recvlogical": 1.6, "apply-update / native": 1 / 1.8,
+    "latency, idle, p50": 1.5, "latency, idle, p99": 1.5, "latency, loaded, p50": 1.5, "latency, loaded, p99": 1.5,
+    "growth, 10^6 to 10^5": 1.1, "growth, 10^7 to 10^5": 1.1}
+CHECKSUM = "SELECT count(*), sum(hashtextextended(t::text, 0)) FROM {} t"
+
+
+@dataclass
+class Run:
+    """One process from exec to exit."""
+    seconds: float
+    cpu_seconds: float
+    out: str
+
+    @property
+    def peak_mib(self):
+        """Of walferry run --json."""
+        return json.loads(self.out)["peak_rss_bytes"] / MIB
 
 
 class Bench:
-    def __init__(self, place, quick):
-        self.place = place
-        self.source = Server(place, "source", "source", SETTINGS).start()
-        self.target = Server(place, "target", "target", SETTINGS).start()
+    def __init__(self, place, quick, seconds=None, out=None):
+        self.place, self.quick, self.seconds, self.out = place, quick, seconds, out
+        self.source = self.server("source")
+        self.target = self.server("target")
         self.rounds = 1 if quick else 3
-        self.transactions = 1250 if quick else 12500
+        self.jobs = []
+        self.held = self.short = 0
+
+    def server(self, name):
+        return Server(self.place, name, name, SETTINGS, segment_mib=WAL_SEGMENT_MIB).start()
 
     def close(self):
+        for job in self.jobs:
+            job.close()
         for server in (self.source, self.target):
             server.stop("immediate")
 
-    def pgbench(self, *arguments):
-        self.pgbench_on("bench", *arguments)
+    # ---- what is timed ----
 
-    def pgbench_on(self, database, *arguments):
-        subprocess.run([postgres_bin() / "pgbench", "-h", self.source.directory, "-p", str(self.source.port), "-U",
-                        "postgres", *arguments, database], check=True, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL, env=clean_environment())
+    def environment(self):
+        return clean_environment(XDG_RUNTIME_DIR=str(self.place.path), XDG_STATE_HOME=str(self.place.path))
 
     def timed(self, command):
-        """Seconds and peak memory in KiB of a whole process."""
+        out, err = (self.place.path / f"timed.{kind}" for kind in ("out", "err"))
         begin = time.monotonic()
-        process = subprocess.Popen(command, env=clean_environment(), cwd=self.place.path, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.PIPE)
-        complaint = process.stderr.read()
+        with open(out, "wb") as to, open(err, "wb") as complaint:
+            process = subprocess.Popen(command, env=self.environment(), cwd=self.place.path, stdout=to, stderr=complaint)
         _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = status
         if status != 0:
-            sys.exit(f"{command[0]} failed: {complaint.decode()[-2000:]}")
-        return time.monotonic() - begin, usage.ru_maxrss
+            sys.exit(f"{command[0]} failed: {err.read_text(errors='replace')[-2000:]}")
+        return Run(time.monotonic() - begin, usage.ru_utime + usage.ru_stime, out.read_text(errors="replace"))
+
+    def walferry(self, job, *arguments, under=()):
+        return self.timed([*under, walferry_binary(), "run", job.file, "--json", *arguments])
+
+    def job(self, name, source, target, **config):
+        """As a user would have it: what the tests hurry is at its default."""
+        spill = str(self.place.folder(f"spill-{name}"))
+        job = Job(self.place.folder(f"job-{name}"), name, source.dsn(), target.dsn(),
+                  {"source": {"heartbeat": None}, "retry": None, "spill": {"dir": spill}, **config})
+        self.jobs.append(job)
+        return job
+
+    # ---- databases ----
+
+    def fresh(self, server, name, template="template1"):
+        """Made anew; a copy of files is quicker than one through the WAL, and leaves the same rows."""
+        self.drop(server, name)
+        server.sql(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        return Database(server, name)
+
+    def drop(self, server, *names):
+        for name in names:
+            server.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def checkpoint(self):
+        for server in (self.source, self.target):
+            server.sql("CHECKPOINT")
+
+    def long(self, database, *statements):
+        """Each in a transaction of its own, or in as many as it commits itself, however long it takes."""
+        connection = database.connect()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET statement_timeout = 0")
+                for statement in statements:
+                    cursor.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def checksums(self, database, tables):
+        return {table: self.long(database, CHECKSUM.format(table))[0] for table in tables}
+
+    def prove_equal(self, name, expected, target):
+        seen = self.checksums(target, expected)
+        if seen != expected:
+            sys.exit(f"{name}: both sides DIFFER: source {expected}, target {seen}")
+
+    def slot_free(self, name):
+        poll_until(lambda: not self.source.one("SELECT active FROM pg_replication_slots WHERE slot_name = %s", (name,)),
+                   f"nobody reads slot {name}", 60, every=0.01)
+
+    def pgbench_command(self, database, *arguments):
+        return [postgres_bin() / "pgbench", "-h", self.source.directory, "-p", str(self.source.port), "-U", "postgres",
+                *arguments, database.name]
+
+    def pgbench(self, database, *arguments):
+        return self.timed(self.pgbench_command(database, *arguments))
+
+    # ---- lines ----
+
+    def verdict(self, target, holds):
+        self.held, self.short = self.held + holds, self.short + (not holds)
+        return f"target {target:5.4g}  " + ("holds" if holds else "falls short")
+
+    def line(self, name, ours, reference, unit="s"):
+        """name, ours, reference, ratio, target, holds or falls short."""
+        ratio, target = ours / reference, TARGETS[name]
+        print(f"{name:30} {ours:9.2f} {unit:4} {reference:9.2f} {unit:4} ratio {ratio:6.2f}  "
+              f"{self.verdict(target, ratio <= target)}", flush=True)
+
+    def limit(self, name, ours, unit, most):
+        """The same for a target that has no reference."""
+        print(f"{name:30} {ours:9.2f} {unit:4} {'':27} {self.verdict(most, ours <= most)}", flush=True)
+
+    def note(self, name, text):
+        print(f"  {name:28} {text}", flush=True)
+
+    def rounds_note(self, name, values, unit="s"):
+        self.note(name, "  ".join(f"{value:.2f} {unit}" for value in values))
 
 
-class Small:
-    """apply-small: the three consumers of one workload."""
-
-    def __init__(self, bench):
-        self.b = bench
-        self.db = bench.source.database("bench")
-        self.ours = bench.target.database("ours")
-        self.native = bench.target.database("native")
-        bench.pgbench("-i", "-q", "-s", "10")
-        self.db.sql("ALTER TABLE pgbench_history ADD id bigserial PRIMARY KEY")
-        self.db.sql("CREATE TABLE marker (id int PRIMARY KEY)")
-        self.job = bench.place.path / "bench.yaml"
-        self.job.write_text(f"name: bench\nsource: {{dsn: \"{self.db.dsn()}\"}}\ntarget: {{dsn: \"{self.ours.dsn()}\"}}\n"
-                            f"spill: {{dir: {bench.place.path}/spill}}\n")
-        bench.timed([walferry_binary(), "run", self.job, "--until", "now"])
-        self.make_native()
-        self.db.sql("SELECT pg_create_logical_replication_slot('recvlogical', 'pgoutput')")
-
-    def make_native(self):
-        dump = subprocess.run([postgres_bin() / "pg_dump", "-s", "--no-publications", "-d", self.db.dsn()],
-                              check=True, capture_output=True, env=clean_environment())
-        subprocess.run(["psql", "-qX", "-d", self.native.dsn()], input=dump.stdout, check=True,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=clean_environment())
-        self.db.sql("CREATE PUBLICATION native FOR TABLE pgbench_accounts, pgbench_branches, pgbench_tellers,"
-                    " pgbench_history, marker")
-        self.native.sql(f"CREATE SUBSCRIPTION native CONNECTION '{self.db.dsn()}' PUBLICATION native")
-        poll_until(lambda: self.native.one("SELECT count(*) = 0 FROM pg_subscription_rel WHERE srsubstate <> 'r'"),
-                   "the subscription has copied its tables", 120)
-        self.pause_native()
-
-    def pause_native(self):
-        self.native.sql("ALTER SUBSCRIPTION native DISABLE")
-        poll_until(lambda: self.db.one("SELECT NOT active FROM pg_replication_slots WHERE slot_name = 'native'"),
-                   "the subscription is paused")
-
-    def consume_native(self, marker):
-        connection = self.native.connect()
-        cursor = connection.cursor()
-        begin = time.monotonic()
-        cursor.execute("ALTER SUBSCRIPTION native ENABLE")
-        while True:
-            cursor.execute("SELECT count(*) FROM marker WHERE id = %s", (marker,))
-            if cursor.fetchone()[0]:
-                break
-            time.sleep(0.005)
-        seconds = time.monotonic() - begin
-        connection.close()
-        self.pause_native()
-        return seconds
-
-    def consume_recvlogical(self, lsn):
-        return self.b.timed([postgres_bin() / "pg_recvlogical", "-d", self.db.dsn(), "-S", "recvlogical", "--start",
-                             "-o", "proto_version=1", "-o", "publication_names=native", "--endpos", lsn, "-f",
-                             self.b.place.path / "recvlogical.out"])
-
-    def run(self):
-        seen = {"ours": [], "recvlogical": [], "native": [], "rss": []}
-        for number in range(1, self.b.rounds + 1):
-            self.b.pgbench("-n", "-c", "8", "-j", "2", "-M", "prepared", "-t", str(self.b.transactions))
-            self.db.sql("INSERT INTO marker VALUES (%s)", (number,))
-            lsn = self.db.one("SELECT pg_current_wal_insert_lsn()")
-            for server in (self.b.source, self.b.target):
-                server.sql("CHECKPOINT")
-            seen["recvlogical"].append(self.consume_recvlogical(lsn)[0])
-            seconds, rss = self.b.timed([walferry_binary(), "run", self.job, "--until", lsn])
-            seen["ours"].append(seconds)
-            seen["rss"].append(rss / 1024)
-            seen["native"].append(self.consume_native(number))
-            if self.ours.one("SELECT count(*) FROM marker") != number:
-                sys.exit("walferry ended before the marker was there")
-        self.native.sql("DROP SUBSCRIPTION native")
-        return seen
-
-
-def line(name, ours, reference, unit="s"):
-    """name, ours, reference, ratio, target, holds or falls short."""
-    ratio = ours / reference
-    target = TARGETS.get(name)
-    verdict = "" if target is None else f"target {target}  " + ("holds" if ratio <= target else "falls short")
-    print(f"{name:28} {ours:8.2f} {unit} {reference:8.2f} {unit}  ratio {ratio:5.2f}  {verdict or 'no target yet'}")
-
-
-def apply_small(bench):
-    seen = Small(bench).run()
-    median = {key: statistics.median(values) for key, values in seen.items()}
-    for key in ("ours", "recvlogical", "native"):
-        print(f"  {key:12} " + "  ".join(f"{value:.2f} s" for value in seen[key]))
-    line("apply-small / recvlogical", median["ours"], median["recvlogical"])
-    line("apply-small / native", median["ours"], median["native"])
-    print(f"apply-small peak memory      {max(seen['rss']):8.1f} MiB")
-
-
-WORK = {"apply-small": apply_small, "load": lambda bench: load.measure(bench, bench.rounds == 1, line),
-        "one": lambda bench: load.measure_one(bench, bench.rounds == 1, line)}
+WORK = {"load": load.measure, "one": load.measure_one, "apply-small": apply.small, "apply-insert": apply.insert,
+        "apply-update": apply.update, "latency": latency.measure, "memory": memory.measure, "idle": idle.measure,
+        "growth": growth.measure, "tpcb": tpcb.measure}
+ONLY_BY_NAME = {"tpcb"}
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", choices=sorted(WORK))
     parser.add_argument("--quick", action="store_true", help="one round of a tenth of the work")
+    parser.add_argument("--seconds", type=int, default=600, help="how long tpcb writes")
+    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="where tpcb leaves its table and its plot")
     arguments = parser.parse_args()
     place = Place()
-    bench = Bench(place, arguments.quick)
+    bench = Bench(place, arguments.quick, min(arguments.seconds, 20) if arguments.quick else arguments.seconds,
+                  arguments.out)
     try:
         for name, measure in WORK.items():
-            if arguments.only in (None, name):
+            if arguments.only == name or arguments.only is None and name not in ONLY_BY_NAME:
                 measure(bench)
     finally:
         bench.close()
         place.close()
+    print(f"{bench.held} passed, {bench.short} failed")
+    sys.exit(1 if bench.short else 0)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import threading
 import time
 
 from harness.place import clean_environment, postgres_bin
-from harness.walferry import walferry_binary
+from harness.server import Database
 
 LINEITEM = """
 CREATE TABLE lineitem (
@@ -37,32 +37,30 @@ VACUUM ANALYZE"""
 class Load:
     TABLES = ("pgbench_accounts", "lineitem")
     NAME = "load"
-    OPTIONS = ""
+    OPTIONS = {}
 
-    def __init__(self, bench, quick):
+    def __init__(self, bench):
         self.b = bench
-        self.rounds = 1 if quick else 3
         self.db = bench.source.database(self.NAME)
-        self.fill(quick)
+        self.fill()
         self.bytes = self.db.one("SELECT sum(pg_table_size(c.oid)) FROM pg_class c WHERE relkind = 'r'"
                                  " AND relnamespace = 'public'::regnamespace")
+        self.job = bench.job(self.NAME, self.db, Database(bench.target, "ours"), phases=["schema", "full"], **self.OPTIONS)
         self.definitions = {part: subprocess.run(
             [postgres_bin() / "pg_dump", "--section", part, "-d", self.db.dsn()], check=True, capture_output=True,
             env=clean_environment(), text=True).stdout for part in ("pre-data", "post-data")}
 
-    def fill(self, quick):
-        self.b.pgbench_on(self.NAME, "-i", "-q", "-s", "5" if quick else "50")
-        self.make(LINEITEM, 300000 if quick else 3000000)
+    def fill(self):
+        self.b.pgbench(self.db, "-i", "-q", "-s", "5" if self.b.quick else "50")
+        make(self.db, LINEITEM, 300000 if self.b.quick else 3000000)
 
-    def make(self, script, rows):
-        for statement in script.format(rows=rows).split(";\n"):
-            self.db.sql(statement)
+    def close(self):
+        self.db.drop()
+        self.b.drop(self.b.target, "pipes", "copydb", "ours")
 
     def fresh(self, name):
-        self.b.target.sql(f"DROP DATABASE IF EXISTS {name}")
-        target = self.b.target.database(name)
-        for server in (self.b.source, self.b.target):
-            server.sql("CHECKPOINT")
+        target = self.b.fresh(self.b.target, name)
+        self.b.checkpoint()
         return target
 
     def psql(self, database, statement):
@@ -108,21 +106,18 @@ class Load:
         target = self.fresh("copydb")
         folder = self.b.place.path / "copydb"
         shutil.rmtree(folder, ignore_errors=True)
-        seconds, _ = self.b.timed(["pgcopydb", "clone", "--source", self.db.dsn(), "--target", target.dsn(), "--dir",
-                                   folder, "--table-jobs", "2", "--index-jobs", "2", "--no-owner"])
+        run = self.b.timed(["pgcopydb", "clone", "--source", self.db.dsn(), "--target", target.dsn(), "--dir", folder,
+                            "--table-jobs", "2", "--index-jobs", "2", "--no-owner"])
         self.check(target)
-        return seconds
+        return run.seconds
 
     def by_walferry(self):
         target = self.fresh("ours")
-        job = self.b.place.path / f"{self.NAME}.yaml"
-        job.write_text(f"name: {self.NAME}\nphases: [schema, full]\nsource: {{dsn: \"{self.db.dsn()}\"}}\n"
-                       f"target: {{dsn: \"{target.dsn()}\"}}\n{self.OPTIONS}")
         busy, begin = busy_seconds(), time.monotonic()
-        seconds, rss = self.b.timed([walferry_binary(), "run", job])
+        run = self.b.walferry(self.job)
         self.cores.append((busy_seconds() - busy) / (time.monotonic() - begin))
         self.check(target)
-        return seconds, rss / 1024
+        return run
 
     def check(self, target):
         for table in self.TABLES:
@@ -132,26 +127,29 @@ class Load:
 
     def run(self):
         self.cores = []
-        seen = {"pipes": [], "pgcopydb": [], "ours": [], "rss": []}
-        for _ in range(self.rounds):
+        seen = {"ours": [], "pipes": [], "pgcopydb": []}
+        for _ in range(self.b.rounds):
             seen["pipes"].append(self.by_pipes())
             if self.NAME == "load" and shutil.which("pgcopydb"):
                 seen["pgcopydb"].append(self.by_pgcopydb())
-            seconds, rss = self.by_walferry()
-            seen["ours"].append(seconds)
-            seen["rss"].append(rss)
-        return seen
+            seen["ours"].append(self.by_walferry())
+        self.close()
+        self.peak_mib = max(run.peak_mib for run in seen["ours"])
+        seen["ours"] = [run.seconds for run in seen["ours"]]
+        for name, seconds in seen.items():
+            self.b.rounds_note(f"{self.NAME}: {name}", seconds)
+        return {name: statistics.median(seconds) for name, seconds in seen.items() if seconds}
 
 
 class One(Load):
     TABLES = ("one",)
     NAME = "one"
-    OPTIONS = "load: {workers: 2}\n"
+    OPTIONS = {"load": {"workers": 2}}
 
-    def fill(self, quick):
-        if quick:
-            self.OPTIONS = "load: {workers: 2, split_above: 16MiB}\n"
-        self.make(ONE, 400000 if quick else 4000000)
+    def fill(self):
+        if self.b.quick:
+            self.OPTIONS = {"load": {"workers": 2, "split_above": "16MiB"}}
+        make(self.db, ONE, 400000 if self.b.quick else 4000000)
 
     def by_pipes(self):
         target = self.fresh("pipes")
@@ -170,24 +168,24 @@ def busy_seconds():
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
-def measure_one(bench, quick, line):
-    one = One(bench, quick)
-    seen = one.run()
-    for key in ("ours", "pipes"):
-        print(f"  {key:12} " + "  ".join(f"{value:.2f} s" for value in seen[key]))
-    line("one table / one pipe", statistics.median(seen["ours"]), statistics.median(seen["pipes"]))
-    print(f"one table, cores busy        {statistics.median(one.cores):8.2f} of {os.cpu_count()}")
-    print(f"one table, peak memory       {max(seen['rss']):8.1f} MiB")
+def make(database, script, rows):
+    for statement in script.format(rows=rows).split(";\n"):
+        database.sql(statement)
 
 
-def measure(bench, quick, line):
-    load = Load(bench, quick)
-    seen = load.run()
-    print(f"  {load.bytes / 2**20:.0f} MiB of tables")
-    for key in ("ours", "pipes", "pgcopydb"):
-        print(f"  {key:12} " + "  ".join(f"{value:.2f} s" for value in seen[key]))
-    ours = statistics.median(seen["ours"])
-    line("load / parallel pipes", ours, statistics.median(seen["pipes"]))
-    if seen["pgcopydb"]:
-        line("load / pgcopydb", ours, statistics.median(seen["pgcopydb"]))
-    print(f"load peak memory             {max(seen['rss']):8.1f} MiB")
+def measure_one(bench):
+    one = One(bench)
+    seconds = one.run()
+    bench.line("one table / one pipe", seconds["ours"], seconds["pipes"])
+    bench.note("cores busy", f"{statistics.median(one.cores):.2f} of {os.cpu_count()}")
+    bench.limit("one table, peak memory", one.peak_mib, "MiB", 128)
+
+
+def measure(bench):
+    load = Load(bench)
+    seconds = load.run()
+    bench.note("tables", f"{load.bytes / 2**20:.0f} MiB")
+    bench.line("load / parallel pipes", seconds["ours"], seconds["pipes"])
+    if "pgcopydb" in seconds:
+        bench.line("load / pgcopydb", seconds["ours"], seconds["pgcopydb"])
+    bench.limit("load, peak memory", load.peak_mib, "MiB", 128)

@@ -51,15 +51,15 @@ def lsn_number(text):
     return int(high, 16) << 32 | int(low, 16)
 
 
-def template(place, kind, version):
+def template(place, kind, version, segment_mib):
     """initdb once for each kind: copies of one template would share a system identifier, as no two servers do."""
     with _templates_lock:
-        key = (place.path, kind, version)
+        key = (place.path, kind, version, segment_mib)
         if key not in _templates:
             path = place.path / f"template-{kind}{version or ''}"
             subprocess.run(
                 [postgres_bin(version) / "initdb", "-D", path, "-U", "postgres", "-A", "trust", "--no-sync",
-                 "--encoding=UTF8", "--locale=C.UTF-8", "--wal-segsize=1"],
+                 "--encoding=UTF8", "--locale=C.UTF-8", f"--wal-segsize={segment_mib}"],
                 check=True, cwd="/tmp", env=clean_environment(), stdout=subprocess.DEVNULL, **server_user())
             _templates[key] = path
         return _templates[key]
@@ -81,9 +81,10 @@ def children_of(parent):
 
 class Server:
     """kind: which template, that is, which system identifier ("source", "target", "other").
-    version: of the server, 12 to 18; None is the one that Debian has installed."""
+    version: of the server, 12 to 18; None is the one that Debian has installed.
+    segment_mib: of its WAL; small ones are made and copied quickly, benchmarks take what servers have by default."""
 
-    def __init__(self, place, name, kind, settings=None, version=None):
+    def __init__(self, place, name, kind, settings=None, version=None, segment_mib=1):
         self.name = name
         self.version = version
         self.directory = place.folder(name, for_server=True)
@@ -91,7 +92,7 @@ class Server:
         self.log_path = self.directory / "server.log"
         self.port = free_port()
         self.process = None
-        subprocess.run(["cp", "-a", template(place, kind, version), self.data], check=True)
+        subprocess.run(["cp", "-a", template(place, kind, version, segment_mib), self.data], check=True)
         self.configure(SETTINGS | {"port": self.port, "unix_socket_directories": self.directory} | (settings or {}))
         (self.data / "pg_hba.conf").write_text(HBA)
 

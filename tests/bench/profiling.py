@@ -1,0 +1,85 @@
+"""What one run of a work of apply.py spends its time on, in three recordings: walferry, and the backends of either
+server. Shares are of all three together, so that they tell whose work is the longest."""
+import argparse
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import apply
+from bench import Bench
+from harness.place import Place
+from harness.poll import poll_until
+
+# A clock, because virtual machines seldom have counters.
+RECORD = ("perf", "record", "-q", "-g", "-e", "cpu-clock", "-F", "997")
+REPORT = ("perf", "report", "--stdio", "--no-children", "-g", "none", "-n", "--sort", "dso,symbol", "-w", "0,0")
+# "    12.34%      1234  walferry   [.] function"
+LINE = re.compile(r"^\s*[\d.]+%\s+(\d+)\s+(\S+)\s+\[(.)\]\s+(.*\S)")
+SHARE_MIN = 0.002
+
+
+class Watched:
+    """A server's backends: perf follows what its postmaster forks while it records."""
+
+    def __init__(self, server, path):
+        self.path = path
+        self.process = subprocess.Popen([*RECORD, "-o", path, "-p", str(server.process.pid)], stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.PIPE)
+        poll_until(lambda: path.exists() and path.stat().st_size > 0 or self.process.poll() is not None,
+                   "perf records", 30)
+        time.sleep(0.5)  # its file is there before its events are
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        complaint = self.process.stderr.read().decode()
+        if self.process.wait() not in (0, -signal.SIGINT):
+            sys.exit(f"perf record: {complaint}")
+
+
+def functions(path):
+    """(samples, dso, symbol), the most first."""
+    said = subprocess.run([*REPORT, "-i", path], check=True, capture_output=True, text=True).stdout
+    found = [(int(seen[1]), seen[2], ("kernel: " if seen[3] == "k" else "") + seen[4])
+             for seen in map(LINE.match, said.splitlines()) if seen]
+    return sorted(found, reverse=True)
+
+
+def show(recordings, top):
+    seen = {name: functions(path) for name, path in recordings.items()}
+    total = sum(samples for rows in seen.values() for samples, _, _ in rows)
+    for name, rows in seen.items():
+        own = sum(samples for samples, _, _ in rows)
+        print(f"\n{name}: {own / total:.1%} of the samples of all three, {own / 997:.2f} s of CPU")
+        for samples, dso, symbol in rows[:top]:
+            if samples >= total * SHARE_MIN:
+                print(f"  {samples / total:6.1%} {samples / own:7.1%} of it  {dso:24} {symbol}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name", choices=sorted(apply.KINDS))
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work")
+    parser.add_argument("--top", type=int, default=30, help="functions of each")
+    parser.add_argument("--keep", type=Path, help="folder for perf's files")
+    arguments = parser.parse_args()
+    place = Place()
+    folder = arguments.keep or place.path
+    folder.mkdir(parents=True, exist_ok=True)
+    recordings = {name: folder.resolve() / f"{name}.perf" for name in ("walferry", "source", "target")}
+    bench = Bench(place, arguments.quick)
+    try:
+        work = apply.make(bench, arguments.name)
+        run = work.by_walferry((*RECORD, "-o", recordings["walferry"], "--"),
+                               lambda: [Watched(server, recordings[server.name]) for server in (bench.source, bench.target)])
+        print(f"{arguments.name}: {run.seconds:.2f} s, {run.cpu_seconds:.2f} s of CPU in walferry and perf itself")
+        show(recordings, arguments.top)
+    finally:
+        bench.close()
+        place.close()
+
+
+if __name__ == "__main__":
+    main()
