@@ -136,9 +136,10 @@ class Load:
         self.close()
         self.peak_mib = max(run.peak_mib for run in seen["ours"])
         seen["ours"] = [run.seconds for run in seen["ours"]]
+        seen = {name: seconds for name, seconds in seen.items() if seconds}
         for name, seconds in seen.items():
             self.b.rounds_note(f"{self.NAME}: {name}", seconds)
-        return {name: statistics.median(seconds) for name, seconds in seen.items() if seconds}
+        return {name: statistics.median(seconds) for name, seconds in seen.items()}
 
 
 class One(Load):

@@ -16,8 +16,8 @@ from harness.poll import poll_until
 # A clock, because virtual machines seldom have counters.
 RECORD = ("perf", "record", "-q", "-g", "-e", "cpu-clock", "-F", "997")
 REPORT = ("perf", "report", "--stdio", "--no-children", "-g", "none", "-n", "--sort", "dso,symbol", "-w", "0,0")
-# "    12.34%      1234  walferry   [.] function"
-LINE = re.compile(r"^\s*[\d.]+%\s+(\d+)\s+(\S+)\s+\[(.)\]\s+(.*\S)")
+# "    12.34%      1234  walferry   [.] function     -      -"
+LINE = re.compile(r"^\s*[\d.]+%\s+(\d+)\s+(\S+)\s+\[(.)\]\s+(.*?)[\s-]*$")
 SHARE_MIN = 0.002
 
 

@@ -1,5 +1,6 @@
 """pgbench's TPC-B at the source's full speed for ten minutes, and beside it what `walferry status --json` says each
-second: a table, a plot where matplotlib is there, the largest and the median lag, and the time to zero afterwards."""
+second: a table, a plot where matplotlib is there, the largest and the median lag, and the time to zero afterwards.
+lag_bytes is against the source as the last beat saw it; behind_bytes against the source as it is."""
 import csv
 import statistics
 import subprocess
@@ -8,7 +9,8 @@ import time
 from harness.place import clean_environment
 from harness.server import lsn_number
 
-COLUMNS = ("second", "writing", "lag_ms", "lag_bytes", "retained_bytes", "gear", "rss_bytes", "transactions")
+COLUMNS = ("second", "writing", "lag_ms", "behind_bytes", "lag_bytes", "retained_bytes", "gear", "rss_bytes", "transactions")
+LAG_MS, BEHIND, RSS = 2, 3, 7  # where they are in a row
 ZERO_S = 3600  # patience for the time to zero
 
 
@@ -26,10 +28,11 @@ class Tpcb:
 
     def sample(self, writing):
         status = self.job.status()
-        self.rows.append((round(time.monotonic() - self.begin, 2), int(writing), status["lag"]["ms"], status["lag"]["bytes"],
-                          status["slot"]["retained_bytes"], status["gear"], status["rss_bytes"],
+        second, applied = time.monotonic() - self.begin, lsn_number(status["applied_lsn"])
+        self.rows.append((round(second, 2), int(writing), status["lag"]["ms"], max(self.db.lsn() - applied, 0),
+                          status["lag"]["bytes"], status["slot"]["retained_bytes"], status["gear"], status["rss_bytes"],
                           status["totals"]["transactions"]))
-        return lsn_number(status["applied_lsn"])
+        return applied
 
     def run(self):
         """Seconds from the last transaction until everything is applied."""
@@ -72,9 +75,9 @@ class Tpcb:
         upper, lower = figure.subplots(2, 1, sharex=True)
         seconds, writing = ([row[at] for row in self.rows] for at in (0, 1))
         ended = next((second for second, on in zip(seconds, writing) if not on), seconds[-1])
-        upper.plot(seconds, [nan_for_none(row[2], 1000) for row in self.rows])
+        upper.plot(seconds, [nan_for_none(row[LAG_MS], 1000) for row in self.rows])
         upper.set_ylabel("lag, s")
-        lower.plot(seconds, [nan_for_none(row[3], 1 << 20) for row in self.rows])
+        lower.plot(seconds, [row[BEHIND] / (1 << 20) for row in self.rows])
         lower.set_ylabel("behind the source, MiB")
         lower.set_xlabel("s")
         for axes in (upper, lower):
@@ -97,9 +100,9 @@ def measure(bench):
     tpcb.close()
     while_writing = [row for row in tpcb.rows if row[1]]
     bench.note("pgbench", tpcb.said)
-    for at, name, unit, divisor in ((2, "lag", "s", 1000), (3, "behind the source", "MiB", 1 << 20)):
+    for at, name, unit, divisor in ((LAG_MS, "lag", "s", 1000), (BEHIND, "behind the source", "MiB", 1 << 20)):
         values = [row[at] / divisor for row in while_writing if row[at] is not None]
         bench.note(name, f"at most {max(values):.2f} {unit}, median {statistics.median(values):.2f} {unit}")
     bench.note("time to zero", f"{to_zero:.2f} s")
-    bench.limit("tpcb, peak memory", max(row[6] for row in tpcb.rows) / 2**20, "MiB", 128)
+    bench.limit("tpcb, peak memory", max(row[RSS] for row in tpcb.rows) / 2**20, "MiB", 128)
     tpcb.write(bench.out)
