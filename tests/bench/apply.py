@@ -6,6 +6,7 @@ consumer and round gets a copy of that slot and, at the target, a copy of the da
 them read the same WAL into the same rows."""
 import statistics
 import time
+from contextlib import contextmanager
 
 from harness.place import postgres_bin
 
@@ -24,11 +25,12 @@ SUBSCRIPTION = ("CREATE SUBSCRIPTION native CONNECTION '{}' PUBLICATION native"
 
 
 class Apply:
-    TABLES = ()     # that the workload changes
-    STREAMING = ()  # what pg_recvlogical asks for beyond a file of whole transactions
+    TABLES = ()  # that the workload changes
+    OPTIONS = ("-o", "proto_version=1")  # what pg_recvlogical asks for
 
     def __init__(self, bench, name):
         self.b, self.name = bench, name
+        self.cpu = {"ours": [], "recvlogical": [], "native": []}
         self.db = bench.source.database(name)
         self.fill()
         self.db.sql("CREATE TABLE marker (id int PRIMARY KEY)")
@@ -55,13 +57,21 @@ class Apply:
         self.b.slot_free(name)
         self.db.sql("SELECT pg_drop_replication_slot(%s)", (name,))
 
+    @contextmanager
+    def counted(self, name):
+        """CPU seconds of everybody who has a part in it."""
+        before = self.b.cpu_seconds()
+        yield
+        self.cpu[name].append(self.b.cpu_seconds() - before)
+
     def by_recvlogical(self):
         out = self.b.place.path / "recvlogical.out"
         self.slot_copy("filled", "recvlogical")
         self.b.checkpoint()
-        run = self.b.timed([postgres_bin() / "pg_recvlogical", "-d", self.db.dsn(), "-S", "recvlogical", "--start",
-                            *(self.STREAMING or ("-o", "proto_version=1")), "-o", "publication_names=native",
-                            "--endpos", self.end, "-f", out])
+        command = [postgres_bin() / "pg_recvlogical", "-d", self.db.dsn(), "-S", "recvlogical", "--start", *self.OPTIONS,
+                   "-o", "publication_names=native", "--endpos", self.end, "-f", out]
+        with self.counted("recvlogical"):
+            run = self.b.timed(command)
         self.written_mib = out.stat().st_size / (1 << 20)
         out.unlink()
         self.slot_drop("recvlogical")
@@ -73,7 +83,8 @@ class Apply:
         self.slot_copy("filled", self.job.slot)
         self.b.checkpoint()
         watchers = watch()
-        run = self.b.walferry(self.job, "--until", self.end, under=under)
+        with self.counted("ours"):
+            run = self.b.walferry(self.job, "--until", self.end, under=under)
         for watcher in watchers:
             watcher.stop()
         self.b.prove_equal(self.name, self.expected, target)
@@ -88,14 +99,11 @@ class Apply:
         self.b.checkpoint()
         connection = target.connect()
         cursor = connection.cursor()
-        begin = time.monotonic()
-        cursor.execute("ALTER SUBSCRIPTION native ENABLE")
-        while True:
-            cursor.execute("SELECT 1 FROM marker")
-            if cursor.rowcount:
-                break
-            time.sleep(0.005)
-        seconds = time.monotonic() - begin
+        with self.counted("native"):
+            begin = time.monotonic()
+            cursor.execute("ALTER SUBSCRIPTION native ENABLE")
+            self.wait_for_marker(cursor)
+            seconds = time.monotonic() - begin
         cursor.execute("ALTER SUBSCRIPTION native DISABLE")
         cursor.execute("ALTER SUBSCRIPTION native SET (slot_name = NONE)")
         cursor.execute("DROP SUBSCRIPTION native")
@@ -103,6 +111,14 @@ class Apply:
         self.b.prove_equal("native", self.expected, target)
         self.slot_drop("native")
         return seconds
+
+    @staticmethod
+    def wait_for_marker(cursor):
+        while True:
+            cursor.execute("SELECT 1 FROM marker")
+            if cursor.rowcount:
+                return
+            time.sleep(0.005)
 
 
 class Small(Apply):
@@ -118,7 +134,7 @@ class Small(Apply):
 
 class Insert(Apply):
     TABLES = ("events",)
-    STREAMING = ("-o", "proto_version=2", "-o", "streaming=on")
+    OPTIONS = ("-o", "proto_version=2", "-o", "streaming=on")
 
     def fill(self):
         self.db.sql(EVENTS)
@@ -129,7 +145,7 @@ class Insert(Apply):
 
 class Update(Apply):
     TABLES = ("lineitem",)
-    STREAMING = Insert.STREAMING
+    OPTIONS = Insert.OPTIONS
 
     def fill(self):
         load.make(self.db, load.LINEITEM, 300000 if self.b.quick else 3000000)
@@ -161,7 +177,9 @@ def measure(bench, name):
     bench.line(f"{name} / recvlogical", seconds, statistics.median(limit))
     bench.line(f"{name} / native", seconds, statistics.median(native))
     bench.limit(f"{name}, peak memory", max(run.peak_mib for run in ours), "MiB", 128)
-    bench.note("CPU of walferry", f"{statistics.median(run.cpu_seconds for run in ours):.2f} s")
+    bench.note("CPU of walferry alone", f"{statistics.median(run.cpu_seconds for run in ours):.2f} s")
+    bench.note("CPU with both servers", ", ".join(f"{side} {statistics.median(seconds):.2f} s"
+                                                  for side, seconds in work.cpu.items()))
 
 
 def small(bench):

@@ -3,6 +3,7 @@ each target. Each kind of work is a file of its own."""
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ import memory
 import tpcb
 from harness.place import Place, clean_environment, postgres_bin
 from harness.poll import poll_until
-from harness.server import Database, Server
+from harness.server import Database, Server, children_of
 from harness.walferry import Job, walferry_binary
 
 MIB = 1 << 20
@@ -95,6 +96,13 @@ class Bench:
         self.jobs.append(job)
         return job
 
+    def cpu_seconds(self):
+        """Of both servers' processes and of ours that have ended: what others do on the machine weighs less on it."""
+        ours = resource.getrusage(resource.RUSAGE_CHILDREN)
+        servers = [self.source.process.pid, self.target.process.pid]
+        ended = sum(ticks(pid, 13) for pid in servers)
+        return ours.ru_utime + ours.ru_stime + ended + sum(ticks(pid, 11) for top in servers for pid in children_of(top))
+
     # ---- databases ----
 
     def fresh(self, server, name, template="template1"):
@@ -163,6 +171,15 @@ class Bench:
 
     def rounds_note(self, name, values, unit="s"):
         self.note(name, "  ".join(f"{value:.2f} {unit}" for value in values))
+
+
+def ticks(pid, at):
+    """Seconds by /proc: at 11 the process itself, at 13 its children that it has waited for; 0 when it is gone."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return (int(after_name[at]) + int(after_name[at + 1])) / os.sysconf("SC_CLK_TCK")
 
 
 WORK = {"load": load.measure, "one": load.measure_one, "apply-small": apply.small, "apply-insert": apply.insert,

@@ -81,15 +81,16 @@ class Idle:
         self.b.drop(self.b.target, "ours")
 
 
-def cpu_seconds(process):
-    after_name = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def core_share(process, seconds):
-    begin, before = time.monotonic(), cpu_seconds(process)
+def core_share(job, seconds):
+    """Percent, of threads that have ended, too."""
+    begin, before = time.monotonic(), cpu_ticks(job)
     time.sleep(seconds)
-    return (cpu_seconds(process) - before) / (time.monotonic() - begin) * 100
+    return (cpu_ticks(job) - before) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - begin) * 100
+
+
+def cpu_ticks(job):
+    user, system = Path(f"/proc/{job.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return int(user) + int(system)
 
 
 def tables_start(bench, name, tables, starts):
@@ -105,7 +106,7 @@ def tables_start(bench, name, tables, starts):
 def measure(bench):
     idle = Idle(bench, "idle", FEW)
     seconds = idle.starts(bench.rounds + 2)
-    shares = [core_share(idle.job.process, 10 if bench.quick else 30) for _ in range(bench.rounds)]
+    shares = [core_share(idle.job, 10 if bench.quick else 30) for _ in range(bench.rounds)]
     rss = idle.rss()
     idle.close()
     bench.rounds_note("starts", seconds)
