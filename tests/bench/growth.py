@@ -80,9 +80,10 @@ def by_changes(bench):
 
 def by_tables(bench):
     many = 1000 if bench.quick else 10000
-    _, few_mib = idle.tables_start(bench, "few", idle.FEW, 1)
-    seconds, many_mib = idle.tables_start(bench, "many", many, bench.rounds)
+    _, _, few_mib = idle.tables_start(bench, "few", idle.FEW, 1)
+    seconds, cpu, many_mib = idle.tables_start(bench, "many", many, bench.rounds)
     bench.rounds_note(f"starts with {many} tables", seconds)
+    bench.note("CPU of one, with both servers", f"{cpu:.2f} s")
     bench.limit(f"growth, start, {many} tables", statistics.median(seconds), "s", 3)
     bench.note("memory", f"{many_mib:.1f} MiB with {many} tables, {few_mib:.1f} MiB with {idle.FEW}")
     bench.limit(f"growth, memory, {many} tables", many_mib - few_mib, "MiB", 64)

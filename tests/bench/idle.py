@@ -42,7 +42,7 @@ class Idle:
         self.b.slot_free(self.job.slot)
         connection = self.db.connect()
         cursor = connection.cursor()
-        begin = time.monotonic()
+        before, begin = self.b.cpu_seconds(), time.monotonic()
         process = self.job.start()
         while True:
             cursor.execute(STREAMING, (self.job.slot,))
@@ -51,6 +51,7 @@ class Idle:
             assert process.alive(), f"walferry ended:\n{process.err[-2000:]}"
             time.sleep(0.002)
         seconds = time.monotonic() - begin
+        self.start_cpu_seconds = self.b.cpu_seconds() - before + cpu_ticks(self.job) / os.sysconf("SC_CLK_TCK")
         connection.close()
         self.job.wait_for("running")
         return seconds
@@ -94,13 +95,13 @@ def cpu_ticks(job):
 
 
 def tables_start(bench, name, tables, starts):
-    """(seconds of each start, MiB after a change of every table)"""
+    """(seconds of each start, CPU seconds of the last one on all sides, MiB after a change of every table)"""
     idle = Idle(bench, name, tables)
-    seconds = idle.starts(starts)
+    seconds, cpu = idle.starts(starts), idle.start_cpu_seconds
     idle.change_each()
     rss = idle.rss()
     idle.close()
-    return seconds, rss
+    return seconds, cpu, rss
 
 
 def measure(bench):
