@@ -11,15 +11,16 @@ STREAMING = ("SELECT count(*) FROM pg_replication_slots s JOIN pg_stat_replicati
              " WHERE s.slot_name = %s AND r.state = 'streaming'")
 TABLES = """
 DO $$ BEGIN
-    FOR n IN {} .. {} LOOP
+    FOR n IN 1 .. {} LOOP
         EXECUTE format('CREATE TABLE t%s (id bigint PRIMARY KEY, note text, amount numeric)', n);
+        EXECUTE format('INSERT INTO t%s VALUES (0, ''loaded'', 0.5)', n);
         IF n % 500 = 0 THEN COMMIT; END IF;
     END LOOP;
 END $$"""
 CHANGES = """
 DO $$ BEGIN
     FOR n IN 1 .. {} LOOP
-        EXECUTE format('INSERT INTO t%s VALUES (1, ''first'', 1.5)', n);
+        EXECUTE format('INSERT INTO t%s VALUES (1, ''streamed'', 1.5)', n);
         IF n % 500 = 0 THEN COMMIT; END IF;
     END LOOP;
 END $$"""
@@ -33,7 +34,7 @@ class Idle:
         self.b, self.tables = bench, tables
         self.db = bench.source.database(name)
         self.target = bench.target.database("ours")
-        bench.long(self.db, TABLES.format(1, tables))
+        bench.long(self.db, TABLES.format(tables), "ANALYZE")
         self.job = bench.job(name, self.db, self.target)
         bench.walferry(self.job, "--until", "now")
 
