@@ -2,14 +2,25 @@
 #include "core/fault.h"
 #include "job/pipeline.h"
 
-enum { IDLE_WAIT_MS = 10, LAST_SETTLE_MS = 5000 };
+/* UNSETTLED: durability is asked for. SETTLED: there is nothing to do; a batch wakes the thread. */
+enum { UNSETTLED_WAIT_MS = 10, SETTLED_WAIT_MS = 100, LAST_SETTLE_MS = 5000 };
 
-static bool settle(Pipeline *p, int number, bool flush, int wait_ms, Error *e) {
-    Lsn durable;
-    if (!p->ops[number]->settle(p->sinks[number], flush, wait_ms, &durable, e))
+/* One sink's thread. */
+typedef struct Turn {
+    bool busy, ended;
+    Lsn written, durable; /* ends of transactions; written: of the last one handed over */
+} Turn;
+
+static bool settle(Pipeline *p, int number, Turn *turn, bool flush, int wait_ms, Error *e) {
+    if (!p->ops[number]->settle(p->sinks[number], flush, wait_ms, &turn->durable, e))
         return false;
-    ledger_durable(p->ledger, number, durable);
+    ledger_durable(p->ledger, number, turn->durable);
     return FAULT("ledger.after_durable", e);
+}
+
+static int wait_of(const Turn *turn) {
+    bool settled = !lsn_before(turn->durable, turn->written);
+    return turn->busy ? 0 : settled ? SETTLED_WAIT_MS : UNSETTLED_WAIT_MS;
 }
 
 /* With a heartbeat only transaction ends are confirmed; without one an idle position may be, once every sink
@@ -26,20 +37,21 @@ static bool promise_when_wanted(Pipeline *p, int number, Error *e) {
     return true;
 }
 
-/* A batch, or nothing for a moment; *ended when the queue is closed and empty. */
-static bool step(Pipeline *p, int number, bool *busy, bool *ended, Error *e) {
+/* A batch, or nothing for a moment; `ended` when the queue is closed and empty. */
+static bool step(Pipeline *p, int number, Turn *turn, Error *e) {
     Batch *b;
-    switch (queue_pop(p->queues[number], &b, *busy ? 0 : IDLE_WAIT_MS)) {
+    switch (queue_pop(p->queues[number], &b, wait_of(turn))) {
     case QUEUE_OK: {
         bool ok = p->ops[number]->write(p->sinks[number], b, e);
+        turn->written = b->count > 0 ? b->transactions[b->count - 1].end : turn->written;
         batch_drop(b);
-        *busy = true;
-        return ok && settle(p, number, false, 0, e);
+        turn->busy = true;
+        return ok && settle(p, number, turn, false, 0, e);
     }
     case QUEUE_TIMEOUT:
-        *busy = false;
-        return settle(p, number, true, 0, e) && promise_when_wanted(p, number, e);
-    case QUEUE_CLOSED: *ended = true; return settle(p, number, true, LAST_SETTLE_MS, e);
+        turn->busy = false;
+        return settle(p, number, turn, true, 0, e) && promise_when_wanted(p, number, e);
+    case QUEUE_CLOSED: turn->ended = true; return settle(p, number, turn, true, LAST_SETTLE_MS, e);
     }
     return false;
 }
@@ -47,10 +59,10 @@ static bool step(Pipeline *p, int number, bool *busy, bool *ended, Error *e) {
 void *pipeline_sink(void *sink_thread) {
     SinkThread *thread = sink_thread;
     Pipeline *p = thread->pipeline;
-    bool busy = false, ended = false;
+    Turn turn = {0};
     Error e;
-    while (!ended && !atomic_load(&p->failed))
-        if (!step(p, thread->number, &busy, &ended, &e)) {
+    while (!turn.ended && !atomic_load(&p->failed))
+        if (!step(p, thread->number, &turn, &e)) {
             pipeline_fail(p, &e);
             break;
         }
