@@ -49,11 +49,12 @@ typedef struct Table {
     const char *target_schema, *target_name;
     const char *target_full_name; /* the same pointer as full_name where nothing changes */
     const char *top_schema,
-        *top_name;     /* the topmost ancestor, or itself: what a dropped column was named by */
-    const char *where; /* the row filter as the job says it, or NULL */
-    bool listed;       /* it has a column list: see TableColumn.taken */
-    bool unlogged;     /* copied, never streamed */
-    bool has_children; /* inheritance: ONLY is needed */
+        *top_name;      /* the topmost ancestor, or itself: what a dropped column was named by */
+    const char *where;  /* the row filter as the job says it, or NULL */
+    ApplyChoice choice; /* what is applied of its changes (the nearest that says so) */
+    bool listed;        /* it has a column list: see TableColumn.taken */
+    bool unlogged;      /* copied, never streamed */
+    bool has_children;  /* inheritance: ONLY is needed */
     bool row_security;
     bool owned; /* by a role whose rights the source account has */
     bool readable;
@@ -85,6 +86,10 @@ const Table *selection_find_target(const Selection *s, const char *schema, const
 MappedName selection_target(const Selection *s, Arena *arena, const char *schema, const char *name);
 const char *selection_target_column(const Selection *s, Arena *arena, const char *schema, const char *name,
                                     const char *column);
+
+/* What is applied of the changes of a relation of the stream; decided before any gear (trap A15), behind the numbering of
+ * changes (C2). `s` NULL: all of them, and a conflict stops. */
+ApplyChoice selection_choice(const Selection *s, const char *schema, const char *name);
 
 /* What is wrong with the names that the job gives (selection_check.c): two tables, or two columns of a table, with one
  * name at the destination; a schema there that is not the users'; `named`, for a job that is not born yet: options that name what the source has not, or what
