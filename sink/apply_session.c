@@ -16,6 +16,7 @@ static const char SQL_SESSION[] = "SET synchronous_commit = off";
 static const char SQL_REPLICA[] = "SET session_replication_role = replica";
 
 static const char SQL_MARK[] = "SAVEPOINT walferry_mark";
+static const char SQL_UNMARK[] = "RELEASE SAVEPOINT walferry_mark";
 static const char SQL_RETURN[] = "ROLLBACK TO SAVEPOINT walferry_mark";
 
 #define NAME_BEGIN "walferry_begin"
@@ -173,12 +174,12 @@ static void session_check(void *session, const LiveNote *note, const PGresult *r
         if (e->kind != ERR_NONE)
             apply_describe(note->of, note->about, e);
         break;
-    case NOTE_SET: catchup_check(note, result, e); break;
+    case NOTE_SET:
+    case NOTE_SET_PREPARED: catchup_check(note, result, e); break;
     case NOTE_DEAD_LETTER:
         if (refused)
             fail_context(e, "the dead letter of a change");
         break;
-    case NOTE_SET_PREPARED:
     case NOTE_BEGIN:
     case NOTE_OWNERS: break;
     }
@@ -202,7 +203,7 @@ bool apply_session_open(ApplySession *s, const SinkOptions *options, const Table
 
 static bool own_prepare(ApplySession *s, Error *e) {
     LiveNote note = {NOTE_PREPARE, NULL, NULL};
-    return live_prepare(s->live, note, NAME_BEGIN, "BEGIN", e);
+    return live_prepare(s->live, note, NAME_BEGIN, "BEGIN", 0, NULL, e);
 }
 
 bool apply_session_start(ApplySession *s, LiveCheck *check, void *context, Error *e) {
@@ -236,6 +237,7 @@ bool apply_session_begin(ApplySession *s, Error *e) {
     if (s->open)
         return true;
     s->open = true;
+    s->marked = false;
     return live_send(s->live, note, NAME_BEGIN, 0, NULL, NULL, NULL, e);
 }
 
@@ -252,8 +254,9 @@ static void plans_unprepare(ApplySession *s) {
 
 bool apply_session_mark(ApplySession *s, Error *e) {
     LiveNote note = {NOTE_BEGIN, NULL, NULL};
-    if (!apply_session_begin(s, e))
+    if (!apply_session_begin(s, e) || (s->marked && !live_send_text(s->live, note, SQL_UNMARK, 0, NULL, e)))
         return false;
+    s->marked = true;
     s->counts_marked = s->counts;
     return live_send_text(s->live, note, SQL_MARK, 0, NULL, e);
 }
@@ -261,9 +264,10 @@ bool apply_session_mark(ApplySession *s, Error *e) {
 bool apply_session_return(ApplySession *s, Error *e) {
     s->counts = s->counts_marked;
     plans_unprepare(s);
+    bool ok = live_return(s->live, SQL_RETURN, e) && own_prepare(s, e);
     catchup_forget(s);
-    catchup_sent_forget(s);
-    return live_return(s->live, SQL_RETURN, e) && own_prepare(s, e);
+    catchup_sent_forget(s); /* behind the last answer that is held against it */
+    return ok;
 }
 
 void apply_session_collect(ApplySession *s, bool collecting) {
@@ -290,6 +294,7 @@ bool apply_session_reset(ApplySession *s, Error *e) {
     s->open = false;
     s->counts = (ApplyCounts){.left_out = s->counts.left_out};
     plans_unprepare(s);
+    bool ok = live_reset(s->live, e) && own_prepare(s, e);
     catchup_sent_forget(s);
-    return live_reset(s->live, e) && own_prepare(s, e);
+    return ok;
 }
