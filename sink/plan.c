@@ -14,7 +14,7 @@ const char PLAN_QUERY[] =
     "c.oid) AS"
     " has_children, c.relhasrules OR EXISTS (SELECT FROM pg_catalog.pg_trigger g LEFT JOIN"
     "  pg_catalog.pg_constraint k ON k.oid = g.tgconstraint AND k.contype = 'f' AND k.confrelid = c.oid"
-    "  WHERE (g.tgrelid = c.oid OR g.tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid)))"
+    "  WHERE g.tgrelid = c.oid"
     "  AND (NOT g.tgisinternal OR k.confdeltype IN ('c', 'n', 'd')) AND g.tgenabled IN ('A', CASE "
     "pg_catalog.current_setting("
     "'session_replication_role') WHEN 'replica' THEN 'R' ELSE 'O' END)) AS watched FROM pg_catalog.pg_class "
