@@ -126,7 +126,7 @@ static bool apply_row(ApplySession *s, Plan *plan, ShapeKind kind, const Transac
         if (!is_known(value))
             return fail(e, ERR_DATA, "the source did not send the value of column \"%s\"",
                         plan->rel->columns[column].name);
-        p.list[p.count++] = value;
+        parameter_add(&p, plan, column, value);
     }
     return send_shape(s, plan, kind, written, tx, change, &p, e);
 }
