@@ -87,14 +87,14 @@ static const char INDEXES_SQL[] =
 enum IndexField { I_TABLE, I_NAME, I_PRIMARY, I_CHOSEN, I_KEYS };
 
 /* Trap B3: types whose binary form means the same on every server. Not: what carries or is an OID of an
- * object, xml (names its encoding), and from 17 on interval, whose infinity an older server takes for a
- * finite value. */
+ * object, xml (names its encoding), tsquery (no server reads its own binary form of an empty one), and from 17 on
+ * interval, whose infinity an older server takes for a finite value. */
 static const char TYPES_SQL[] =
     "WITH RECURSIVE plain AS (SELECT t.oid, t.typarray FROM pg_type t"
     " WHERE t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY ('{"
     "bool,bytea,char,name,int8,int2,int4,text,oid,json,point,lseg,path,box,polygon,line,circle,float4,"
     "float8,money,macaddr,macaddr8,inet,cidr,bpchar,varchar,date,time,timetz,timestamp,timestamptz,interval,"
-    "bit,varbit,numeric,uuid,tsvector,tsquery,jsonb,jsonpath,pg_lsn,int4range,int8range,numrange,daterange,"
+    "bit,varbit,numeric,uuid,tsvector,jsonb,jsonpath,pg_lsn,int4range,int8range,numrange,daterange,"
     "tsrange,tstzrange,int4multirange,int8multirange,nummultirange,datemultirange,tsmultirange,"
     "tstzmultirange}'::text[])"
     "  AND (t.typname <> 'interval' OR current_setting('server_version_num')::int < 170000)"
