@@ -1,0 +1,231 @@
+"""F74: every type, loaded and streamed, as column, as key and in whole-row matches, from every version to itself and to
+the newest; the server's own apply worker is the second opinion. One table a type, or one each for the three uses."""
+from collections import defaultdict
+
+import psycopg2
+import pytest
+
+from harness.native import Native
+from harness.oracle import fingerprints
+from harness.poll import poll_until
+from harness.type_values import EXTENSIONS, SETUP, every_kind, literal
+
+VERSIONS = (12, 13, 14, 15, 16, 17, 18)
+NEWEST = VERSIONS[-1]
+PINNED = ("SET search_path = ''; SET xmloption = 'content'; SET standard_conforming_strings = on;"
+          " SET intervalstyle = 'postgres'; SET datestyle = 'ISO, MDY'; SET timezone = 'UTC'; SET extra_float_digits = 3")
+LOADED, STREAMED, MOVED = 0, 100, 1000  # first numbers of rows
+KEY_TEXT_LIMIT = 2000
+
+written = defaultdict(lambda: [0, set()])  # type → rows written, versions; for the list
+
+
+@pytest.fixture(scope="module", autouse=True)
+def list_of_types():
+    yield
+    for name, (rows, versions) in written.items():
+        print(f"\n{name:40} {rows:6} rows  {' '.join(sorted(versions))}", end="")
+    print(f"\n{len(written)} types, {sum(rows for rows, _ in written.values())} rows")
+
+
+def accepts(cursor, statement):
+    cursor.execute("SAVEPOINT probe")
+    try:
+        cursor.execute(statement)
+        cursor.execute("RELEASE probe")
+        return True
+    except psycopg2.Error:
+        cursor.execute("ROLLBACK TO probe")
+        return False
+
+
+class Zoo:
+    """The tables of one source, and the statements that fill and change them."""
+
+    def __init__(self, source):
+        self.source, self.version = source, source.server.version
+        self.connection = source.connect(autocommit=False)
+        self.cursor = self.connection.cursor()
+        self.cursor.execute(PINNED)
+        self.cursor.execute("CREATE SCHEMA contrib")
+        self.extensions = {name for name in [*EXTENSIONS, "postgis"]
+                           if accepts(self.cursor, f"CREATE EXTENSION {name} SCHEMA contrib")}
+        if accepts(self.cursor, "SELECT '<a/>'::xml"):
+            self.extensions.add("xml")
+        self.cursor.execute(SETUP)
+        self.kinds = [each for each in every_kind() if each.since <= self.version and
+                      (not each.needs or each.needs in self.extensions)]
+        self.keys, self.comparable = set(), set()
+        for number, each in enumerate(self.kinds):
+            self._make(number, each)
+        self.connection.commit()
+
+    def values(self, each):
+        return [literal(value, each.name) for value in each.values_for(self.version)]
+
+    def table(self, use, number):
+        return f"{'contrib' if self.kinds[number].needs else 'types'}.{use}_{number}"
+
+    def _make(self, number, each):
+        values = self.values(each)
+        k = self.table("k", number)
+        candidates = ", ".join(f"({value})" for value in values if len(value) < KEY_TEXT_LIMIT)
+        self.cursor.execute(f"CREATE TABLE {self.table('t', number)} (id int PRIMARY KEY, v {each.name}, n {each.name});"
+                            f"CREATE TABLE {self.table('f', number)} (n int, v {each.name});"
+                            f"ALTER TABLE {self.table('f', number)} REPLICA IDENTITY FULL")
+        if accepts(self.cursor, f"CREATE TABLE {k} (v {each.name} PRIMARY KEY, n int); INSERT INTO {k} (v) VALUES {candidates}"
+                                f" ON CONFLICT DO NOTHING; TRUNCATE {k}"):
+            self.keys.add(number)
+        if accepts(self.cursor, f"SELECT {values[0]} UNION SELECT {values[-1]}"):
+            self.comparable.add(number)
+
+    def tables(self, uses="tfk", schemas=("types", "contrib")):
+        return {self.table(use, number) for number in range(len(self.kinds)) for use in uses
+                if (use != "k" or number in self.keys)
+                and self.table(use, number).split(".")[0] in schemas}
+
+    def run(self, number, statement):
+        self.cursor.execute(statement)
+        kind = self.kinds[number]
+        written[kind.name][0] += max(self.cursor.rowcount, 0)
+        return self.cursor.rowcount
+
+    def insert(self, first):
+        """Each value, and NULL; of the values that can be keys every second one."""
+        for number, each in enumerate(self.kinds):
+            for at, value in enumerate(["NULL", *self.values(each)]):
+                self.run(number, f"INSERT INTO {self.table('t', number)} VALUES ({first + at}, {value}, NULL)")
+                self.run(number, f"INSERT INTO {self.table('f', number)} VALUES ({first + at}, {value})")
+                if number in self.keys and 0 < at and at % 2 == (first == LOADED) and len(value) < KEY_TEXT_LIMIT:
+                    self.run(number, f"INSERT INTO {self.table('k', number)} VALUES ({value}, {at}) ON CONFLICT DO NOTHING")
+            self.connection.commit()
+
+    def change(self):
+        for number, each in enumerate(self.kinds):
+            self._change_columns(number, len(self.values(each)))
+            self._change_rows(number, len(self.values(each)))
+            if number in self.keys:
+                self._change_keys(number)
+            self.connection.commit()
+
+    def _change_columns(self, number, last):
+        """Every row gets the value of the one behind it, the last one that of the first."""
+        t = self.table("t", number)
+        self.run(number, f"UPDATE {t} SET n = v WHERE id >= {STREAMED}")
+        self.run(number, f"UPDATE {t} a SET v = b.v FROM {t} b WHERE b.id = CASE WHEN a.id % 100 = {last}"
+                         f" THEN a.id - {last} ELSE a.id + 1 END")
+        self.run(number, f"UPDATE {t} SET n = NULL WHERE id % 2 = 0")
+        self.run(number, f"UPDATE {t} SET id = id + {MOVED} WHERE id IN ({LOADED}, {STREAMED + 1})")
+        self.run(number, f"DELETE FROM {t} WHERE id IN ({LOADED + 1}, {STREAMED + last})")
+
+    def _change_rows(self, number, last):
+        f = self.table("f", number)
+        self.run(number, f"UPDATE {f} SET n = n + {MOVED}")
+        self.run(number, f"UPDATE {f} a SET v = b.v FROM {f} b WHERE b.n = CASE WHEN a.n % 100 = {last}"
+                         f" THEN a.n - {last} ELSE a.n + 1 END")
+        self.run(number, f"DELETE FROM {f} WHERE n IN ({MOVED + LOADED}, {MOVED + STREAMED + last})")
+
+    def _change_keys(self, number):
+        """Found by the key, then every row gets the key of the one before it."""
+        k, values = self.table("k", number), self.values(self.kinds[number])
+        self.run(number, f"UPDATE {k} SET n = n + {MOVED}")
+        self.cursor.execute(f"SELECT n FROM {k} ORDER BY n")
+        rows = [row[0] for row in self.cursor.fetchall()]
+        self.run(number, f"DELETE FROM {k} WHERE n = {rows[0]}")
+        for before, row in zip(rows, rows[1:]):
+            self.run(number, f"UPDATE {k} SET v = {values[before - MOVED - 1]} WHERE n = {row}")
+
+    def definitions_at(self, database):
+        """The same tables there, for a subscription."""
+        connection = database.connect()
+        cursor = connection.cursor()
+        cursor.execute(PINNED + "; CREATE SCHEMA contrib")
+        for name in sorted(self.extensions - {"xml"}):
+            cursor.execute(f"CREATE EXTENSION {name} SCHEMA contrib")
+        cursor.execute(SETUP)
+        for number, each in enumerate(self.kinds):
+            cursor.execute(f"CREATE TABLE {self.table('t', number)} (id int PRIMARY KEY, v {each.name}, n {each.name});"
+                           f"CREATE TABLE {self.table('f', number)} (n int, v {each.name});"
+                           f"ALTER TABLE {self.table('f', number)} REPLICA IDENTITY FULL")
+            if number in self.keys:
+                cursor.execute(f"CREATE TABLE {self.table('k', number)} (v {each.name} PRIMARY KEY, n int)")
+        connection.close()
+
+    def note_versions(self, tables, pair_of_versions):
+        for number, each in enumerate(self.kinds):
+            if self.table("t", number) in tables:
+                written[each.name][1].add(pair_of_versions)
+
+    def kind_of(self, table):
+        return self.kinds[int(table.rpartition("_")[2])].name
+
+
+def rows_of(database, table):
+    connection = database.connect()
+    cursor = connection.cursor()
+    cursor.execute(PINNED)
+    cursor.execute(f"SELECT t::text FROM {table} t")
+    found = [row[0] for row in cursor.fetchall()]
+    connection.close()
+    return found
+
+
+def same(zoo, left, right, tables):
+    """Row by row, in the types' own text."""
+    here, there = fingerprints(left, tables), fingerprints(right, tables)
+    assert here.keys() == there.keys() == tables
+    found = []
+    for table in sorted(name for name in tables if here[name] != there[name]):
+        ours, theirs = rows_of(left, table), rows_of(right, table)
+        found.append(f"{table} ({zoo.kind_of(table)}):\n    only {left.name} has {[row[:300] for row in ours if row not in theirs][:3]}"
+                     f"\n    only {right.name} has {[row[:300] for row in theirs if row not in ours][:3]}")
+    assert not found, "\n  ".join(["rows differ:", *found])
+
+
+def native_of(pair, zoo, server):
+    """Whole rows of a type without "=" are none that a subscription could find."""
+    database = server.database(f"{pair.name}_native")
+    zoo.definitions_at(database)
+    tables = zoo.tables("tk") | {zoo.table("f", number) for number in zoo.comparable}
+    native = Native(pair.source, database, ", ".join(sorted(tables)))
+    pair.closing.append(native.close)
+    return native, tables
+
+
+def jobs_of(pair, zoo, version_servers):
+    """The job to the same version, and for older sources one to the newest, with what both know: (job, target, tables)."""
+    jobs = [(pair.job(), pair.target, zoo.tables())]
+    if zoo.version < NEWEST:
+        newest = version_servers("target", NEWEST).database(f"{pair.name}_newest")
+        pair.closing.append(newest.drop)
+        alike = zoo.extensions == {"vector"}
+        config = {} if alike else {"objects": {"include": ["types.*"]}}
+        tables = zoo.tables() if alike else zoo.tables(schemas=["types"])
+        jobs.append((pair.job(name=f"{pair.name}_newest", target_dsn=newest.dsn(), **config), newest, tables))
+    return jobs
+
+
+@pytest.mark.deadline(300)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_type(version_pair, version_servers, version):
+    pair = version_pair(version, version)
+    zoo = Zoo(pair.source)
+    pair.closing.append(zoo.connection.close)
+    native, followed = native_of(pair, zoo, pair.target.server)
+    zoo.insert(LOADED)
+    jobs = jobs_of(pair, zoo, version_servers)
+    for job, _, _ in jobs:
+        job.start()
+    for job, _, _ in jobs:
+        job.wait_for("running")
+    for _, target, tables in jobs:
+        same(zoo, pair.source, target, tables)
+    zoo.insert(STREAMED)
+    zoo.change()
+    native.wait()
+    for job, target, tables in jobs:
+        job.drain(pair.source)
+        same(zoo, pair.source, target, tables)
+        assert job.status()["totals"]["retries"] == 0, job.process.err
+        zoo.note_versions(tables, f"{version}-{target.server.version}")
+    same(zoo, native.database, pair.target, followed)
