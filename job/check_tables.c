@@ -17,14 +17,17 @@ static const char CHANGED_SQL[] =
 static const char FILTERED_SQL[] =
     "SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.oid = ANY ($1::oid[]) AND row_security_active(c.oid) ORDER BY 1";
-/* What a publication of the user's sends; and whether it takes in tables that are made later. */
+/* What a publication of the user's sends; whether it takes in tables that are made later, and sends leaves as their
+ * roots. */
 static const char SENT_SQL[] =
     "SELECT g.relid FROM pg_publication p CROSS JOIN LATERAL pg_get_publication_tables(p.pubname::text) g"
     " WHERE p.pubname = $1 ORDER BY 1";
-#define OPEN_SQL(schemas) "SELECT p.puballtables OR " schemas " FROM pg_publication p WHERE p.pubname = $1"
+#define OPEN_SQL(schemas, root)                                                                              \
+    "SELECT p.puballtables OR " schemas ", " root " FROM pg_publication p WHERE p.pubname = $1"
 static const char OPEN_15_SQL[] =
-    OPEN_SQL("EXISTS (SELECT FROM pg_publication_namespace s WHERE s.pnpubid = p.oid)");
-static const char OPEN_12_SQL[] = OPEN_SQL("false");
+    OPEN_SQL("EXISTS (SELECT FROM pg_publication_namespace s WHERE s.pnpubid = p.oid)", "p.pubviaroot");
+static const char OPEN_13_SQL[] = OPEN_SQL("false", "p.pubviaroot");
+static const char OPEN_12_SQL[] = OPEN_SQL("false", "false");
 /* The heartbeat table: is it there, is its schema, may it be made. */
 static const char BEAT_SQL[] =
     "SELECT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = $2), n.oid IS NOT "
@@ -324,15 +327,23 @@ static bool named_verify(Check *c, Finding *out, Error *e) {
 /* One that the user named is only checked: it is there, whole, and sends every table. */
 static bool named_look(Check *c, Finding *out, Error *e) {
     const char *name = c->cfg->source.publication;
-    PGresult *rows =
-        pg_query(c->source, c->source->version >= 150000 ? OPEN_15_SQL : OPEN_12_SQL, 1, &name, e);
+    const char *sql = c->source->version >= 150000   ? OPEN_15_SQL
+                      : c->source->version >= 130000 ? OPEN_13_SQL
+                                                     : OPEN_12_SQL;
+    PGresult *rows = pg_query(c->source, sql, 1, &name, e);
     if (rows == NULL)
         return false;
     bool exists = PQntuples(rows) == 1, open = exists && pg_cell_bool(rows, 0, 0);
+    bool by_root = exists && pg_cell_bool(rows, 0, 1);
     PQclear(rows);
     if (!exists) {
         finding_fix(out, "leave out source.publication: then walferry makes one");
         return finding_fail(out, "publication \"%s\" does not exist", name);
+    }
+    if (by_root) {
+        options_fix(c, out);
+        return finding_fail(
+            out, "publication \"%s\" sends partitions as their root: a TRUNCATE of one would be lost", name);
     }
     PGresult *sent = pg_query(c->source, SENT_SQL, 1, &name, e);
     if (sent == NULL)

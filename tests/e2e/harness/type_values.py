@@ -139,7 +139,7 @@ SYSTEM = [
     kind("oid", "0", "4294967295", "12345"), kind("xid", "0", "4294967295"), kind("cid", "0", "4294967295"), kind("tid", "(0,0)", "(4294967295,65535)"),
     kind("xid8", "0", "18446744073709551615", since=13), kind("pg_lsn", "0/0", "FFFFFFFF/FFFFFFFF", "16/B374D848"),
     kind("txid_snapshot", "10:20:10,14,15", "1:1:"), kind("pg_snapshot", "10:20:10,14,15", since=13),
-    kind("int2vector", "", "1 -2 3"), kind("oidvector", "", "1 4294967295"), kind("aclitem", "postgres=r*w/postgres", "=X/postgres"),
+    kind("int2vector", "", "1 -2 3", arrays=False), kind("oidvector", "", "1 4294967295", arrays=False), kind("aclitem", "postgres=r*w/postgres", "=X/postgres"),
     kind("regclass", "-", "types.pointed_at", "pg_class", "4294967290"), kind("regtype", "-", "integer", "types.mood", "types.pair[]", "4294967290"),
     kind("regproc", "-", "now", "types.shell_in"), kind("regprocedure", "-", "abs(integer)", "types.shell_in(cstring)"),
     kind("regoper", "0", "||/"), kind("regoperator", "0", "+(integer,integer)"), kind("regnamespace", "-", "types"), kind("regrole", "-", "postgres"),
