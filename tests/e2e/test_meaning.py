@@ -32,11 +32,15 @@ from harness.streaming import AT_ONCE, EARLY, WHOLE
 from test_file_sink import file_job, of_users, wait_for_transactions
 
 WAYS = {"whole": WHOLE, "early": EARLY, "18-at-once": {"version": 18} | AT_ONCE}
+GEARS = ["live", "catch-up"]
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=[(way, gear) for way in WAYS for gear in GEARS if (way, gear) != ("18-at-once", "live")], ids="-".join)
 def pair_of(request, make_pair):
-    return make_pair(source=WAYS[request.param], target={"version": WAYS[request.param].get("version")})
+    way, gear = request.param
+    pair = make_pair(source=WAYS[way], target={"version": WAYS[way].get("version")})
+    pair.gear = {"target": {"gear": gear}}
+    return pair
 
 
 def native_of(pair, definitions, tables, **options):
@@ -110,7 +114,7 @@ def test_F47_subtransactions_of_every_depth(pair_of):
     table = "CREATE TABLE s (id int PRIMARY KEY, v text)"
     pair_of.source.sql(table + ";" + NESTED)
     native = native_of(pair_of, table, "s")
-    job = pair_of.running_job()
+    job = pair_of.running_job(**pair_of.gear)
     work(pair_of.source, ["BEGIN", "SELECT nest(60, 0)", "SAVEPOINT a", "SELECT nest(20, 10000)", "ROLLBACK TO a", "SELECT nest(30, 20000)",
                           "RELEASE a", "SAVEPOINT a", "SAVEPOINT a", "DELETE FROM s WHERE id < 30", "ROLLBACK TO a", "RELEASE a", "COMMIT",
                           "CALL in_parts(100000)", "BEGIN", "SELECT nest(40, 300000)", "ROLLBACK",
@@ -136,7 +140,7 @@ def test_F53_truncate_among_rows_of_a_stream(pair_of):
     tables = "CREATE TABLE s (id int PRIMARY KEY, v text); CREATE TABLE u (id serial PRIMARY KEY, s int REFERENCES s)"
     pair_of.source.sql(tables)
     native = native_of(pair_of, tables, "s, u")
-    job = pair_of.running_job()
+    job = pair_of.running_job(**pair_of.gear)
     rows = "INSERT INTO s SELECT i, md5(i::text) FROM generate_series({0}, {0} + 1499) i"
     work(pair_of.source, ["BEGIN", rows.format(1), "INSERT INTO u (s) SELECT id FROM s", "TRUNCATE s, u RESTART IDENTITY", rows.format(10000),
                           "SAVEPOINT a", "TRUNCATE s CASCADE", rows.format(20000), "ROLLBACK TO a", "INSERT INTO u (s) SELECT id FROM s",
@@ -150,7 +154,7 @@ def test_F54_origins_and_messages_between_rows(pair_of):
     tables = "CREATE TABLE s (id int PRIMARY KEY, v text)"
     pair_of.source.sql(tables)
     native = native_of(pair_of, tables, "s")
-    job = pair_of.running_job()
+    job = pair_of.running_job(**pair_of.gear)
     rows = "INSERT INTO s SELECT i, md5(i::text) FROM generate_series({0}, {0} + 1499) i"
     pair_of.source.sql("SELECT pg_replication_origin_create('a long way off')")
     work(pair_of.source, [
@@ -165,6 +169,32 @@ def test_F54_origins_and_messages_between_rows(pair_of):
     equal(pair_of, job, native)
     assert pair_of.target.one("SELECT count(*) FROM s") == 3002
     assert job.status()["totals"]["retries"] == 0
+
+
+EQUAL_KEYS = {"numeric": ["1.0", "1.00", "1", "1.000"], "float8": ["0", "-0", "0.0"], "char(5)": ["a", "a ", "a  "], "citext": ["a", "A"],
+              'text COLLATE "blind"': ["straße", "STRASSE", "Strasse"], "interval": ["1 mon", "30 days", "720:00:00"],
+              "jsonb": ["1.0", "1.00"], "pair": ["(1.0,a)", "(1.00,a)"], "numeric[]": ["{1.0,2}", "{1,2.00}"], "numrange": ["[1.0,2)", "[1.00,2.0)"]}
+
+
+@pytest.mark.parametrize("gear", GEARS)
+def test_keys_that_are_equal_and_look_different(pair, gear):
+    """One comes in another's place within a transaction and in the next; "=" finds the row, the new text is its value."""
+    setup = ("CREATE EXTENSION citext; CREATE TYPE pair AS (n numeric, v text);"
+             "CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level1', deterministic = false);")
+    setup += "".join(f"CREATE TABLE k{n} (id {name} PRIMARY KEY, v int);" for n, name in enumerate(EQUAL_KEYS))
+    pair.source.sql(setup)
+    native = native_of(pair, setup, ", ".join(f"k{n}" for n in range(len(EQUAL_KEYS))))
+    job = pair.running_job(target={"gear": gear})
+    for number, values in enumerate(EQUAL_KEYS.values()):
+        k, (first, second) = f"k{number}", values[:2]
+        work(pair.source, [
+            f"INSERT INTO {k} VALUES ('{first}', 1)", f"UPDATE {k} SET id = '{second}'", f"UPDATE {k} SET v = 2, id = '{first}'",
+            "BEGIN", f"DELETE FROM {k}", f"INSERT INTO {k} VALUES ('{second}', 3)", f"UPDATE {k} SET v = v + 1",
+            f"UPDATE {k} SET id = '{first}'", f"UPDATE {k} SET id = '{values[-1]}', v = 9", "COMMIT",
+            "BEGIN", f"UPDATE {k} SET id = '{first}'", f"DELETE FROM {k}", f"INSERT INTO {k} VALUES ('{first}', 4)", f"DELETE FROM {k}",
+            f"INSERT INTO {k} VALUES ('{second}', 5)", "COMMIT"])
+        equal(pair, job, native)
+    assert job.status()["totals"]["retries"] == 0, job.process.err
 
 
 # ---- definitions ----
@@ -212,7 +242,7 @@ def test_F58_the_identity_is_swapped_between_rows(pair_of):
     tables = ("CREATE TABLE d (id int PRIMARY KEY, a int NOT NULL, b text NOT NULL, v text, big text);"
               "CREATE UNIQUE INDEX d_a ON d (a); CREATE UNIQUE INDEX d_ba ON d (b, a); ALTER TABLE d ALTER big SET STORAGE EXTERNAL")
     pair_of.source.sql(tables)
-    job = pair_of.running_job()
+    job = pair_of.running_job(**pair_of.gear)
     change = ("UPDATE d SET v = v || '{0}' WHERE id % 3 = 0", "UPDATE d SET a = a + 1000, b = b || 'x' WHERE id % 5 = 0",
               "UPDATE d SET id = id + 1000 WHERE id % 7 = 0 AND id < 1000", "DELETE FROM d WHERE id IN (11 + {0}, 1007 + {0})",
               "UPDATE d SET big = big || 'y' WHERE id % 4 = 0")
@@ -243,7 +273,7 @@ def test_F58_columns_are_retyped_where_the_destination_was_retyped_before(pair_o
         enum += f"CREATE TABLE r_{name} (id {old if name in ('int', 'numeric', 'text') else 'int'} PRIMARY KEY, v {old}, w {old});"
     pair_of.source.sql(enum)
     native = native_of(pair_of, enum, ", ".join(f"r_{name}" for name in RETYPED))
-    job = pair_of.running_job()
+    job = pair_of.running_job(**pair_of.gear)
     values = {name: TEXT_OF.get(name, "'{}'") for name in RETYPED}
     for name, value in values.items():
         work(pair_of.source, [f"INSERT INTO r_{name} VALUES ({n}, {value.format(n)}, NULL)" for n in range(1, 6)])
@@ -295,14 +325,15 @@ def parted_work(seed):
             f"BEGIN; TRUNCATE p_{choose.choice(['eu', 'asia', 'rest1'])}; INSERT INTO p VALUES ({key + 200000 + number}, '{region}', 't'); COMMIT"])
 
 
+@pytest.mark.parametrize("gear", GEARS)
 @pytest.mark.parametrize("root", ["leaves", "root"])
-def test_F59_rows_move_between_partitions(pair, root):
+def test_F59_rows_move_between_partitions(pair, root, gear):
     """As the leaves say, and as a subscription to the root says, whose leaves may lie otherwise. (A TRUNCATE of a leaf is
     not sent through the root: that is why we read leaves, trap A18.)"""
     pair.source.sql(PARTED)
     options = f"publish_via_partition_root = {'true' if root == 'root' else 'false'}"
     native = native_of(pair, PARTED, "p", publish=options)
-    job = pair.running_job()
+    job = pair.running_job(target={"gear": gear})
     statements = [each for each in parted_work(pair.number) if root == "leaves" or "TRUNCATE" not in each]
     work(pair.source, statements[:30])
     job.process.kill9()
@@ -314,14 +345,15 @@ def test_F59_rows_move_between_partitions(pair, root):
     assert pair.target.one("SELECT count(*) FROM p") > 20
 
 
-def test_F59_the_destination_is_parted_otherwise(pair):
+@pytest.mark.parametrize("gear", GEARS)
+def test_F59_the_destination_is_parted_otherwise(pair, gear):
     """A plain table goes into a partitioned one, whose rows the destination moves itself; and one without a key."""
     pair.source.sql("CREATE TABLE p (id int, region text NOT NULL, v text, PRIMARY KEY (id, region));"
                     " CREATE TABLE w (n int, region text, v json); ALTER TABLE w REPLICA IDENTITY FULL;"
                     " INSERT INTO w SELECT i % 5, 'eu', '{}' FROM generate_series(1, 20) i")
     pair.target.sql(PARTED + "; CREATE TABLE w (n int, region text, v json) PARTITION BY LIST (region);"
                     " CREATE TABLE w_eu PARTITION OF w FOR VALUES IN ('eu'); CREATE TABLE w_rest PARTITION OF w DEFAULT")
-    job = pair.running_job(phases=["full", "incremental"])
+    job = pair.running_job(phases=["full", "incremental"], target={"gear": gear})
     work(pair.source, [each for each in parted_work(pair.number) if "TRUNCATE" not in each])
     work(pair.source, ["UPDATE w SET region = 'us' WHERE n = 1", "UPDATE w SET region = 'eu', v = '[]' WHERE n = 1", "DELETE FROM w WHERE n = 2",
                        "UPDATE w SET region = NULL WHERE n = 3", "DELETE FROM w WHERE ctid = (SELECT max(ctid) FROM w WHERE n = 4)"])
@@ -406,15 +438,15 @@ def cut_work(seed):
             f"DELETE FROM k WHERE id = {key}", "BEGIN; TRUNCATE k; INSERT INTO k SELECT i, now(), 't' FROM generate_series(1, 100) i; COMMIT"])
 
 
-@pytest.mark.parametrize("versions", [(15, 15), (16, 16), (18, 18)], ids=lambda pair: str(pair[0]))
-def test_F61_row_filters_and_column_lists_give_what_a_native_subscription_gives(version_pair, versions):
+@pytest.mark.parametrize("version, gear", [(15, "live"), (15, "catch-up"), (16, "catch-up"), (18, "live")])
+def test_F61_row_filters_and_column_lists_give_what_a_native_subscription_gives(version_pair, version, gear):
     """Rows that enter and leave, keys that change within and across, under each identity."""
-    pair = version_pair(*versions)
+    pair = version_pair(version, version)
     pair.source.sql(";".join([CUT, FULL_CUT, KEYED]))
     native = native_of(pair, ";".join([CUT, FULL_CUT, KEYED]),
                        f"c (id, region, n, v) WHERE ({FILTERS['c']}), f WHERE ({FILTERS['f']}), k (id, v) WHERE ({FILTERS['k']})")
     pair.target.sql(";".join([CUT, FULL_CUT, KEYED]))
-    job = pair.running_job(phases=["full", "incremental"], objects={"exclude": ["public.native_mark"], "tables": {
+    job = pair.running_job(phases=["full", "incremental"], target={"gear": gear}, objects={"exclude": ["public.native_mark"], "tables": {
         "public.c": {"where": FILTERS["c"], "columns": ["id", "region", "n", "v"]}, "public.f": {"where": FILTERS["f"]},
         "public.k": {"where": FILTERS["k"], "columns": ["id", "v"]}}})
     statements = [*cut_work(pair.number)]

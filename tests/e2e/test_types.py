@@ -256,3 +256,61 @@ def test_types_that_travel_in_binary(version_pair, version_servers, version):
     for job, _, _ in jobs:
         job.rewrite({"objects": {"include": ["types.t_*", "types.k_*", "types.f_*"]}})
     carry(pair, zoo, jobs, "binary")
+
+
+MOODS = ("CREATE TYPE mood AS ENUM ('sad', 'glad'); CREATE TYPE pair AS (m mood, n int); CREATE DOMAIN moods AS mood[];"
+         "CREATE TYPE moods_range AS RANGE (subtype = mood);"
+         "CREATE TABLE m (id int PRIMARY KEY, m mood, p pair, ms moods, r moods_range); CREATE TABLE k (m mood PRIMARY KEY, n int);"
+         "CREATE TABLE f (m mood, p pair); ALTER TABLE f REPLICA IDENTITY FULL")
+NEW_LABEL = "ALTER TYPE mood ADD VALUE 'so so' BEFORE 'glad'"
+WITH_NEW_LABEL = ["INSERT INTO m SELECT i, 'so so', '(so so,1)', '{so so,NULL}', '[sad,so so]' FROM generate_series(10, 20) i",
+                  "UPDATE m SET m = 'so so', p = '(so so,)', ms = ms || 'so so'::mood WHERE id < 3", "UPDATE m SET m = 'glad' WHERE id = 11",
+                  "INSERT INTO k VALUES ('so so', 1)", "UPDATE k SET n = 2 WHERE m = 'so so'",
+                  "DELETE FROM k WHERE m = 'glad'", "UPDATE k SET m = 'glad' WHERE m = 'so so'", "UPDATE f SET m = 'so so', p = '(so so,1)'",
+                  "UPDATE f SET p = NULL", "DELETE FROM m WHERE m = 'so so' AND id > 15"]
+
+
+@pytest.mark.parametrize("choice", GEARS)
+@pytest.mark.parametrize("first", ["target", "source"])
+def test_labels_added_to_an_enum_while_running(pair, first, choice):
+    """Where the destination does not have one yet the run ends, names the row and the label, and goes on behind it."""
+    pair.source.sql(MOODS)
+    pair.source.sql("INSERT INTO m SELECT i, 'sad', '(glad,1)', '{sad}', '[sad,glad]' FROM generate_series(1, 5) i;"
+                    " INSERT INTO k VALUES ('sad', 1), ('glad', 1); INSERT INTO f VALUES ('sad', '(glad,1)')")
+    job = pair.running_job(target={"gear": choice})
+    if first == "target":
+        pair.target.sql(NEW_LABEL)
+    pair.source.sql(NEW_LABEL)
+    for statement in WITH_NEW_LABEL:
+        pair.source.sql(statement)
+    if first == "source":
+        assert job.process.wait(30) == 5
+        assert 'insert into "public.m"' in job.process.err and '"so so"' in job.process.err, job.process.err
+        assert pair.target.one("SELECT count(*) FROM m") == 5
+        pair.target.sql(NEW_LABEL)
+        job.start()
+        job.wait_for("running")
+    job.drain(pair.source)
+    pair.check_equal()
+    order = "SELECT id, m::text FROM m WHERE r @> 'so so'::mood ORDER BY m, id"
+    assert pair.target.sql(order) == pair.source.sql(order) != []
+
+
+NARROWER = {"bigint": ("integer", "1099511627776"), "numeric": ("numeric(4,2)", "123.5"), "text": ("varchar(3)", "'abcd'"),
+            "int": ("smallint", "70000"), "float8": ("real", "'1e300'"), "varbit": ("bit(3)", "'1010'"), "text[]": ("int[]", "'{a}'")}
+
+
+@pytest.mark.parametrize("type_name", NARROWER)
+def test_a_value_that_the_destinations_type_cannot_hold_ends_the_run(pair, type_name):
+    """Never another value than the source's."""
+    pair.source.sql(f"CREATE TABLE t (id int PRIMARY KEY, v {type_name})")
+    job = pair.running_job()
+    narrower, value = NARROWER[type_name]
+    pair.target.sql(f"ALTER TABLE t ALTER v TYPE {narrower} USING NULL")
+    pair.source.sql(f"INSERT INTO t VALUES (1, {value})")
+    assert job.process.wait(30) == 5, job.process.err
+    assert 'insert into "public.t" (id=1)' in job.process.err, job.process.err
+    pair.target.sql(f"ALTER TABLE t ALTER v TYPE {type_name} USING NULL")
+    job.start()
+    job.wait_for("running")
+    pair.wait_equal()
