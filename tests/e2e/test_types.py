@@ -314,3 +314,28 @@ def test_a_value_that_the_destinations_type_cannot_hold_ends_the_run(pair, type_
     job.start()
     job.wait_for("running")
     pair.wait_equal()
+
+
+KEPT_SETUP = ("CREATE EXTENSION citext; CREATE TYPE mood AS ENUM ('a', 'b', 'c'); CREATE DOMAIN some_mood AS mood; CREATE DOMAIN word AS citext;"
+              "CREATE TYPE pair AS (n int, t text); CREATE DOMAIN some_pair AS pair; CREATE DOMAIN numbers AS int[];")
+KEPT = {"regclass": ["pg_class", "pg_type", "-"], "some_mood": ["a", "b", "c"], "word": ["A", "B", "C"], "citext": ["A", "B", "C"],
+        "pair": ["(1,a)", "(2,b)", "(3,)"], "some_pair": ["(1,a)", "(2,b)", "(3,)"], "numbers": ["{}", "{1,NULL}", "{2}"],
+        "numrange": ["empty", "[1,2)", "(,)"], "regtype[]": ["{integer}", "{}", "{text,-}"], '"char"': ["a", "b", ""]}
+
+
+def test_rows_that_are_kept_are_met_by_keys_of_odd_types(pair):
+    """`existing: keep`: the source's row takes the place of the one with its key, whatever the key's type."""
+    tables = KEPT_SETUP + "".join(f"CREATE TABLE k{n} (id {name} PRIMARY KEY, v int);" for n, name in enumerate(KEPT))
+    pair.source.sql(tables)
+    pair.target.sql(tables)
+    for number, (first, second, third) in enumerate(KEPT.values()):
+        pair.source.sql(f"INSERT INTO k{number} VALUES ('{first}', 1)")
+        pair.target.sql(f"INSERT INTO k{number} VALUES ('{second}', 0), ('{third}', 0)")
+    job = pair.running_job(existing="keep")
+    for number, (first, second, third) in enumerate(KEPT.values()):
+        pair.source.sql(f"INSERT INTO k{number} VALUES ('{second}', 2)")
+        pair.source.sql(f"UPDATE k{number} SET id = '{third}', v = 3 WHERE v = 1")
+        pair.source.sql(f"UPDATE k{number} SET v = v + 10; DELETE FROM k{number} WHERE v = 12; INSERT INTO k{number} VALUES ('{first}', 4)")
+    job.drain(pair.source)
+    pair.check_equal(only={f"public.k{number}" for number in range(len(KEPT))})
+    assert job.status()["totals"]["retries"] == 0, job.process.err
