@@ -21,6 +21,7 @@ PINNED = ("SET search_path = ''; SET xmloption = 'content'; SET standard_conform
           " SET intervalstyle = 'postgres'; SET datestyle = 'ISO, MDY'; SET timezone = 'UTC'; SET extra_float_digits = 3")
 LOADED, STREAMED, MOVED = 0, 100, 1000  # first numbers of rows
 KEY_TEXT_LIMIT = 2000
+ARRAYS = {"integer[]", "real[]", "point[]", "types.mood[]", "types.shrunk[]", "types.shell[]"}  # also as keys and in whole rows
 
 written = defaultdict(lambda: [0, set()])  # type → rows written, versions; for the list
 
@@ -61,6 +62,7 @@ class Zoo:
         self.kinds = [each for each in every_kind() if each.since <= self.version and
                       (not each.needs or each.needs in self.extensions) and (only is None or each.name in only)]
         self.keys, self.comparable = set(), set()
+        self.whole_rows = {number for number, each in enumerate(self.kinds) if not each.of_array or each.name in ARRAYS}
         for number, each in enumerate(self.kinds):
             self._make(number, each)
         self.connection.commit()
@@ -75,19 +77,24 @@ class Zoo:
         values = self.values(each)
         k = self.table("k", number)
         candidates = ", ".join(f"({value})" for value in values if len(value) < KEY_TEXT_LIMIT)
-        self.cursor.execute(f"CREATE TABLE {self.table('t', number)} (id int PRIMARY KEY, v {each.name}, n {each.name});"
-                            f"CREATE TABLE {self.table('f', number)} (n int, v {each.name});"
-                            f"ALTER TABLE {self.table('f', number)} REPLICA IDENTITY FULL")
-        if (not each.of_array or each.name == "integer[]") and accepts(
+        self.cursor.execute(self._plain(number))
+        if number in self.whole_rows and accepts(
                 self.cursor, f"CREATE TABLE {k} (v {each.name} PRIMARY KEY, n int); INSERT INTO {k} (v) VALUES {candidates}"
                                 f" ON CONFLICT DO NOTHING; TRUNCATE {k}"):
             self.keys.add(number)
-        if accepts(self.cursor, f"SELECT {values[0]} UNION SELECT {values[-1]}"):
+        if number in self.whole_rows and accepts(self.cursor, f"SELECT {values[0]} UNION SELECT {values[-1]}"):
             self.comparable.add(number)
+
+    def _plain(self, number):
+        name = self.kinds[number].name
+        whole = (f"; CREATE TABLE {self.table('f', number)} (n int, v {name});"
+                 f"ALTER TABLE {self.table('f', number)} REPLICA IDENTITY FULL")
+        return (f"CREATE TABLE {self.table('t', number)} (id int PRIMARY KEY, v {name}, n {name})"
+                + (whole if number in self.whole_rows else ""))
 
     def tables(self, uses="tfk", schemas=("types", "contrib")):
         return {self.table(use, number) for number in range(len(self.kinds)) for use in uses
-                if (use != "k" or number in self.keys)
+                if (use != "k" or number in self.keys) and (use != "f" or number in self.whole_rows)
                 and self.table(use, number).split(".")[0] in schemas}
 
     def run(self, number, statement):
@@ -101,7 +108,8 @@ class Zoo:
         for number, each in enumerate(self.kinds):
             for at, value in enumerate(["NULL", *self.values(each)]):
                 self.run(number, f"INSERT INTO {self.table('t', number)} VALUES ({first + at}, {value}, NULL)")
-                self.run(number, f"INSERT INTO {self.table('f', number)} VALUES ({first + at}, {value})")
+                if number in self.whole_rows:
+                    self.run(number, f"INSERT INTO {self.table('f', number)} VALUES ({first + at}, {value})")
                 if number in self.keys and 0 < at and at % 2 == (first == LOADED) and len(value) < KEY_TEXT_LIMIT:
                     self.run(number, f"INSERT INTO {self.table('k', number)} VALUES ({value}, {at}) ON CONFLICT DO NOTHING")
             self.connection.commit()
@@ -109,7 +117,8 @@ class Zoo:
     def change(self):
         for number, each in enumerate(self.kinds):
             self._change_columns(number, len(self.values(each)))
-            self._change_rows(number, len(self.values(each)))
+            if number in self.whole_rows:
+                self._change_rows(number, len(self.values(each)))
             if number in self.keys:
                 self._change_keys(number)
             self.connection.commit()
@@ -150,9 +159,7 @@ class Zoo:
             cursor.execute(f"CREATE EXTENSION {name} SCHEMA contrib")
         cursor.execute(SETUP)
         for number, each in enumerate(self.kinds):
-            cursor.execute(f"CREATE TABLE {self.table('t', number)} (id int PRIMARY KEY, v {each.name}, n {each.name});"
-                           f"CREATE TABLE {self.table('f', number)} (n int, v {each.name});"
-                           f"ALTER TABLE {self.table('f', number)} REPLICA IDENTITY FULL")
+            cursor.execute(self._plain(number))
             if number in self.keys:
                 cursor.execute(f"CREATE TABLE {self.table('k', number)} (v {each.name} PRIMARY KEY, n int)")
         connection.close()
