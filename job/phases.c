@@ -6,6 +6,7 @@
 
 #include "core/log.h"
 #include "decoder/slot.h"
+#include "job/captured.h"
 #include "job/pipeline.h"
 #include "job/plan.h"
 #include "job/position.h"
@@ -32,6 +33,16 @@ static Pg *side_open(const Walk *walk, const char *dsn, const char *side, Error 
 
 /* ---- what the job consists of ---- */
 
+/* The record's table, under whatever name it goes now; NULL: the selection lacks it. */
+static const Table *table_of(const Selection *selection, const TableRecord *record) {
+    if (record->source_oid == 0)
+        return selection_find(selection, record->schema, record->name);
+    for (int at = 0; at < selection->count; at++)
+        if (selection->tables[at].oid == record->source_oid)
+            return &selection->tables[at];
+    return NULL;
+}
+
 /* A table that was dropped or renamed before its turn: nothing can load it any more. */
 static const TableRecord *pending_without_table(const TableRecords *records, const Selection *selection) {
     for (int row = 0; row < records->count; row++)
@@ -39,6 +50,28 @@ static const TableRecord *pending_without_table(const TableRecords *records, con
             selection_find(selection, records->rows[row].schema, records->rows[row].name) == NULL)
             return &records->rows[row];
     return NULL;
+}
+
+/* Loaded from a table that is not there any more, while another one has its name; what that one holds has never been
+ * copied. */
+static const TableRecord *made_again(const TableRecords *records, const Selection *selection) {
+    for (int row = 0; row < records->count; row++) {
+        const TableRecord *record = &records->rows[row];
+        const Table *named = selection_find(selection, record->schema, record->name);
+        if (record->source_oid != 0 && named != NULL && named->oid != record->source_oid &&
+            table_of(selection, record) == NULL && state_table_find(records, named->oid, "", "") == NULL)
+            return record;
+    }
+    return NULL;
+}
+
+static void gone_tell(Walk *walk, const TableRecords *records) {
+    for (int row = 0; row < records->count && !walk->job->plan_told; row++)
+        if (records->rows[row].loaded && table_of(walk->selection, &records->rows[row]) == NULL)
+            log_warn(
+                "table \"%s.%s\" is not on the source any more, or has a name that the job does not take; at "
+                "the target it stays",
+                records->rows[row].schema, records->rows[row].name);
 }
 
 static void new_table_tell(const Table *table) {
@@ -50,15 +83,19 @@ static bool recorded_keep(Walk *walk, Error *e) {
     TableRecords records;
     if (!state_tables(walk->record, walk->job->cfg, &records, e))
         return false;
-    selection_keep(walk->selection, state_table_name, &records, new_table_tell);
+    const TableRecord *again = made_again(&records, walk->selection);
+    state_tables_follow(&records, walk->selection, new_table_tell);
+    gone_tell(walk, &records);
     const TableRecord *gone = pending_without_table(&records, walk->selection);
-    if (gone != NULL) {
+    if (again != NULL) {
+        captured_made_again(again->schema, again->name, e);
+    } else if (gone != NULL) {
         fail(e, ERR_DATA, "table \"%s.%s\" is gone from the source, and was not loaded yet", gone->schema,
              gone->name);
         fail_hint(e, "drop it at the target and remove the job: walferry cleanup, then start again");
     }
     state_tables_free(&records);
-    return gone == NULL;
+    return gone == NULL && again == NULL;
 }
 
 /* The rows of a finished table do not come again: its numbers are in the record. But without a stream they do, until
@@ -75,7 +112,7 @@ static bool metrics_restore(Walk *walk, Error *e) {
         return false;
     for (int row = 0; row < records.count; row++) {
         const TableRecord *record = &records.rows[row];
-        const Table *table = selection_find(walk->selection, record->schema, record->name);
+        const Table *table = table_of(walk->selection, record);
         TableMetrics *shown = table == NULL ? NULL : metrics_table(m, table->full_name);
         if (!record->loaded || shown == NULL)
             continue;

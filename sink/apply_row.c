@@ -183,12 +183,6 @@ static bool apply_delete(ApplySession *s, Plan *plan, const Transaction *tx, con
     return add_where(plan, change, &p, e) && send_shape(s, plan, SHAPE_DELETE, written, tx, change, &p, e);
 }
 
-/* The table's snapshot does not have it (trap A2). What is prepared only now was open at every snapshot, wherever its
- * PREPARE lies: prepared transactions are asked for when all that was committed before the last snapshot is here. */
-bool apply_is_due(const Plan *plan, const Transaction *tx) {
-    return tx->ending == TRANSACTION_PREPARES || lsn_before(plan->start, tx->end);
-}
-
 /* All listed tables that are due, in one statement, never CASCADE (trap A5). */
 static bool apply_truncate(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
     Writer sql = writer_new(SQL_LIMIT);
@@ -196,9 +190,12 @@ static bool apply_truncate(ApplySession *s, const Transaction *tx, const Change 
     bool ok = true;
     writer_text(&sql, "TRUNCATE ");
     for (uint32_t table = 0; ok && table < change->truncate.count; table++) {
-        Plan *plan = apply_plan(s, change->truncate.rels[table], tx, change, e);
+        const TableRecord *record = apply_record(s, change->truncate.rels[table], e);
+        if (record != NULL && !apply_is_due(record, tx))
+            continue;
+        Plan *plan = record == NULL ? NULL : apply_plan(s, change->truncate.rels[table], tx, change, e);
         ok = plan != NULL;
-        if (!ok || !apply_is_due(plan, tx))
+        if (!ok)
             continue;
         writer_format(&sql, "%s%s%s", due++ == 0 ? "" : ", ", plan->partitioned ? "" : "ONLY ", plan->table);
     }
@@ -217,11 +214,14 @@ bool apply_change(ApplySession *s, const Transaction *tx, const Change *change, 
         return apply_truncate(s, tx, change, e);
     if (change->kind == CHANGE_MESSAGE || change->kind == CHANGE_BEAT)
         return true;
+    const TableRecord *record = apply_record(s, change->rel, e);
+    if (record == NULL)
+        return false;
+    if (!apply_is_due(record, tx))
+        return true;
     Plan *plan = apply_plan(s, change->rel, tx, change, e);
     if (plan == NULL)
         return false;
-    if (!apply_is_due(plan, tx))
-        return true;
     if (change->kind == CHANGE_INSERT)
         return apply_insert(s, plan, tx, change, e);
     if (plan->where == PLAN_WHERE_NONE)

@@ -335,11 +335,12 @@ bool catchup_change(ApplySession *s, const Transaction *tx, const Change *change
         return catchup_flush(s, e) && apply_change(s, tx, change, e);
     if (change->kind == CHANGE_MESSAGE || change->kind == CHANGE_BEAT)
         return true;
+    const TableRecord *record = apply_record(s, change->rel, e);
+    if (record == NULL || !apply_is_due(record, tx))
+        return record != NULL;
     Plan *plan = apply_plan(s, change->rel, tx, change, e);
     if (plan == NULL)
         return false;
-    if (!apply_is_due(plan, tx))
-        return true;
     bool fits = fits_set(plan, change);
     const Net *collected = s->catchup->net;
     bool barrier = fits ? net_has_other_version(collected, plan) : net_has_table(collected, plan);
