@@ -85,7 +85,6 @@ bool apply_alter(ApplySession *s, TableRecord *record, const Relation *rel, Erro
 /* The relation's plan; the destination is asked the first time, within the pipeline. `change` is named in errors. */
 Plan *apply_plan(ApplySession *s, const Relation *rel, const Transaction *tx, const Change *change, Error *e);
 bool apply_in_binary(const ApplySession *s); /* the stream's values */
-/* False: the table's snapshot has it already (trap A2). */
 /* An UPDATE that DELETE and INSERT have to do, because of a GENERATED ALWAYS identity (trap B9). */
 bool apply_reinserts(const Plan *plan, const Change *change);
 
