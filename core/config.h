@@ -21,6 +21,9 @@ typedef enum IdentityPolicy { IDENTITY_FAIL, IDENTITY_FULL, IDENTITY_INSERT_ONLY
 typedef enum ExistingPolicy { EXISTING_FAIL, EXISTING_KEEP, EXISTING_TRUNCATE, EXISTING_DROP } ExistingPolicy;
 const char *existing_policy_name(ExistingPolicy policy); /* "fail", "keep", … */
 
+/* What becomes of captured tables that change their form at the source. */
+typedef enum DdlPolicy { DDL_STOP, DDL_PAUSE_TABLE, DDL_APPLY } DdlPolicy;
+
 typedef enum OwnerPolicy { OWNERS_DESTINATION_USER, OWNERS_KEEP } OwnerPolicy;
 
 typedef enum GearChoice { GEAR_CHOICE_AUTO, GEAR_CHOICE_LIVE, GEAR_CHOICE_CATCH_UP } GearChoice;
@@ -60,6 +63,7 @@ typedef struct Config {
     } phases;
     IdentityPolicy identity;
     ExistingPolicy existing;
+    DdlPolicy ddl;
     struct {
         char *pg_dump; /* "auto" or a path */
         bool roles;    /* the roles that the database uses are made where they are missing */

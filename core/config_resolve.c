@@ -200,11 +200,24 @@ static void names_resolve(Config *cfg) {
         cfg->source.publication = text_format("dts_sync_%s", cfg->name);
 }
 
+static bool ddl_check(const Config *cfg, Error *e) {
+    if (cfg->ddl == DDL_STOP)
+        return true;
+    if (cfg->ddl == DDL_APPLY) {
+        fail(e, ERR_CONFIG, "\"ddl: apply\" is not available yet in this version");
+        return fail_hint(e, "this version takes: stop, pause-table");
+    }
+    if (cfg->target.dsn == NULL || !cfg->phases.full || !cfg->phases.incremental)
+        return fail(e, ERR_CONFIG,
+                    "\"ddl: pause-table\" needs \"target.dsn\" and the phases \"full\" and \"incremental\"");
+    return true;
+}
+
 bool config_resolve(Config *cfg, const ConfigGiven *given, Error *e) {
     if (given->whole && !ends_check(cfg, e))
         return false;
     if (!phases_resolve(cfg, given, e) ||
-        (given->whole && (!two_phase_check(cfg, e) || !existing_check(cfg, e))) ||
+        (given->whole && (!two_phase_check(cfg, e) || !existing_check(cfg, e) || !ddl_check(cfg, e))) ||
         !retry_resolve(cfg, given, e) || !name_resolve(cfg, e) || !name_is_free(cfg, e) ||
         !mapping_check(cfg, e))
         return false;

@@ -99,6 +99,11 @@ static const char SQL_TABLE_DEFINED[] =
             " target_oid = (SELECT oid FROM there), target_columns = (SELECT columns FROM there)"
             " WHERE job = $3 AND schema_name = $4 AND table_name = $5"
             " RETURNING coalesce(target_oid, 0), target_columns";
+static const char SQL_TABLE_ASIDE[] =
+    "UPDATE @.table_state SET loaded = false WHERE job = $1 AND schema_name = $2 AND table_name = $3";
+static const char SQL_TABLE_GONE[] = "UPDATE @.table_state SET loaded = true, start_lsn = $4 WHERE job = $1 "
+                                     "AND schema_name = $2 AND table_name = "
+                                     "$3";
 static const char SQL_TABLES_RESET[] = "UPDATE @.table_state SET loaded = false WHERE job = $1";
 static const char SQL_OBJECT_MADE[] = "SELECT count(*) FROM @.object_state WHERE job = $1 AND hash = $2";
 static const char SQL_OBJECT_NOTE[] = "INSERT INTO @.object_state (job, hash, what) VALUES ($1, $2, $3)";
@@ -373,6 +378,7 @@ bool state_tables(Pg *pg, const Config *cfg, TableRecords *out, Error *e) {
         table->target_oid = (uint32_t)pg_cell_int(result, row, 7);
         table->definition = cell_text(result, row, 8);
         table->target_columns = cell_text(result, row, 9);
+        table->was_loaded = !pg_cell_null(result, row, 3);
         if (table->loaded)
             out->highest_start = lsn_max(out->highest_start, table->start);
         else
@@ -469,6 +475,25 @@ bool state_table_loaded(Pg *pg, const Config *cfg, const Table *table, Lsn start
     return fail(e, ERR_LOST,
                 "table \"%s\" is not pending in the record of job \"%s\": somebody else loads it",
                 table->full_name, cfg->name);
+}
+
+bool state_table_aside(Pg *pg, const Config *cfg, TableRecord *record, Error *e) {
+    const char *const params[] = {cfg->name, record->schema, record->name};
+    Error ignored;
+    if (!pg_run(pg, "BEGIN; SET LOCAL synchronous_commit = on", e))
+        return false;
+    if (change(pg, cfg, SQL_TABLE_ASIDE, 3, params, e) >= 0 && pg_run(pg, "COMMIT", e)) {
+        record->loaded = false;
+        return true;
+    }
+    pg_run(pg, "ROLLBACK", &ignored);
+    return false;
+}
+
+bool state_table_gone(Pg *pg, const Config *cfg, const TableRecord *record, Lsn upto, Error *e) {
+    char text[LSN_TEXT_SIZE];
+    const char *const params[] = {cfg->name, record->schema, record->name, lsn_text(upto, text)};
+    return change(pg, cfg, SQL_TABLE_GONE, 4, params, e) >= 0;
 }
 
 bool state_tables_reset(Pg *pg, const Config *cfg, Error *e) {

@@ -45,8 +45,9 @@ typedef struct JobRecord {
 typedef struct TableRecord {
     char *schema, *name;
     bool loaded;
-    bool kept; /* the destination had it, and `existing: keep`; by state_tables_kept */
-    Lsn start; /* valid when loaded: transactions with end <= start are skipped for this table */
+    bool kept;       /* the destination had it, and `existing: keep`; by state_tables_kept */
+    bool was_loaded; /* it is loaded, or was before it was set aside */
+    Lsn start;       /* valid when loaded: transactions with end <= start are skipped for this table */
     int64_t rows, bytes;
     uint32_t source_oid, target_oid; /* 0: not known, as in a record of an older version */
     char *definition;                /* core/definition, as text; NULL: not known */
@@ -95,6 +96,8 @@ bool state_tables(Pg *pg, const Config *cfg, TableRecords *out, Error *e);
 /* Fills in `kept`. */
 bool state_tables_kept(Pg *pg, const Config *cfg, TableRecords *tables, Error *e);
 void state_tables_free(TableRecords *records);
+/* The record's table in the selection, under whatever name it goes now (state_follow.c); NULL: none. */
+const Table *state_table_selected(const Selection *selection, const TableRecord *record);
 /* Leaves only the tables that the record has, under whatever name they go now (state_follow.c); `leaves` (NULL: nobody)
  * is told of the others. */
 void state_tables_follow(const TableRecords *records, Selection *selection, void (*leaves)(const Table *));
@@ -106,6 +109,10 @@ TableRecord *state_table_find(const TableRecords *records, uint32_t oid, const c
  * it. Into the given record, too. */
 bool state_table_defined(Pg *pg, const Config *cfg, TableRecord *record, uint32_t oid, const char *definition,
                          const char *target_schema, const char *target_name, Error *e);
+/* Sets a loaded table aside: its rows do not count any more until it is loaded again. Durable when it returns. */
+bool state_table_aside(Pg *pg, const Config *cfg, TableRecord *record, Error *e);
+/* Its table is gone from the source: nothing up to `upto`, and nothing of it will come after, is for it. */
+bool state_table_gone(Pg *pg, const Config *cfg, const TableRecord *record, Lsn upto, Error *e);
 /* In the caller's transaction, with the rows; exactly one pending row must change. */
 bool state_table_loaded(Pg *pg, const Config *cfg, const Table *table, Lsn start, int64_t rows, int64_t bytes,
                         Error *e);

@@ -45,6 +45,16 @@ static bool name_now(const void *following, int row, const char **schema, const 
     return true;
 }
 
+const Table *state_table_selected(const Selection *selection, const TableRecord *record) {
+    const Table *named = selection_find(selection, record->schema, record->name);
+    if (record->source_oid == 0 || (named != NULL && named->oid == record->source_oid))
+        return named;
+    for (int at = 0; at < selection->count; at++)
+        if (selection->tables[at].oid == record->source_oid)
+            return &selection->tables[at];
+    return NULL;
+}
+
 void state_tables_follow(const TableRecords *records, Selection *selection, void (*leaves)(const Table *)) {
     ByOid *places = calloc((size_t)selection->count + 1, sizeof *places);
     assert(places != NULL);

@@ -33,21 +33,11 @@ static Pg *side_open(const Walk *walk, const char *dsn, const char *side, Error 
 
 /* ---- what the job consists of ---- */
 
-/* The record's table, under whatever name it goes now; NULL: the selection lacks it. */
-static const Table *table_of(const Selection *selection, const TableRecord *record) {
-    if (record->source_oid == 0)
-        return selection_find(selection, record->schema, record->name);
-    for (int at = 0; at < selection->count; at++)
-        if (selection->tables[at].oid == record->source_oid)
-            return &selection->tables[at];
-    return NULL;
-}
-
 /* A table that was dropped or renamed before its turn: nothing can load it any more. */
 static const TableRecord *pending_without_table(const TableRecords *records, const Selection *selection) {
     for (int row = 0; row < records->count; row++)
-        if (!records->rows[row].loaded &&
-            selection_find(selection, records->rows[row].schema, records->rows[row].name) == NULL)
+        if (!records->rows[row].loaded && !records->rows[row].was_loaded &&
+            state_table_selected(selection, &records->rows[row]) == NULL)
             return &records->rows[row];
     return NULL;
 }
@@ -59,7 +49,8 @@ static const TableRecord *made_again(const TableRecords *records, const Selectio
         const TableRecord *record = &records->rows[row];
         const Table *named = selection_find(selection, record->schema, record->name);
         if (record->source_oid != 0 && named != NULL && named->oid != record->source_oid &&
-            table_of(selection, record) == NULL && state_table_find(records, named->oid, "", "") == NULL)
+            state_table_selected(selection, record) == NULL &&
+            state_table_find(records, named->oid, "", "") == NULL)
             return record;
     }
     return NULL;
@@ -67,7 +58,7 @@ static const TableRecord *made_again(const TableRecords *records, const Selectio
 
 static void gone_tell(Walk *walk, const TableRecords *records) {
     for (int row = 0; row < records->count && !walk->job->plan_told; row++)
-        if (records->rows[row].loaded && table_of(walk->selection, &records->rows[row]) == NULL)
+        if (records->rows[row].loaded && state_table_selected(walk->selection, &records->rows[row]) == NULL)
             log_warn(
                 "table \"%s.%s\" is not on the source any more, or has a name that the job does not take; at "
                 "the target it stays",
@@ -112,8 +103,8 @@ static bool metrics_restore(Walk *walk, Error *e) {
         return false;
     for (int row = 0; row < records.count; row++) {
         const TableRecord *record = &records.rows[row];
-        const Table *table = table_of(walk->selection, record);
-        TableMetrics *shown = table == NULL ? NULL : metrics_table(m, table->full_name);
+        const Table *table = state_table_selected(walk->selection, record);
+        TableMetrics *shown = table == NULL ? NULL : metrics_table_of(m, table->full_name, table->oid);
         if (!record->loaded || shown == NULL)
             continue;
         atomic_store(&shown->stage, TABLE_LOADED);
@@ -139,6 +130,7 @@ static void metrics_name_tables(Walk *walk) {
     metrics_tables(m, names, targets, selection->count);
     free(names);
     for (int table = 0; table < selection->count; table++) {
+        m->tables[table].oid = selection->tables[table].oid;
         atomic_store(&m->tables[table].rows_estimated, selection->tables[table].rows_estimated);
         atomic_store(&m->tables[table].bytes_estimated, selection->tables[table].bytes);
     }
@@ -367,18 +359,31 @@ static bool bring_over(Walk *walk, Exported *exported, Dump *dump, bool born, bo
     return ok;
 }
 
+/* The same for tables of a job that was complete; the others wait where the stream stands. */
+static bool bring_again(Walk *walk, bool *complete, Error *e) {
+    bool reached = true;
+    Watch *watch = watch_start(walk->job);
+    bool ok = resume(walk, e) && again_load(walk, e) && converge(walk, &reached, e);
+    watch_end(watch);
+    *complete = ok && reached;
+    return ok && (!reached || enter(walk, PHASE_CATCHING_UP, e));
+}
+
 static bool walk_on(Walk *walk, Exported *exported, Dump *dump, Error *e) {
     const JobRecord *record = &walk->job_record;
     bool born = record->exists && record->birth == BIRTH_DONE;
     bool complete = born && record->phase > PHASE_FULL;
     plan_tell(walk);
-    if (born && !metrics_fill(walk, e))
+    if (born && (!again_look(walk, e) || !metrics_fill(walk, e)))
         return false;
-    if (!complete && !bring_over(walk, exported, dump, born, &complete, e))
+    complete = complete && !walk->again;
+    if (walk->again && !bring_again(walk, &complete, e))
+        return false;
+    if (!complete && !walk->again && !bring_over(walk, exported, dump, born, &complete, e))
         return false;
     if (!complete || !walk->job->cfg->phases.incremental)
         return true;
-    if (born && record->phase > PHASE_FULL)
+    if (born && !walk->again && record->phase > PHASE_FULL)
         metrics_phase(walk->job->metrics, PHASE_CATCHING_UP);
     return follow(walk, e);
 }

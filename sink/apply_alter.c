@@ -109,6 +109,7 @@ static bool changes_tell(const Following *f, const Alteration *list, int count, 
             ok = alteration_add(f, &list[at], &said, &statements, &left_out, e);
     if (ok) {
         char more[40] = "";
+        f->s->altered = f->record;
         if (left_out > 0)
             snprintf(more, sizeof more, ", and %d more changes", left_out);
         fail(e, ERR_DATA, "table \"%s.%s\" has changed on the source: %s%s", f->before->schema,

@@ -269,6 +269,7 @@ bool apply_settled(ApplySession *s, Error *e) {
 
 bool apply_session_reset(ApplySession *s, Error *e) {
     s->open = false;
+    s->altered = NULL;
     plans_unprepare(s);
     catchup_sent_forget(s);
     return live_reset(s->live, e) && own_prepare(s, e);

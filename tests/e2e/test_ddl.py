@@ -217,3 +217,75 @@ def test_changes_beside_the_bank_with_kills(pair, killed):
     bank.stop()
     pair.wait_equal()
     check_prefix(pair.target, 2)
+
+
+# ---- ddl: pause-table ----
+
+PAUSE = {"ddl": "pause-table"}
+# What reads the source's catalogs, not the stream: the form is the newest one, whatever came between.
+MORE_CHANGES = CHANGES | {
+    "columns swapped": ("ALTER TABLE t RENAME v TO x; ALTER TABLE t ADD v2 text; ALTER TABLE t RENAME v2 TO v",
+                        "UPDATE t SET v = 'a', x = 'b' WHERE id = 1", ""),
+    "rewritten": ("ALTER TABLE t ALTER v TYPE int USING id * 7", "UPDATE t SET v = 0 WHERE id = 1", ""),
+    "not null with a default": ("ALTER TABLE t ADD w timestamptz NOT NULL DEFAULT clock_timestamp()",
+                                "INSERT INTO t VALUES (100, 'x', 1)", ""),
+    "random": ("ALTER TABLE t ADD w float8 DEFAULT random()", "INSERT INTO t VALUES (100, 'x', 1)", ""),
+    "identity and generated": ("ALTER TABLE t ADD w int GENERATED ALWAYS AS IDENTITY, ADD g int GENERATED ALWAYS AS (n * 2) STORED",
+                               "INSERT INTO t VALUES (100, 'x', 1)", ""),
+    "twice in one transaction": ("SELECT 1", "UPDATE t SET v = 'y' WHERE id = 1; ALTER TABLE t DROP v, ADD w int;"
+                                 " UPDATE t SET w = 5 WHERE id = 2; ALTER TABLE t RENAME w TO z; UPDATE t SET z = 6", ""),
+}
+
+
+@pytest.mark.parametrize("what", MORE_CHANGES)
+def test_changed_table_is_loaded_again(pair, what):
+    """The others go on; the table is there again in its new form, whatever was done to its rows."""
+    change, row, _ = MORE_CHANGES[what]
+    pair.source.sql(TABLES + "CREATE INDEX by_n ON t (n); CREATE TABLE child (id int PRIMARY KEY, t int REFERENCES t);"
+                    " INSERT INTO child VALUES (1, 1)")
+    if what == "moved":
+        pair.target.sql("CREATE SCHEMA s2")
+    job = pair.running_job(**PAUSE)
+    pair.source.sql(change)
+    pair.source.sql("BEGIN; UPDATE other SET v = 'with it' WHERE id = 5; " + row + "; COMMIT")
+    pair.wait_equal(timeout=20)
+    pair.source.sql("UPDATE other SET v = 'after it'; DELETE FROM child")
+    pair.wait_equal(timeout=20)
+    assert job.process.alive() and "is set aside and loaded again" in job.process.err, job.process.err
+    job.wait_for("running")
+    columns = "SELECT table_schema, table_name, column_name, data_type, is_nullable, is_identity, is_generated" \
+              " FROM information_schema.columns WHERE table_schema IN ('public', 's2') AND table_name NOT LIKE 'dts%' ORDER BY 1, 2, 3"
+    assert pair.target.sql(columns) == pair.source.sql(columns)
+
+
+def test_swapped_tables_are_loaded_again(pair):
+    swap = "ALTER TABLE t RENAME TO x; ALTER TABLE other RENAME TO t; ALTER TABLE x RENAME TO other"
+    pair.source.sql(TABLES)
+    job = pair.running_job(**PAUSE)
+    pair.source.sql(swap)
+    pair.source.sql("UPDATE t SET v = 'was other'; UPDATE other SET v = 'was t'")
+    pair.wait_equal()
+    assert job.process.alive()
+
+
+@pytest.mark.parametrize("point", ["ddl.before_aside", "ddl.after_aside", "ddl.before_reshape", "ddl.after_reshape",
+                                   "snapshot.mid_table", "ddl.after_load", "apply.before_commit"])
+def test_kill_while_a_changed_table_is_loaded_again(pair, point):
+    """A2, A17: between any two statements. The bank's tables go on, and are a prefix in the end."""
+    bank = pair.bank(writers=2)
+    pair.source.sql("CREATE TABLE t (id serial PRIMARY KEY, v text); INSERT INTO t (v) SELECT 'x' FROM generate_series(1, 5000)")
+    bank.start()
+    job = pair.running_job(**PAUSE)
+    assert job.process.terminate() == 0
+    pair.source.sql("ALTER TABLE t ADD w float8 DEFAULT random(); INSERT INTO t (v) VALUES ('new')")
+    job.start(fault=f"{point}:kill@1")
+    assert job.process.wait(60) == -9
+    assert job.process.reached(point)
+    pair.source.sql("UPDATE t SET v = 'y' WHERE id % 10 = 0; DELETE FROM t WHERE id % 10 = 1")
+    job.start()
+    job.wait_for("running")
+    job.drain(pair.source)
+    check_prefix(pair.target, 2)
+    bank.stop()
+    pair.wait_equal()
+    check_prefix(pair.target, 2)
