@@ -203,13 +203,12 @@ static void names_resolve(Config *cfg) {
 static bool ddl_check(const Config *cfg, Error *e) {
     if (cfg->ddl == DDL_STOP)
         return true;
-    if (cfg->ddl == DDL_APPLY) {
-        fail(e, ERR_CONFIG, "\"ddl: apply\" is not available yet in this version");
-        return fail_hint(e, "this version takes: stop, pause-table");
-    }
+    const char *name = cfg->ddl == DDL_APPLY ? "apply" : "pause-table";
+    if (cfg->ddl == DDL_APPLY && cfg->source.two_phase)
+        return fail(e, ERR_CONFIG, "\"ddl: apply\" and \"source.two_phase\" exclude each other");
     if (cfg->target.dsn == NULL || !cfg->phases.full || !cfg->phases.incremental)
         return fail(e, ERR_CONFIG,
-                    "\"ddl: pause-table\" needs \"target.dsn\" and the phases \"full\" and \"incremental\"");
+                    "\"ddl: %s\" needs \"target.dsn\" and the phases \"full\" and \"incremental\"", name);
     return true;
 }
 

@@ -388,6 +388,26 @@ bool state_tables(Pg *pg, const Config *cfg, TableRecords *out, Error *e) {
     return true;
 }
 
+bool state_tables_again(Pg *pg, const Config *cfg, TableRecords *records, Error *e) {
+    TableRecords now;
+    if (!state_tables(pg, cfg, &now, e))
+        return false;
+    bool same = now.count == records->count;
+    for (int row = 0; same && row < now.count; row++) {
+        TableRecord *to = &records->rows[row], *from = &now.rows[row];
+        same = strcmp(to->schema, from->schema) == 0 && strcmp(to->name, from->name) == 0;
+        TableRecord before = *to;
+        to->source_oid = from->source_oid;
+        to->target_oid = from->target_oid;
+        to->definition = from->definition;
+        to->target_columns = from->target_columns;
+        from->definition = before.definition;
+        from->target_columns = before.target_columns;
+    }
+    state_tables_free(&now);
+    return same || fail(e, ERR_RETRY, "the record of the job's tables was changed by somebody else");
+}
+
 void state_tables_free(TableRecords *records) {
     for (int row = 0; row < records->count; row++) {
         free(records->rows[row].schema);

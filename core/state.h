@@ -95,6 +95,8 @@ bool state_flush(Pg *pg, const Config *cfg, Error *e);
 bool state_tables(Pg *pg, const Config *cfg, TableRecords *out, Error *e);
 /* Fills in `kept`. */
 bool state_tables_kept(Pg *pg, const Config *cfg, TableRecords *tables, Error *e);
+/* Takes over the definitions, as they are now, into records of before. */
+bool state_tables_again(Pg *pg, const Config *cfg, TableRecords *records, Error *e);
 void state_tables_free(TableRecords *records);
 /* The record's table in the selection, under whatever name it goes now (state_follow.c); NULL: none. */
 const Table *state_table_selected(const Selection *selection, const TableRecord *record);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "decoder/ddl_trigger.h"
 #include "decoder/slot.h"
 #include "job/captured.h"
 #include "job/pipeline.h"
@@ -369,12 +370,17 @@ static bool bring_again(Walk *walk, bool *complete, Error *e) {
     return ok && (!reached || enter(walk, PHASE_CATCHING_UP, e));
 }
 
+/* `ddl: apply` may have been chosen since the job's birth. */
+static bool messages_begin(Walk *walk, Error *e) {
+    return walk->job->cfg->ddl != DDL_APPLY || ddl_trigger_make(walk->source, walk->job->cfg, e);
+}
+
 static bool walk_on(Walk *walk, Exported *exported, Dump *dump, Error *e) {
     const JobRecord *record = &walk->job_record;
     bool born = record->exists && record->birth == BIRTH_DONE;
     bool complete = born && record->phase > PHASE_FULL;
     plan_tell(walk);
-    if (born && (!again_look(walk, e) || !metrics_fill(walk, e)))
+    if (born && (!again_look(walk, e) || !metrics_fill(walk, e) || !messages_begin(walk, e)))
         return false;
     complete = complete && !walk->again;
     if (walk->again && !bring_again(walk, &complete, e))

@@ -108,6 +108,8 @@ static bool altered_aside(Sink *s, Error *e) {
     if (record == NULL || record->kept || e->kind != ERR_DATA || s->options.cfg->ddl == DDL_STOP)
         return false;
     log_warn("%s", e->text);
+    if (!apply_session_idle(&s->session, e))
+        return false;
     group_forget(s);
     if (!FAULT("ddl.before_aside", e) || !apply_session_reset(&s->session, e) ||
         !live_sync(s->session.live, e))

@@ -140,6 +140,7 @@ static bool changes_follow(Following *f, Error *e) {
         there = alteration_is_there(&f->there, &list[at]);
     if (!there)
         return changes_tell(f, list, count, e);
+    f->s->redefined = true;
     log_info("table \"%s.%s\" has changed on the source, and is changed at the target already",
              f->rel->schema, f->rel->name);
     return record_follow(f, e);

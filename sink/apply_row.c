@@ -6,7 +6,7 @@
 
 #include "core/binary_type.h"
 #include "core/memory.h"
-#include "sink/apply_session.h"
+#include "sink/apply_ddl.h"
 #include "sink/statement.h"
 
 /* Long enough for readers to leave, short enough not to keep those waiting who come behind it. Rows wait for as long as it
@@ -212,6 +212,8 @@ static bool apply_truncate(ApplySession *s, const Transaction *tx, const Change 
 bool apply_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
     if (change->kind == CHANGE_TRUNCATE)
         return apply_truncate(s, tx, change, e);
+    if (apply_is_ddl(s, change))
+        return apply_ddl(s, tx, change, e);
     if (change->kind == CHANGE_MESSAGE || change->kind == CHANGE_BEAT)
         return true;
     const TableRecord *record = apply_record(s, change->rel, e);

@@ -240,11 +240,21 @@ bool apply_session_mark(ApplySession *s, Error *e) {
     return apply_session_begin(s, e) && live_send_text(s->live, note, SQL_MARK, 0, NULL, e);
 }
 
+/* What was rolled back has moved definitions: they are what the destination says again. */
+static bool definitions_again(ApplySession *s, Error *e) {
+    if (!s->redefined)
+        return true;
+    live_pause(s->live);
+    bool ok = state_tables_again(s->pg, s->options->cfg, s->tables, e);
+    live_resume(s->live);
+    return ok;
+}
+
 bool apply_session_return(ApplySession *s, Error *e) {
     plans_unprepare(s);
     catchup_forget(s);
     catchup_sent_forget(s);
-    return live_return(s->live, SQL_RETURN, e) && own_prepare(s, e);
+    return live_return(s->live, SQL_RETURN, e) && definitions_again(s, e) && own_prepare(s, e);
 }
 
 void apply_session_collect(ApplySession *s, bool collecting) {
@@ -272,5 +282,5 @@ bool apply_session_reset(ApplySession *s, Error *e) {
     s->altered = NULL;
     plans_unprepare(s);
     catchup_sent_forget(s);
-    return live_reset(s->live, e) && own_prepare(s, e);
+    return live_reset(s->live, e) && definitions_again(s, e) && own_prepare(s, e);
 }

@@ -37,6 +37,7 @@ typedef struct ApplySession {
     Plan **plans;            /* by Relation.number */
     TableRecord **records;   /* likewise; NULL: not looked for yet */
     const Relation *planned; /* whom the one NOTE_PLAN under way is about */
+    bool redefined;          /* a definition of `tables` has moved in some transaction of this session */
     TableRecord *altered;    /* whose change is why a transaction was refused (apply_alter) */
     uint32_t plan_capacity, next_statement;
     bool collecting;  /* changes are collected into sets (sink/catchup); else each goes as it comes */

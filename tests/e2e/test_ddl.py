@@ -1,6 +1,7 @@
 """Schema changes of captured tables (F58): noticed at the first row of the new form, told with what to run, gone on from."""
 import re
 
+import psycopg2
 import pytest
 
 from harness.bank import check_prefix
@@ -289,3 +290,138 @@ def test_kill_while_a_changed_table_is_loaded_again(pair, point):
     bank.stop()
     pair.wait_equal()
     check_prefix(pair.target, 2)
+
+
+# ---- ddl: apply ----
+
+APPLY = {"ddl": "apply"}
+FORM = """SELECT table_schema, table_name, column_name, data_type, character_maximum_length, numeric_precision, is_nullable,
+                 column_default, is_identity, is_generated
+            FROM information_schema.columns
+           WHERE table_schema IN ('public', 's2') AND table_name NOT LIKE 'dts%' ORDER BY 1, 2, 3"""
+# What is done without loading the table again, and rows of the new form.
+APPLIED = {what: change for what, change in CHANGES.items() if what not in ("wider", "longer", "several")} | {
+    "columns swapped": MORE_CHANGES["columns swapped"],
+    "constant default": ("ALTER TABLE t ADD w int NOT NULL DEFAULT 42", "INSERT INTO t VALUES (100, 'x', 1)", ""),
+    "default of the moment": ("ALTER TABLE t ADD w timestamptz DEFAULT now(), ADD x int[] DEFAULT '{1,2}'",
+                              "INSERT INTO t VALUES (100, 'x', 1)", ""),
+    "not null": ("ALTER TABLE t ALTER v SET NOT NULL, ALTER n SET DEFAULT 7", "INSERT INTO t (id, v) VALUES (100, 'x')", ""),
+    "longer number": ("ALTER TABLE t ADD w numeric(8,2); ALTER TABLE t ALTER w TYPE numeric(10,2)",
+                      "INSERT INTO t VALUES (100, 'x', 1, 12345678.25)", ""),
+    "dropped and added": ("ALTER TABLE t DROP v; ALTER TABLE t ADD v text", "UPDATE t SET v = 'new' WHERE id = 2", ""),
+    "code": ("DO $$ BEGIN ALTER TABLE t ADD w int; INSERT INTO t VALUES (99, 'y', 1, 2); ALTER TABLE t RENAME w TO z; END $$",
+             "UPDATE t SET z = 8 WHERE id = 99", ""),
+    "replica role": ("SET session_replication_role = replica; ALTER TABLE t ADD w int", "INSERT INTO t VALUES (100, 'x', 1, 2)", ""),
+    "between rows": ("SELECT 1", "UPDATE t SET v = 'y' WHERE id = 1; ALTER TABLE t DROP v, ADD w int;"
+                     " UPDATE t SET w = 5 WHERE id = 2; ALTER TABLE t RENAME w TO z; UPDATE t SET z = 6", ""),
+    "rolled back": ("SELECT 1", "SAVEPOINT a; ALTER TABLE t DROP v; INSERT INTO t VALUES (98, 7); ROLLBACK TO a;"
+                    " ALTER TABLE t ADD w int; INSERT INTO t VALUES (98, 'y', 7, 8)", ""),
+}
+
+
+@pytest.mark.parametrize("what", APPLIED)
+def test_trap_A11_change_is_made_at_the_target(pair, what):
+    """In its place in the stream; the definitions are the same on both sides afterwards."""
+    change, row, _ = APPLIED[what]
+    pair.source.sql(TABLES)
+    if what == "moved":
+        pair.target.sql("CREATE SCHEMA s2")
+    job = pair.running_job(**APPLY)
+    pair.source.sql(change)
+    pair.source.sql("BEGIN; UPDATE other SET v = 'with it' WHERE id = 5; " + row + "; COMMIT")
+    pair.wait_equal(timeout=20)
+    assert job.process.alive() and "set aside" not in job.process.err, job.process.err
+    assert pair.target.sql(FORM) == pair.source.sql(FORM)
+
+
+@pytest.mark.parametrize("what", ["wider", "longer", "rewritten", "random", "not null with a default", "identity and generated"])
+def test_trap_A11_what_was_computed_anew_is_loaded_again(pair, what):
+    change, row, _ = MORE_CHANGES[what]
+    pair.source.sql(TABLES)
+    job = pair.running_job(**APPLY)
+    pair.source.sql(change)
+    pair.source.sql(row)
+    pair.wait_equal(timeout=20)
+    assert job.process.alive() and "is set aside and loaded again" in job.process.err, job.process.err
+    assert [line[:4] for line in pair.target.sql(FORM)] == [line[:4] for line in pair.source.sql(FORM)]
+
+
+@pytest.mark.parametrize("point", ["ddl.after_statements", "apply.before_commit", "apply.after_commit"])
+def test_kill_around_a_change_that_is_applied(pair, point):
+    """Once, or not yet: the record moves with the table."""
+    bank = pair.bank(writers=2)
+    pair.source.sql("CREATE TABLE t (id serial PRIMARY KEY, v text)")
+    bank.start()
+    job = pair.running_job(**APPLY)
+    assert job.process.terminate() == 0
+    pair.source.sql("ALTER TABLE t ADD w int; INSERT INTO t (w) VALUES (1); ALTER TABLE t RENAME w TO x;"
+                    " ALTER TABLE t DROP v; INSERT INTO t (x) VALUES (2); ALTER TABLE t ADD v timestamptz DEFAULT now();"
+                    " INSERT INTO t (x) VALUES (3)")
+    for occurrence in (1, 2):
+        job.start(fault=f"{point}:kill@{occurrence}")
+        assert job.process.wait(60) == -9
+        check_prefix(pair.target, 2)
+    job.start()
+    job.wait_for("running")
+    bank.stop()
+    pair.wait_equal()
+    check_prefix(pair.target, 2)
+    assert pair.target.sql(FORM) == pair.source.sql(FORM)
+
+
+def test_group_that_is_refused_behind_a_change_makes_it_again(pair):
+    """Its transaction is rolled back with the group, and so is what is known of the table."""
+    pair.source.sql(TABLES)
+    job = pair.running_job(**APPLY)
+    assert job.process.terminate() == 0
+    pair.target.sql("INSERT INTO other VALUES (50, 'in the way')")
+    pair.source.sql("ALTER TABLE t ADD w int")
+    pair.source.sql("INSERT INTO t VALUES (100, 'x', 1, 2)")
+    pair.source.sql("INSERT INTO other VALUES (50, 'refused')")
+    job.start()
+    assert job.process.wait(30) == 5
+    assert pair.target.one("SELECT w FROM t WHERE id = 100") == 2
+    pair.target.sql("DELETE FROM other WHERE id = 50")
+    job.start()
+    job.wait_for("running")
+    pair.source.sql("ALTER TABLE t RENAME w TO z")
+    pair.source.sql("UPDATE t SET z = 9 WHERE id = 100")
+    pair.wait_equal()
+    assert pair.target.sql(FORM) == pair.source.sql(FORM) and "set aside" not in job.process.err
+
+
+def test_triggers_come_with_the_job_and_go_with_it(pair):
+    """They never fail anybody's command, nor tell of temporary tables; a job that begins to use them later has them then."""
+    names = "SELECT evtname, evtenabled FROM pg_event_trigger ORDER BY 1"
+    pair.source.sql(TABLES)
+    job = pair.running_job()
+    assert pair.source.sql(names) == []
+    assert job.process.terminate() == 0
+    job.rewrite(APPLY)
+    job.start()
+    job.wait_for("running")
+    assert pair.source.sql(names) == [(f"dts_{job.name}_{kind}", "A") for kind in ("ddl", "drop", "rewrite")]
+    role = f"{pair.name}_plain"
+    pair.source.sql(f"CREATE ROLE {role}; GRANT ALL ON SCHEMA public TO {role}; GRANT CREATE ON DATABASE \"{pair.name}\" TO {role};"
+                    f" SET ROLE {role}; CREATE TABLE own (id int); ALTER TABLE own ADD v int; DROP TABLE own;"
+                    " CREATE TEMPORARY TABLE own (id int); ALTER TABLE own ADD v int")
+    pair.source.sql(f"ALTER TABLE t ADD w int; CREATE INDEX by_w ON t (w); INSERT INTO t VALUES (100, 'x', 1, 2)")
+    pair.wait_equal()
+    assert "an index was made on the source, and not at the target: CREATE INDEX by_w" in job.process.err
+    assert job.process.terminate() == 0
+    assert job.call("cleanup").exit == 0
+    assert pair.source.sql(names) == []
+    assert pair.source.sql("SELECT FROM pg_namespace WHERE nspname = 'walferry'") == []
+    pair.source.sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_without_the_right_check_says_so(pair):
+    role = f"{pair.name}_reader"
+    pair.source.sql(TABLES + f"CREATE ROLE {role} LOGIN REPLICATION PASSWORD 'x'; GRANT CREATE ON DATABASE \"{pair.name}\" TO {role};"
+                    f"GRANT ALL ON SCHEMA public TO {role}; ALTER TABLE t OWNER TO {role}; ALTER TABLE other OWNER TO {role}")
+    job = pair.job(source_dsn=pair.source.dsn().replace("user=postgres", f"user={role}").replace("postgres@", f"{role}@"), **APPLY)
+    items = {item["name"]: item for item in job.call("check", "--json").json()["items"]}
+    assert items["ddl-trigger"]["state"] == "failed" and "event trigger" in items["ddl-trigger"]["seen"], items
+    assert job.run().exit == 2
+    assert pair.source.sql("SELECT FROM pg_namespace WHERE nspname = 'walferry'") == []
+    pair.source.sql(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
