@@ -1,5 +1,5 @@
 /* captured: what becomes of captured tables without a row in the stream that would show it: dropped, made again under the
- * same name. The keeper looks now and then, on its own connection. */
+ * same name, attached or detached as a partition (seen against the session's beginning). The keeper looks now and then, on its own connection. */
 #ifndef WALFERRY_JOB_CAPTURED_H
 #define WALFERRY_JOB_CAPTURED_H
 

@@ -425,3 +425,17 @@ def test_without_the_right_check_says_so(pair):
     assert job.run().exit == 2
     assert pair.source.sql("SELECT FROM pg_namespace WHERE nspname = 'walferry'") == []
     pair.source.sql(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+
+
+def test_trap_A18_attach_and_detach_are_told(pair):
+    """F59: leaves travel as leaves, so nothing is lost meanwhile."""
+    pair.source.sql("CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);"
+                    " CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100); CREATE TABLE p2 (id int PRIMARY KEY, v text NULL);"
+                    " INSERT INTO p VALUES (1, 'x'); INSERT INTO p2 VALUES (101, 'y')")
+    job = pair.running_job()
+    pair.source.sql("ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM (100) TO (200); INSERT INTO p VALUES (102, 'z')")
+    poll_until(lambda: 'table "public.p2" was attached to "public.p"' in job.process.err, "it is told", 20)
+    pair.source.sql("ALTER TABLE p DETACH PARTITION p1; UPDATE p1 SET v = 'by itself'")
+    poll_until(lambda: 'table "public.p1" was detached' in job.process.err, "it is told", 20)
+    pair.wait_equal(timeout=20)
+    assert job.process.alive()

@@ -25,6 +25,7 @@ static const Sample SAMPLES[] = {
     {"target.dsn", "host=new dbname=shop", ""},
     {"target.dialect", "greenplum", "mysql"},
     {"target.state_schema", "walferry2", "pg_state"},
+    {"target.gear", "live", "fast"},
     {"target.storage", "ao_row", "tape"},
     {"target.apply_latency", "2s", "2"},
     {"phases[]", "incremental", "load"},
