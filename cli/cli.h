@@ -22,7 +22,7 @@ typedef struct Arguments {
     const char *output; /* NULL: not given */
     Until until;
     int64_t wait_ms;
-    bool json, dry_run, watch, help;
+    bool json, dry_run, watch, clear, help;
 } Arguments;
 
 /* Which flags a command takes. */
@@ -35,7 +35,8 @@ enum {
     FLAG_IGNORE = 32,
     FLAG_DRY_RUN = 64,
     FLAG_WATCH = 128,
-    FLAG_OUTPUT = 256
+    FLAG_OUTPUT = 256,
+    FLAG_CLEAR = 512
 };
 
 typedef struct Flag {
@@ -90,6 +91,7 @@ int cmd_run(const Arguments *arguments);
 int cmd_status(const Arguments *arguments);
 int cmd_stop(const Arguments *arguments);
 int cmd_set(const Arguments *arguments);
+int cmd_dead_letters(const Arguments *arguments);
 int cmd_cleanup(const Arguments *arguments);
 
 #endif

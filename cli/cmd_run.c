@@ -130,6 +130,9 @@ static void result_json(const Run *run, int64_t started_us, int code) {
     json_object_set_new(out, "rows", json_integer(atomic_load(&m->rows_copied)));
     json_object_set_new(out, "changes", json_integer(atomic_load(&m->changes)));
     json_object_set_new(out, "transactions", json_integer(atomic_load(&m->transactions)));
+    json_object_set_new(out, "conflicts", json_integer(atomic_load(&m->conflicts)));
+    json_object_set_new(out, "dead_letters", json_integer(atomic_load(&m->dead_letters)));
+    json_object_set_new(out, "left_out", json_integer(atomic_load(&m->left_out)));
     json_object_set_new(out, "bytes", json_integer(atomic_load(&m->bytes_copied) + atomic_load(&m->bytes)));
     json_object_set_new(out, "seconds", json_real((double)((clock_us() - started_us) / 1000) / 1000));
     json_object_set_new(out, "lag_ms", number_or_null(atomic_load(&m->lag_ms)));
@@ -176,7 +179,8 @@ static bool run_prepare(Run *run, Error *e) {
 static bool run_watch(Run *run) {
     pthread_t thread;
     run->main_thread = pthread_self();
-    run->meter = meter_new(run->cfg, run->metrics, run->job->throttle, run->job->started_us);
+    run->meter =
+        meter_new(run->cfg, run->metrics, run->job->throttle, run->job->apply_throttle, run->job->started_us);
     run->live = !run->arguments->json && screen_possible();
     run->line_ms = clock_ms();
     run->wait_ms = FIRST_LINE_MS;

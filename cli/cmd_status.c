@@ -67,13 +67,13 @@ static void table_fill(Progress *p, const json_t *table) {
             shown->rows < shown->rows_estimated ? (double)shown->rows / (double)shown->rows_estimated : 0.99;
 }
 
-static void limits_fill(Progress *p, const json_t *load) {
+static void limits_fill(int64_t limit[THROTTLE_KINDS], const json_t *object) {
     static const char *const keys[THROTTLE_KINDS] = {[THROTTLE_QUERIES] = "queries_per_s",
                                                      [THROTTLE_ROWS] = "rows_per_s",
                                                      [THROTTLE_BYTES] = "bytes_per_s"};
     for (int kind = 0; kind < THROTTLE_KINDS; kind++) {
-        int64_t per_s = number_get(load, keys[kind]);
-        p->limit[kind] = per_s > 0 ? per_s : 0;
+        int64_t per_s = number_get(object, keys[kind]);
+        limit[kind] = per_s > 0 ? per_s : 0;
     }
 }
 
@@ -112,7 +112,9 @@ static void progress_fill(Progress *p, const json_t *status) {
     p->rss_bytes = number_get(status, "rss_bytes");
     const char *gear = json_string_value(json_object_get(status, "gear"));
     p->in_sets = gear != NULL && strcmp(gear, gear_name(GEAR_CATCH_UP)) == 0;
-    limits_fill(p, json_object_get(json_object_get(status, "throttle"), "load"));
+    const json_t *throttle = json_object_get(status, "throttle");
+    limits_fill(p->limit, json_object_get(throttle, "load"));
+    limits_fill(p->apply_limit, json_object_get(throttle, "apply"));
     p->lag_ms = number_get(lag, "ms");
     p->received_ms = number_get(stages, "received_ms");
     p->decoded_ms = number_get(stages, "decoded_ms");
@@ -123,6 +125,8 @@ static void progress_fill(Progress *p, const json_t *status) {
     p->changes = number_get(totals, "changes");
     p->transactions = number_get(totals, "transactions");
     p->conflicts = number_get(totals, "conflicts");
+    p->dead_letters = number_get(totals, "dead_letters");
+    p->left_out = number_get(totals, "left_out");
     p->retries = number_get(totals, "retries");
     builds_fill(p, json_object_get(status, "builds"));
     json_array_foreach(json_object_get(status, "tables"), at, table) table_fill(p, table);

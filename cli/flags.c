@@ -89,6 +89,13 @@ static bool take_watch(Arguments *arguments, char *value, Error *e) {
     return true;
 }
 
+static bool take_clear(Arguments *arguments, char *value, Error *e) {
+    (void)value;
+    (void)e;
+    arguments->clear = true;
+    return true;
+}
+
 static bool take_output(Arguments *arguments, char *value, Error *e) {
     (void)e;
     arguments->output = value;
@@ -112,6 +119,7 @@ const Flag flags[] = {
      take_until},
     {FLAG_IGNORE, "--ignore", "ITEM", "count an Alert of this item as Ignored; repeatable", take_ignore},
     {FLAG_DRY_RUN, "--dry-run", NULL, "only list what would be removed", take_dry_run},
+    {FLAG_CLEAR, "--clear", NULL, "remove those that were shown", take_clear},
     {FLAG_WATCH, "--watch", NULL, "show it again every second", take_watch},
     {FLAG_WAIT, "--wait", "DURATION", "try the first connection to each server for so long; default: 10s",
      take_wait},

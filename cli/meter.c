@@ -19,19 +19,21 @@ typedef struct Speed {
 struct Meter {
     const Config *cfg;
     Metrics *metrics;
-    const Throttle *throttle;
+    const Throttle *load, *apply;
     int64_t started_us, read_us;
     Speed bytes, share, changes;
     Speed *tables;
     int table_count;
 };
 
-Meter *meter_new(const Config *cfg, Metrics *metrics, const Throttle *throttle, int64_t started_us) {
+Meter *meter_new(const Config *cfg, Metrics *metrics, const Throttle *load, const Throttle *apply,
+                 int64_t started_us) {
     Meter *meter = calloc(1, sizeof *meter);
     assert(meter != NULL);
     meter->cfg = cfg;
     meter->metrics = metrics;
-    meter->throttle = throttle;
+    meter->load = load;
+    meter->apply = apply;
     meter->started_us = meter->read_us = started_us;
     return meter;
 }
@@ -52,6 +54,8 @@ Progress progress_unknown(void) {
                   .changes = -1,
                   .transactions = -1,
                   .conflicts = -1,
+                  .dead_letters = -1,
+                  .left_out = -1,
                   .retries = -1,
                   .changes_per_s = -1,
                   .lag_ms = -1,
@@ -169,6 +173,8 @@ static void stream_read_metrics(Metrics *m, Progress *out) {
     out->changes = atomic_load(&m->changes);
     out->transactions = atomic_load(&m->transactions);
     out->conflicts = atomic_load(&m->conflicts);
+    out->dead_letters = atomic_load(&m->dead_letters);
+    out->left_out = atomic_load(&m->left_out);
     out->retries = atomic_load(&m->retries);
     out->rows_copied = atomic_load(&m->rows_copied);
     out->post_data_done = atomic_load(&m->post_data_done);
@@ -186,8 +192,10 @@ void meter_read(Meter *meter, int64_t now_us, Progress *out) {
     tables_read(meter, passed_s, out);
     out->retained_bytes = m->wal_status[0] != '\0' ? atomic_load(&m->retained_bytes) : -1;
     pthread_mutex_unlock(&m->lock);
-    for (int kind = 0; kind < THROTTLE_KINDS; kind++)
-        out->limit[kind] = throttle_get(meter->throttle, (ThrottleKind)kind);
+    for (int kind = 0; kind < THROTTLE_KINDS; kind++) {
+        out->limit[kind] = throttle_get(meter->load, (ThrottleKind)kind);
+        out->apply_limit[kind] = throttle_get(meter->apply, (ThrottleKind)kind);
+    }
     out->bytes_per_s = speed_note(&meter->bytes, (double)atomic_load(&m->bytes_copied), passed_s);
     out->changes_per_s = speed_note(&meter->changes, (double)out->changes, passed_s);
     out->lag_ms = status_lag_ms(meter->cfg, m, now_us);

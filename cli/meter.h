@@ -33,18 +33,20 @@ typedef struct Progress {
     int post_data_done, post_data_total;
     int builds;
     BuildMetrics build[BUILDS_SHOWN_MAX]; /* the first `builds` */
-    int64_t rows_copied, changes, transactions, conflicts, retries;
+    int64_t rows_copied, changes, transactions, conflicts, dead_letters, left_out, retries;
     double changes_per_s;
     bool in_sets; /* the catch-up gear applies them */
     int64_t lag_ms, received_ms, decoded_ms, queued_ms, applied_ms;
     int64_t received_behind_bytes, applied_behind_bytes, confirmed_behind_bytes;
     int64_t limit[THROTTLE_KINDS]; /* of the load, in a second; 0: none */
+    int64_t apply_limit[THROTTLE_KINDS];
     int64_t retained_bytes, rss_bytes, elapsed_ms;
 } Progress;
 
 typedef struct Meter Meter;
 
-Meter *meter_new(const Config *cfg, Metrics *metrics, const Throttle *throttle, int64_t started_us);
+Meter *meter_new(const Config *cfg, Metrics *metrics, const Throttle *load, const Throttle *apply,
+                 int64_t started_us);
 void meter_free(Meter *meter);
 void meter_read(Meter *meter, int64_t now_us, Progress *out);
 /* Everything unknown. */

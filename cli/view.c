@@ -135,21 +135,21 @@ static void table_draw(Canvas *c, const ProgressTable *table, int name_columns) 
 }
 
 /* "limits  5,000 rows/s, 10 MiB/s", as far as there are some. */
-static void limits_draw(Canvas *c, const Progress *p) {
+static void limits_draw(Canvas *c, const int64_t limit[THROTTLE_KINDS]) {
     const char *between = "";
-    if (p->limit[THROTTLE_QUERIES] + p->limit[THROTTLE_ROWS] + p->limit[THROTTLE_BYTES] == 0)
+    if (limit[THROTTLE_QUERIES] + limit[THROTTLE_ROWS] + limit[THROTTLE_BYTES] == 0)
         return;
     put(c, STYLE_STRONG, "limits  ");
-    if (p->limit[THROTTLE_QUERIES] > 0) {
-        put(c, STYLE_PLAIN, "%s queries/s", UNIT_COUNT(p->limit[THROTTLE_QUERIES]));
+    if (limit[THROTTLE_QUERIES] > 0) {
+        put(c, STYLE_PLAIN, "%s queries/s", UNIT_COUNT(limit[THROTTLE_QUERIES]));
         between = ", ";
     }
-    if (p->limit[THROTTLE_ROWS] > 0) {
-        put(c, STYLE_PLAIN, "%s%s rows/s", between, UNIT_COUNT(p->limit[THROTTLE_ROWS]));
+    if (limit[THROTTLE_ROWS] > 0) {
+        put(c, STYLE_PLAIN, "%s%s rows/s", between, UNIT_COUNT(limit[THROTTLE_ROWS]));
         between = ", ";
     }
-    if (p->limit[THROTTLE_BYTES] > 0)
-        put(c, STYLE_PLAIN, "%s%s/s", between, UNIT_BYTES(p->limit[THROTTLE_BYTES]));
+    if (limit[THROTTLE_BYTES] > 0)
+        put(c, STYLE_PLAIN, "%s%s/s", between, UNIT_BYTES(limit[THROTTLE_BYTES]));
     row_end(c);
 }
 
@@ -165,7 +165,7 @@ static void tables_draw(Canvas *c, const Progress *p, int rows) {
     }
     row_end(c);
     if (progress_loads(p))
-        limits_draw(c, p);
+        limits_draw(c, p->limit);
     int name_columns = 0;
     for (int at = 0; at < p->shown; at++)
         name_columns =
@@ -244,9 +244,15 @@ static void changes_draw(Canvas *c, const Progress *p) {
         put(c, STYLE_FAINT, ", in sets");
     if (p->conflicts > 0)
         put(c, STYLE_WARN, ", %s conflicts", UNIT_COUNT(p->conflicts));
+    if (p->dead_letters > 0)
+        put(c, STYLE_WARN, ", %s dead letters", UNIT_COUNT(p->dead_letters));
+    if (p->left_out > 0)
+        put(c, STYLE_PLAIN, ", %s left out", UNIT_COUNT(p->left_out));
     if (p->retries > 0)
         put(c, STYLE_WARN, ", %s retries", UNIT_COUNT(p->retries));
     row_end(c);
+    if (progress_streams(p))
+        limits_draw(c, p->apply_limit);
 }
 
 static void slot_draw(Canvas *c, const Progress *p) {

@@ -15,7 +15,8 @@
 
 /* value_store() writes fields by their place; these are the shapes that it relies on. */
 _Static_assert(sizeof(IdentityPolicy) == sizeof(int) && sizeof(LogLevel) == sizeof(int) &&
-                   sizeof(LogFormat) == sizeof(int) && sizeof(LetterCase) == sizeof(int),
+                   sizeof(LogFormat) == sizeof(int) && sizeof(LetterCase) == sizeof(int) &&
+                   sizeof(ConflictPolicy) == sizeof(int),
                "a choice is stored as an int");
 _Static_assert(offsetof(Config, source.heartbeat_table) ==
                    offsetof(Config, source.heartbeat_schema) + sizeof(char *),
@@ -354,6 +355,8 @@ static void objects_free(Config *cfg) {
     pairs_free(&cfg->objects.rename.columns);
     pairs_free(&cfg->objects.where);
     pairs_free(&cfg->objects.columns);
+    pairs_free(&cfg->objects.table_dml);
+    pairs_free(&cfg->objects.table_conflicts);
 }
 
 void config_free(Config *cfg) {

@@ -23,6 +23,8 @@ const char *existing_policy_name(ExistingPolicy policy); /* "fail", "keep", … 
 
 /* What becomes of captured tables that change their form at the source. */
 typedef enum DdlPolicy { DDL_STOP, DDL_PAUSE_TABLE, DDL_APPLY } DdlPolicy;
+/* What becomes of a change that does not fit the destination's rows (sink/conflict.h). */
+typedef enum ConflictPolicy { CONFLICTS_STOP, CONFLICTS_SOURCE_WINS, CONFLICTS_SKIP } ConflictPolicy;
 
 typedef enum OwnerPolicy { OWNERS_DESTINATION_USER, OWNERS_KEEP } OwnerPolicy;
 
@@ -64,6 +66,7 @@ typedef struct Config {
     IdentityPolicy identity;
     ExistingPolicy existing;
     DdlPolicy ddl;
+    ConflictPolicy conflicts;
     struct {
         char *pg_dump; /* "auto" or a path */
         bool roles;    /* the roles that the database uses are made where they are missing */
@@ -75,7 +78,9 @@ typedef struct Config {
             ConfigPairs schemas, tables, columns;
         } rename;
         LetterCase letter_case;
-        ConfigPairs where, columns; /* row filters and column lists, by table */
+        ConfigPairs where, columns;             /* row filters and column lists, by table */
+        bool dml[4];                            /* insert, update, delete, truncate */
+        ConfigPairs table_dml, table_conflicts; /* by table or pattern */
     } objects;
     struct {
         int workers;               /* resolved: auto is the number of cores, at most 8 */
@@ -87,6 +92,9 @@ typedef struct Config {
         struct {
             int64_t queries_per_s, rows_per_s, bytes_per_s; /* 0: no limit */
         } load;
+        struct {
+            int64_t rows_per_s, bytes_per_s;
+        } apply;
     } throttle;
     struct {
         int64_t connection_ms, other_ms;

@@ -7,7 +7,9 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "core/change.h"
 #include "core/config_value.h"
+#include "core/options.h"
 
 typedef enum RuleKind { RULE_SCHEMA, RULE_TABLE, RULE_COLUMN, RULE_WHERE, RULE_LISTED } RuleKind;
 static const char *const OPTIONS[] = {"objects.rename.schemas", "objects.rename.tables",
@@ -20,6 +22,18 @@ typedef struct Rule {
     const char *to_schema, *to; /* WHERE: `to` is the condition; LISTED: unused */
 } Rule;
 
+/* What the job says of the changes of a table, or of all that fit a pattern. */
+typedef struct ChoiceRule {
+    ChoiceKind kind;
+    bool pattern;
+    int letters; /* beside the stars */
+    ConfigName name;
+    unsigned value; /* a ConflictPolicy, or kinds as in ApplyChoice */
+} ChoiceRule;
+
+_Static_assert(CHANGE_INSERT == 0 && CHANGE_UPDATE == 1 && CHANGE_DELETE == 2 && CHANGE_TRUNCATE == 3,
+               "objects.dml lists the kinds in the order of ChangeKind");
+
 struct Mapping {
     Arena *arena;
     LetterCase letter_case;
@@ -27,6 +41,9 @@ struct Mapping {
     int include_count, exclude_count, rule_count;
     ConfigName *include, *exclude;
     Rule *rules; /* by kind and names */
+    ChoiceRule *choices;
+    int choice_count;
+    ApplyChoice of_job;
 };
 
 /* ---- compiling ---- */
@@ -105,6 +122,54 @@ static void patterns_compile(Mapping *m, const Config *cfg) {
         m->exclude[m->exclude_count++] = name_read(exclude->items[at], NULL);
 }
 
+static const char DML_WORDS[] = "insert|update|delete|truncate", CONFLICT_WORDS[] = "stop|source-wins|skip";
+
+static unsigned word_place(const char *words, const char *word) {
+    Slice found;
+    unsigned place = 0;
+    while (option_choice(words, (int)place, &found) && !slice_is(found, word))
+        place++;
+    return place;
+}
+
+static int letters_count(const char *part) {
+    int letters = 0;
+    for (; *part != '\0'; part++)
+        letters += *part != '*';
+    return letters;
+}
+
+/* A list has a pair for each of its words. */
+static ChoiceRule *choice_add(Mapping *m, ChoiceKind kind, const char *key) {
+    ConfigName name = name_read(key, NULL);
+    for (int at = 0; kind == CHOICE_TAKES && at < m->choice_count; at++) {
+        ChoiceRule *rule = &m->choices[at];
+        if (rule->kind == kind && strcmp(rule->name.schema, name.schema) == 0 &&
+            strcmp(rule->name.table, name.table) == 0)
+            return rule;
+    }
+    ChoiceRule *rule = &m->choices[m->choice_count++];
+    *rule = (ChoiceRule){.kind = kind,
+                         .pattern = strchr(name.schema, '*') != NULL || strchr(name.table, '*') != NULL,
+                         .letters = letters_count(name.schema) + letters_count(name.table),
+                         .name = name};
+    return rule;
+}
+
+static void choices_compile(Mapping *m, const Config *cfg) {
+    const ConfigPairs *dml = &cfg->objects.table_dml, *conflicts = &cfg->objects.table_conflicts;
+    m->choices = arena_alloc(m->arena, (size_t)(dml->count + conflicts->count + 1) * sizeof *m->choices);
+    for (int at = 0; at < dml->count; at++)
+        choice_add(m, CHOICE_TAKES, dml->items[at].key)->value |=
+            1u << word_place(DML_WORDS, dml->items[at].value);
+    for (int at = 0; at < conflicts->count; at++)
+        choice_add(m, CHOICE_CONFLICTS, conflicts->items[at].key)->value =
+            word_place(CONFLICT_WORDS, conflicts->items[at].value);
+    for (int kind = CHANGE_INSERT; kind <= CHANGE_TRUNCATE; kind++)
+        m->of_job.takes |= cfg->objects.dml[kind] ? 1u << kind : 0;
+    m->of_job.conflicts = cfg->conflicts;
+}
+
 Mapping *mapping_new(const Config *cfg) {
     Mapping *m = calloc(1, sizeof *m);
     assert(m != NULL);
@@ -112,6 +177,7 @@ Mapping *mapping_new(const Config *cfg) {
     m->letter_case = cfg->objects.letter_case;
     patterns_compile(m, cfg);
     rules_compile(m, cfg);
+    choices_compile(m, cfg);
     return m;
 }
 
@@ -119,6 +185,11 @@ void mapping_free(Mapping *m) {
     if (m != NULL)
         arena_free(m->arena);
     free(m);
+}
+
+static bool choices_differ(const ChoiceRule *a, const ChoiceRule *b) {
+    return a->kind != b->kind || strcmp(a->name.schema, b->name.schema) != 0 ||
+           strcmp(a->name.table, b->name.table) != 0;
 }
 
 bool mapping_check(const Config *cfg, Error *e) {
@@ -132,6 +203,11 @@ bool mapping_check(const Config *cfg, Error *e) {
         good = fail(e, ERR_CONFIG, "\"%s\" names \"%s%s%s%s%s\" twice", OPTIONS[rule->kind], rule->schema,
                     dot, rule->table, column_dot, rule->column);
     }
+    for (int at = 1; good && at < m->choice_count; at++)
+        for (int before = 0; good && before < at; before++)
+            good = choices_differ(&m->choices[before], &m->choices[at]) ||
+                   fail(e, ERR_CONFIG, "\"objects.tables\" names \"%s.%s\" twice", m->choices[at].name.schema,
+                        m->choices[at].name.table);
     mapping_free(m);
     return good;
 }
@@ -254,6 +330,23 @@ bool mapping_list_holds(const Mapping *m, const char *schema, const char *table,
     return rule_find(m, RULE_LISTED, schema, table, column) != NULL;
 }
 
+int mapping_choice(const Mapping *m, ChoiceKind kind, bool by_pattern, const char *schema,
+                   const char *table) {
+    const ChoiceRule *best = NULL;
+    for (int at = 0; at < m->choice_count; at++) {
+        const ChoiceRule *rule = &m->choices[at];
+        bool fits = rule->kind == kind && rule->pattern == by_pattern &&
+                    part_matches(rule->name.schema, schema) && part_matches(rule->name.table, table);
+        if (fits && (best == NULL || rule->letters > best->letters))
+            best = rule;
+    }
+    return best == NULL ? -1 : (int)best->value;
+}
+
+ApplyChoice mapping_choice_of_job(const Mapping *m) {
+    return m->of_job;
+}
+
 static void text_print(Writer *out, const char *text) {
     writer_u32(out, (uint32_t)strlen(text));
     writer_text(out, text);
@@ -288,6 +381,13 @@ bool mapping_visit(const Mapping *m, bool (*visit)(void *context, const NamedObj
                                    .table = named_part(rule->table),
                                    .column = named_part(rule->column)};
         if (!visit(context, &named, e))
+            return false;
+    }
+    for (int at = 0; at < m->choice_count; at++) {
+        const ChoiceRule *rule = &m->choices[at];
+        const NamedObject named = {
+            .option = "objects.tables", .schema = rule->name.schema, .table = rule->name.table};
+        if (!rule->pattern && !visit(context, &named, e))
             return false;
     }
     return true;

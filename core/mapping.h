@@ -58,6 +58,18 @@ const char *mapping_where(const Mapping *m, const char *schema, const char *tabl
 bool mapping_lists(const Mapping *m, const char *schema, const char *table);
 bool mapping_list_holds(const Mapping *m, const char *schema, const char *table, const char *column);
 
+/* What is applied of a table's changes, and what becomes of one that does not fit the destination's rows. */
+typedef struct ApplyChoice {
+    unsigned takes; /* 1 << ChangeKind, of the four kinds that change rows */
+    ConflictPolicy conflicts;
+} ApplyChoice;
+enum { APPLY_ALL = 15 };
+/* `objects.tables` says one or both of them of a table by its name, or by a pattern that fits it. A name wins over a
+ * pattern; of patterns the one with most letters beside its stars, then the first in the file. -1: nothing is said. */
+typedef enum ChoiceKind { CHOICE_TAKES, CHOICE_CONFLICTS } ChoiceKind;
+int mapping_choice(const Mapping *m, ChoiceKind kind, bool by_pattern, const char *schema, const char *table);
+ApplyChoice mapping_choice_of_job(const Mapping *m); /* of tables of which nothing is said */
+
 /* The same for two jobs that call everything the same and take the same rows and columns of a table: a job keeps to the
  * names that it was begun with. What patterns take is not in it. */
 enum { MAPPING_PRINT_SIZE = 17 };

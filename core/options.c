@@ -90,12 +90,20 @@ static const Option TABLE[] = {
         NOW(objects.rename.columns)),
     ROW("objects.case", "letter case (of A to Z) of names that have no explicit rename",
         CHOICE("keep|lower|upper"), DEFAULT("keep"), NOW(objects.letter_case)),
-    ROW("objects.dml[]", "the kinds of change to apply", DML),
+    ROW("objects.dml[]",
+        "the kinds of change to apply; walferry leaves the others out, the source sends them all", DML,
+        DEFAULT("insert, update, delete, truncate"), NOW(objects.dml)),
     ROW("objects.tables.*.where", "condition for the rows of a table to take", TEXT(1, 65536), OF_TABLE,
         NOW(objects.where)),
     ROW("objects.tables.*.columns[]", "columns of a table to take", .type = OPTION_IDENTIFIER, OF_TABLE,
         NOW(objects.columns)),
-    ROW("objects.tables.*.dml[]", "the kinds of change to apply to a table", DML, OF_TABLE),
+    ROW("objects.tables.*.dml[]",
+        "the same for a table, or for all that fit schema.table with *; a name wins over a pattern, a longer "
+        "pattern "
+        "over a shorter",
+        DML, OF_TABLE, NOW(objects.table_dml)),
+    ROW("objects.tables.*.conflicts", "conflicts for a table, or for all that fit schema.table with *",
+        CHOICE("stop|source-wins|skip"), OF_TABLE, NOW(objects.table_conflicts)),
     ROW("objects.tables.*.key[]", "columns that identify a table's rows", .type = OPTION_IDENTIFIER,
         OF_TABLE),
     ROW("objects.tables.*.distributed_by[]", "distribution key of a table in the Greenplum family",
@@ -105,8 +113,10 @@ static const Option TABLE[] = {
         "what the full load does with tables that the destination has already; a job keeps to what it began "
         "with",
         CHOICE("fail|keep|truncate|drop"), DEFAULT("fail"), NOW(existing)),
-    ROW("conflicts", "what to do when a change does not fit the destination's rows",
-        CHOICE("stop|source-wins|skip"), DEFAULT("stop"), ONLY("stop")),
+    ROW("conflicts",
+        "what to do when a change does not fit the destination's rows; what is skipped is kept: walferry "
+        "dead-letters",
+        CHOICE("stop|source-wins|skip"), DEFAULT("stop"), NOW(conflicts)),
     ROW("ddl",
         "what to do when a captured table changes its form: end and say what to do; load the table again; "
         "make the "
@@ -132,9 +142,9 @@ static const Option TABLE[] = {
     ROW("throttle.load.bytes_per_s", "limit of bytes in the full load; 0: no limit", SIZE_RATE, DEFAULT("0"),
         NOW(throttle.load.bytes_per_s)),
     ROW("throttle.apply.rows_per_s", "limit of rows while applying changes; 0: no limit", RATE, DEFAULT("0"),
-        ONLY("0")),
+        NOW(throttle.apply.rows_per_s)),
     ROW("throttle.apply.bytes_per_s", "limit of bytes while applying changes; 0: no limit", SIZE_RATE,
-        DEFAULT("0"), ONLY("0")),
+        DEFAULT("0"), NOW(throttle.apply.bytes_per_s)),
 
     ROW("retry.connection", "how long a lost connection is tried again", PERIOD(0, 24 * HOURS),
         DEFAULT("720min"), NOW(retry.connection_ms)),

@@ -355,6 +355,13 @@ const char *selection_target_column(const Selection *s, Arena *arena, const char
     return s == NULL ? column : mapping_column(s->mapping, arena, schema, name, column);
 }
 
+ApplyChoice selection_choice(const Selection *s, const char *schema, const char *name) {
+    if (s == NULL)
+        return (ApplyChoice){.takes = APPLY_ALL, .conflicts = CONFLICTS_STOP};
+    const Table *t = selection_find(s, schema, name);
+    return t != NULL ? t->choice : tree_choice_alone(s->mapping, schema, name);
+}
+
 void selection_keep(Selection *s, SelectionNameAt *name_at, const void *list, void (*leaves)(const Table *)) {
     bool *named = calloc((size_t)s->count + 1, sizeof *named);
     assert(named != NULL);

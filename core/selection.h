@@ -53,6 +53,7 @@ typedef struct Table {
         *top_name; /* the topmost ancestor, or itself: what a dropped column was named by */
     const char *record_schema, *record_name; /* by which the job's record knows it; NULL: by its name */
     const char *where;                       /* the row filter as the job says it, or NULL */
+    ApplyChoice choice;                      /* what is applied of its changes (the nearest that says so) */
     bool listed;                             /* it has a column list: see TableColumn.taken */
     bool unlogged;                           /* copied, never streamed */
     bool has_children;                       /* inheritance: ONLY is needed */
@@ -87,6 +88,10 @@ const Table *selection_find_target(const Selection *s, const char *schema, const
 MappedName selection_target(const Selection *s, Arena *arena, const char *schema, const char *name);
 const char *selection_target_column(const Selection *s, Arena *arena, const char *schema, const char *name,
                                     const char *column);
+
+/* What is applied of the changes of a relation of the stream; decided before any gear (trap A15), behind the numbering of
+ * changes (C2). `s` NULL: all of them, and a conflict stops. */
+ApplyChoice selection_choice(const Selection *s, const char *schema, const char *name);
 
 /* What is wrong with the names that the job gives (selection_check.c): two tables, or two columns of a table, with one
  * name at the destination; a schema there that is not the users'; `named`, for a job that is not born yet: options that name what the source has not, or what

@@ -131,12 +131,46 @@ static Relative topmost(const PGresult *parents, Relative at) {
                                        pg_cell(parents, row, P_NAME)});
 }
 
+/* What the table itself or the nearest ancestor says; -1: nobody. */
+static int choice_near(const Tree *tree, ChoiceKind kind, bool by_pattern, Relative at) {
+    int value = mapping_choice(tree->mapping, kind, by_pattern, at.schema, at.name);
+    const PGresult *parents = tree->parents;
+    for (int row = tree_row(parents, at.oid); value < 0 && tree_row_is_of(parents, row, at.oid); row++)
+        value = choice_near(tree, kind, by_pattern,
+                            (Relative){cell_oid(parents, row, P_PARENT), pg_cell(parents, row, P_SCHEMA),
+                                       pg_cell(parents, row, P_NAME)});
+    return value;
+}
+
+/* Names win over patterns, also an ancestor's. */
+static int choice_of(const Tree *tree, ChoiceKind kind, const Table *t, int of_job) {
+    const Relative self = {t->oid, t->schema, t->name};
+    int value = choice_near(tree, kind, false, self);
+    if (value < 0)
+        value = choice_near(tree, kind, true, self);
+    return value < 0 ? of_job : value;
+}
+
+ApplyChoice tree_choice_alone(const Mapping *m, const char *schema, const char *name) {
+    ApplyChoice choice = mapping_choice_of_job(m);
+    for (int by_pattern = 1; by_pattern >= 0; by_pattern--) {
+        int takes = mapping_choice(m, CHOICE_TAKES, by_pattern != 0, schema, name);
+        int conflicts = mapping_choice(m, CHOICE_CONFLICTS, by_pattern != 0, schema, name);
+        choice.takes = takes < 0 ? choice.takes : (unsigned)takes;
+        choice.conflicts = conflicts < 0 ? choice.conflicts : (ConflictPolicy)conflicts;
+    }
+    return choice;
+}
+
 void tree_map_table(const Tree *tree, Arena *arena, Table *t) {
     const Mapping *m = tree->mapping;
     Relative with_where = {t->oid, t->schema, t->name}, with_list = with_where;
     if (nearest_find(m, tree->parents, has_where, &with_where))
         t->where = mapping_where(m, with_where.schema, with_where.name);
     t->listed = nearest_find(m, tree->parents, has_list, &with_list);
+    ApplyChoice of_job = mapping_choice_of_job(m);
+    t->choice.takes = (unsigned)choice_of(tree, CHOICE_TAKES, t, (int)of_job.takes);
+    t->choice.conflicts = (ConflictPolicy)choice_of(tree, CHOICE_CONFLICTS, t, (int)of_job.conflicts);
     MappedName target = mapping_relation(m, arena, t->schema, t->name);
     t->target_schema = target.schema;
     t->target_name = target.name;

@@ -19,8 +19,10 @@ bool tree_takes(const Tree *tree, const Table *t);
 /* Of any relation, by its OID and name: excluded with any ancestor, else taken with any. `parents`: of TREE_PARENTS_SQL. */
 Taken tree_lineage_takes(const Mapping *m, const PGresult *parents, uint32_t oid, const char *schema,
                          const char *name);
-/* Fills what the destination calls the table, its row filter and whether it has a column list. */
+/* Fills what the destination calls the table, its row filter, whether it has a column list, what is applied of it. */
 void tree_map_table(const Tree *tree, Arena *arena, Table *t);
+/* What is applied of a table of which only the name is known: one that the source has renamed or made since. */
+ApplyChoice tree_choice_alone(const Mapping *m, const char *schema, const char *name);
 /* The same for its columns, which `t` has. */
 void tree_map_columns(const Tree *tree, Arena *arena, const Table *t, TableColumn *columns);
 

@@ -16,7 +16,8 @@ static const char SQL_EXISTS[] = "SELECT count(*) FROM pg_catalog.pg_class c"
 static const char SQL_TABLES_THERE[] =
     "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = $1 AND c.relkind = 'r' AND c.relname IN"
-    " ('job', 'progress', 'table_state', 'object_state', 'existing', 'identity_state', 'prepared')"
+    " ('job', 'progress', 'table_state', 'object_state', 'existing', 'identity_state', 'prepared',"
+    " 'dead_letter')"
     " AND (c.relname <> 'table_state' OR EXISTS (SELECT FROM pg_catalog.pg_attribute a"
     "      WHERE a.attrelid = c.oid AND a.attname = 'definition'))";
 
@@ -44,6 +45,10 @@ static const char SQL_MAKE[] =
     " table_name text NOT NULL, setting text NOT NULL, PRIMARY KEY (job, schema_name, table_name));"
     "CREATE TABLE IF NOT EXISTS @.prepared (job text NOT NULL, xid bigint NOT NULL, lsn pg_lsn NOT NULL,"
     " here bigint NOT NULL, PRIMARY KEY (job, xid));"
+    "CREATE TABLE IF NOT EXISTS @.dead_letter (job text NOT NULL, lsn pg_lsn NOT NULL, seq bigint NOT NULL,"
+    " xid bigint NOT NULL, schema_name text NOT NULL, table_name text NOT NULL, operation text NOT NULL,"
+    " old_key text, new_values text, sqlstate text, reason text NOT NULL,"
+    " at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(), PRIMARY KEY (job, lsn, seq));"
     "COMMIT";
 
 static const char SQL_READ[] =
@@ -61,6 +66,7 @@ static const char SQL_CLEAR_PROGRESS[] = "DELETE FROM @.progress WHERE job = $1"
 static const char SQL_CLEAR_TABLES[] = "DELETE FROM @.table_state WHERE job = $1";
 static const char SQL_CLEAR_OBJECTS[] = "DELETE FROM @.object_state WHERE job = $1";
 static const char SQL_CLEAR_EXISTING[] = "DELETE FROM @.existing WHERE job = $1";
+static const char SQL_CLEAR_LETTERS[] = "DELETE FROM @.dead_letter WHERE job = $1";
 static const char SQL_CLEAR_PREPARED[] = "DELETE FROM @.prepared WHERE job = $1";
 static const char SQL_FIRST_PROGRESS[] = "INSERT INTO @.progress (job, prev_lsn, lsn) VALUES ($1, '0/0', $2)";
 static const char SQL_BORN[] = "UPDATE @.job SET birth = 'slot', bound = $2, phase = 'schema', changed = "
@@ -125,13 +131,14 @@ static const char SQL_IDENTITIES[] =
 static const char SQL_REMOVE[] = "DELETE FROM @.%s WHERE job = $1";
 static const char SQL_JOBS_LEFT[] = "SELECT count(*) FROM @.job";
 static const char SQL_DROP_TABLES[] =
-    "DROP TABLE @.progress, @.table_state, @.object_state, @.existing, @.identity_state, @.prepared, @.job";
+    "DROP TABLE @.progress, @.table_state, @.object_state, @.existing, @.identity_state, @.prepared,"
+    " @.dead_letter, @.job";
 static const char SQL_SCHEMA_USED[] =
     "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = $1";
 static const char SQL_DROP_SCHEMA[] = "DROP SCHEMA @";
 
-enum { SQL_LIMIT = 64 * 1024 * 1024, NUMBER_SIZE = 24, NOTE_SIZE = 40, TABLES = 7 };
+enum { SQL_LIMIT = 64 * 1024 * 1024, NUMBER_SIZE = 24, NOTE_SIZE = 40, TABLES = 8 };
 
 char *state_sql(Pg *pg, const Config *cfg, const char *sql) {
     Writer out = writer_new(SQL_LIMIT);
@@ -195,22 +202,25 @@ bool state_exists(Pg *pg, const Config *cfg, bool *exists, Error *e) {
     return true;
 }
 
-bool state_open(Pg *pg, const Config *cfg, Error *e) {
+static bool tables_complete(Pg *pg, const Config *cfg, Error *e) {
     int64_t there;
+    Error ignored;
     if (!count_of(pg, cfg, SQL_TABLES_THERE, 1, (const char *const[]){cfg->target.state_schema}, &there, e))
         return false;
-    if (there < TABLES) {
-        char *sql = state_sql(pg, cfg, SQL_MAKE);
-        bool made = pg_run(pg, sql, e);
-        free(sql);
-        if (!made) {
-            Error ignored;
-            pg_run(pg, "ROLLBACK", &ignored);
-            return fail_context(e, "cannot make schema \"%s\"", cfg->target.state_schema);
-        }
-    }
+    if (there == TABLES)
+        return true;
+    char *sql = state_sql(pg, cfg, SQL_MAKE);
+    bool made = pg_run(pg, sql, e);
+    free(sql);
+    if (made)
+        return true;
+    pg_run(pg, "ROLLBACK", &ignored);
+    return fail_context(e, "cannot make schema \"%s\"", cfg->target.state_schema);
+}
+
+bool state_open(Pg *pg, const Config *cfg, Error *e) {
     JobRecord record;
-    if (!state_read(pg, cfg, &record, e))
+    if (!tables_complete(pg, cfg, e) || !state_read(pg, cfg, &record, e))
         return false;
     if (!record.exists || record.format <= STATE_FORMAT)
         return true;
@@ -283,6 +293,7 @@ static bool born_rows(Pg *pg, const Config *cfg, const char *point, const Select
         change(pg, cfg, SQL_CLEAR_OBJECTS, 1, job, e) < 0 ||
         change(pg, cfg, SQL_CLEAR_EXISTING, 1, job, e) < 0 ||
         change(pg, cfg, SQL_CLEAR_PREPARED, 1, job, e) < 0 ||
+        change(pg, cfg, SQL_CLEAR_LETTERS, 1, job, e) < 0 ||
         change(pg, cfg, SQL_FIRST_PROGRESS, 2, job_and_point, e) < 0 ||
         !change_job(pg, cfg, SQL_BORN, 2, job_and_point, e))
         return false;
@@ -620,7 +631,7 @@ bool state_identities(Pg *pg, const Config *cfg,
 
 static bool remove_rows(Pg *pg, const Config *cfg, Error *e) {
     static const char *const tables[] = {"progress",       "table_state", "object_state", "existing",
-                                         "identity_state", "prepared",    "job"};
+                                         "identity_state", "prepared",    "dead_letter",  "job"};
     for (size_t table = 0; table < sizeof tables / sizeof *tables; table++) {
         char sql[80];
         snprintf(sql, sizeof sql, SQL_REMOVE, tables[table]);
@@ -646,7 +657,7 @@ bool state_remove(Pg *pg, const Config *cfg, Error *e) {
         return false;
     if (!exists)
         return true;
-    if (!pg_run(pg, "BEGIN; SET LOCAL lock_timeout = '5s'", e))
+    if (!tables_complete(pg, cfg, e) || !pg_run(pg, "BEGIN; SET LOCAL lock_timeout = '5s'", e))
         return false;
     if (remove_rows(pg, cfg, e) && pg_run(pg, "COMMIT", e))
         return true;

@@ -8,6 +8,7 @@
  *                  that the destination has followed
  *   object_state   indexes, constraints and triggers that are already made
  *   existing       relations that the destination had before the job, as the source names them, and `existing:`
+ *   dead_letter    changes that `conflicts: skip` left out (core/dead_letter.h)
  *   identity_state replica identities that walferry set on the source, so that cleanup can take them back
  * The functions run statements on the caller's connection; those named "in the caller's transaction" neither begin nor
  * commit. The job's advisory lock (trap A6): every connection that writes holds it shared; whoever begins a session

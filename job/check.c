@@ -50,6 +50,7 @@ static const Item ITEMS[] = {
     {"publication-rights", ON_SOURCE | FOR_STREAM, check_publication_rights},
     {"replica-identity", ON_SOURCE | FOR_STREAM, check_replica_identity},
     {"objects", ON_SOURCE, check_objects},
+    {"dml", ON_SOURCE | FOR_STREAM, check_dml},
     {"row-filters", ON_SOURCE | WHEN_NEW, check_row_filters},
     {"select-rights", ON_SOURCE | FOR_LOAD, check_select_rights},
     {"row-security", ON_SOURCE | FOR_LOAD, check_row_security},

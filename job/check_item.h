@@ -3,6 +3,7 @@
  *   check.c         the list of items, their order, when each applies; report and JSON
  *   check_source.c  the source server: versions, settings, roles, what is free, what stands in the way
  *   check_names.c   the job's own words: patterns, names at the target, row filters, column lists (trap A1)
+ *   check_choice.c  the kinds of change that the job does not apply, and what follows from that
  *   check_tables.c  the selected tables on the source: identities, rights, publication, heartbeat
  *   check_target.c  the target: connection, rights, existing tables, extensions; and both sides compared
  *   check_objects.c what the definitions need at the target: locks, roles, rights, triggers that keep still
@@ -129,7 +130,7 @@ CheckLook check_source_connection, check_source_version, check_source_primary, c
     check_plugin_libraries, check_replication_role, check_replication_slots, check_wal_senders,
     check_synchronous_standby, check_large_objects, check_long_transactions, check_prepared_transactions,
     check_two_phase, check_slot_name, check_slot, check_slot_timeout, check_pg_dump;
-CheckLook check_objects, check_row_filters;
+CheckLook check_objects, check_row_filters, check_dml;
 CheckLook check_left_out, check_renamed_in_code, check_rename_rights;
 /* What the job leaves out; NULL when it chooses nothing. The caller frees it. */
 bool check_choice(Check *c, Choice **out, Error *e);

@@ -244,7 +244,7 @@ static json_t *answer_make(Control *control, const json_t *request) {
     if (command == NULL)
         return answer_new(json_string("a line with a JSON object that has a \"command\" is expected"));
     if (strcmp(command, "status") == 0)
-        return status_running(job->cfg, job->metrics, job->throttle);
+        return status_running(job->cfg, job->metrics, job->throttle, job->apply_throttle);
     if (strcmp(command, "who") == 0)
         return answer_who(job);
     if (strcmp(command, "set") == 0)

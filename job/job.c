@@ -19,6 +19,13 @@ static void instance_describe(char *out, size_t size) {
     snprintf(out, size, "host %s, pid %d, since %s", host, (int)getpid(), since);
 }
 
+static Throttle *apply_throttle_of(const Config *cfg) {
+    Throttle *throttle = throttle_new();
+    throttle_set(throttle, THROTTLE_ROWS, cfg->throttle.apply.rows_per_s, 0);
+    throttle_set(throttle, THROTTLE_BYTES, cfg->throttle.apply.bytes_per_s, 0);
+    return throttle;
+}
+
 static Throttle *throttle_of(const Config *cfg) {
     Throttle *throttle = throttle_new();
     throttle_set(throttle, THROTTLE_QUERIES, cfg->throttle.load.queries_per_s, 0);
@@ -35,6 +42,7 @@ Job *job_new(const Config *cfg, Metrics *metrics) {
     job->given_dsn = cfg->source.dsn;
     job->metrics = metrics;
     job->throttle = throttle_of(cfg);
+    job->apply_throttle = apply_throttle_of(cfg);
     job->first_wait_ms = 10000;
     job->started_us = clock_us();
     instance_describe(job->instance, sizeof job->instance);
@@ -55,6 +63,7 @@ void job_unpin_source(Job *job) {
 void job_free(Job *job) {
     job_unpin_source(job);
     throttle_free(job->throttle);
+    throttle_free(job->apply_throttle);
     free(job);
 }
 

@@ -24,7 +24,8 @@ typedef struct Job {
     Config pinned;     /* what cfg points to */
     char *given_dsn;   /* the source's, perhaps with several hosts; the configuration's */
     Metrics *metrics;
-    Throttle *throttle; /* as the configuration says, until "set" says otherwise */
+    Throttle *throttle;       /* of the load: as the configuration says, until "set" says otherwise */
+    Throttle *apply_throttle; /* the same of the changes */
     Until until;
     int64_t first_wait_ms;   /* how long the first connection to each server is tried (--wait) */
     int64_t started_us;      /* monotonic */

@@ -150,7 +150,7 @@ static bool session_run(Pipeline *p, Error *e) {
     atomic_store(&p->sinks_left, p->sink_count);
     int made = 0;
     for (bool ok = true; ok && made < p->sink_count; made += ok) {
-        threads[made] = (SinkThread){p, made};
+        threads[made] = (SinkThread){p, made, false};
         ok = thread_start(p, &sinks[made], pipeline_sink, &threads[made]);
     }
     atomic_fetch_sub(&p->sinks_left, p->sink_count - made);

@@ -75,6 +75,7 @@ void *pipeline_source(void *pipeline);
 typedef struct SinkThread {
     Pipeline *pipeline;
     int number;
+    bool leaves; /* what is queued, to the source */
 } SinkThread;
 void *pipeline_sink(void *sink_thread);
 void *keeper_thread(void *pipeline);

@@ -30,6 +30,10 @@ static Pg *source_open(const Pipeline *p, bool replication, const char *options,
     return pg_open(&source, CONNECT_MS, e);
 }
 
+static bool is_ending(void *pipeline) {
+    return pipeline_ending(pipeline);
+}
+
 /* *lowest: the position of the sink that is behind the others. */
 static bool sinks_open(Pipeline *p, Position *lowest, Error *e) {
     SinkOptions options = {.cfg = p->job->cfg,
@@ -37,7 +41,10 @@ static bool sinks_open(Pipeline *p, Position *lowest, Error *e) {
                            .metrics = p->job->metrics,
                            .wait = &p->target_wait,
                            .binary = &p->binary,
-                           .wants_text = &p->wants_text};
+                           .wants_text = &p->wants_text,
+                           .throttle = p->job->apply_throttle,
+                           .ending = is_ending,
+                           .context = p};
     p->sink_count = sink_list(p->job->cfg, p->ops);
     for (int sink = 0; sink < p->sink_count; sink++) {
         Position position;

@@ -37,11 +37,27 @@ static bool promise_when_wanted(Pipeline *p, int number, Error *e) {
     return true;
 }
 
+/* What waits behind a throttle when the end is asked for stays with the source: to apply it now would break the limit.
+ * From the first batch on that is left, all are. */
+static bool leaves_rest(SinkThread *thread) {
+    const Job *job = thread->pipeline->job;
+    int64_t limits =
+        throttle_get(job->apply_throttle, THROTTLE_ROWS) + throttle_get(job->apply_throttle, THROTTLE_BYTES);
+    thread->leaves = thread->leaves || (atomic_load(&job->stop) && limits > 0);
+    return thread->leaves;
+}
+
 /* A batch, or nothing for a moment; `ended` when the queue is closed and empty. */
-static bool step(Pipeline *p, int number, Turn *turn, Error *e) {
+static bool step(SinkThread *thread, Turn *turn, Error *e) {
+    Pipeline *p = thread->pipeline;
+    int number = thread->number;
     Batch *b;
     switch (queue_pop(p->queues[number], &b, wait_of(turn))) {
     case QUEUE_OK: {
+        if (leaves_rest(thread)) {
+            batch_drop(b);
+            return true;
+        }
         bool ok = p->ops[number]->write(p->sinks[number], b, e);
         turn->written = b->count > 0 ? b->transactions[b->count - 1].end : turn->written;
         batch_drop(b);
@@ -62,7 +78,7 @@ void *pipeline_sink(void *sink_thread) {
     Turn turn = {0};
     Error e;
     while (!turn.ended && !atomic_load(&p->failed))
-        if (!step(p, thread->number, &turn, &e)) {
+        if (!step(thread, &turn, &e)) {
             pipeline_fail(p, &e);
             break;
         }

@@ -25,6 +25,14 @@ static void bytes_set(Job *job, int64_t number) {
     throttle_set(job->throttle, THROTTLE_BYTES, number, clock_us());
 }
 
+static void apply_rows_set(Job *job, int64_t number) {
+    throttle_set(job->apply_throttle, THROTTLE_ROWS, number, clock_us());
+}
+
+static void apply_bytes_set(Job *job, int64_t number) {
+    throttle_set(job->apply_throttle, THROTTLE_BYTES, number, clock_us());
+}
+
 static const struct {
     const char *key;
     void (*set)(Job *job, int64_t number);
@@ -33,6 +41,8 @@ static const struct {
     {"throttle.load.queries_per_s", queries_set},
     {"throttle.load.rows_per_s", rows_set},
     {"throttle.load.bytes_per_s", bytes_set},
+    {"throttle.apply.rows_per_s", apply_rows_set},
+    {"throttle.apply.bytes_per_s", apply_bytes_set},
 };
 enum { SETTINGS_COUNT = sizeof SETTINGS / sizeof *SETTINGS };
 

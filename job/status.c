@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "core/clock.h"
+#include "core/dead_letter.h"
 #include "core/mapping.h"
 #include "core/pg.h"
 #include "core/state.h"
@@ -30,7 +31,7 @@ typedef struct Facts {
     int64_t safe_bytes, retained_bytes;
     int64_t lag_ms, received_ms, decoded_ms, queued_ms, applied_ms;
     json_t *tables, *throttle, *builds;
-    int64_t rows_copied, changes, transactions, bytes, conflicts, dead_letters, retries;
+    int64_t rows_copied, changes, transactions, bytes, conflicts, dead_letters, left_out, retries;
     int64_t rss_bytes;
     const char *gear; /* NULL: unknown */
 } Facts;
@@ -53,6 +54,7 @@ static Facts facts_unknown(void) {
                    .bytes = UNKNOWN,
                    .conflicts = UNKNOWN,
                    .dead_letters = UNKNOWN,
+                   .left_out = UNKNOWN,
                    .retries = UNKNOWN,
                    .rss_bytes = UNKNOWN};
 }
@@ -148,6 +150,7 @@ static json_t *facts_totals(const Facts *facts) {
     put(totals, "bytes", json_number(facts->bytes));
     put(totals, "conflicts", json_number(facts->conflicts));
     put(totals, "dead_letters", json_number(facts->dead_letters));
+    put(totals, "left_out", json_number(facts->left_out));
     put(totals, "retries", json_number(facts->retries));
     return totals;
 }
@@ -216,12 +219,15 @@ static void table_speed(json_t *shown, const TableMetrics *table, int64_t now_us
 }
 
 /* What is in force: "set" may have changed it. */
-static json_t *throttle_json(const Throttle *throttle) {
-    json_t *load = json_object(), *object = json_object();
-    put(load, "queries_per_s", json_number(throttle_get(throttle, THROTTLE_QUERIES)));
-    put(load, "rows_per_s", json_number(throttle_get(throttle, THROTTLE_ROWS)));
-    put(load, "bytes_per_s", json_number(throttle_get(throttle, THROTTLE_BYTES)));
+static json_t *throttle_json(const Throttle *of_load, const Throttle *of_apply) {
+    json_t *load = json_object(), *apply = json_object(), *object = json_object();
+    put(load, "queries_per_s", json_number(throttle_get(of_load, THROTTLE_QUERIES)));
+    put(load, "rows_per_s", json_number(throttle_get(of_load, THROTTLE_ROWS)));
+    put(load, "bytes_per_s", json_number(throttle_get(of_load, THROTTLE_BYTES)));
+    put(apply, "rows_per_s", json_number(throttle_get(of_apply, THROTTLE_ROWS)));
+    put(apply, "bytes_per_s", json_number(throttle_get(of_apply, THROTTLE_BYTES)));
     put(object, "load", load);
+    put(object, "apply", apply);
     return object;
 }
 
@@ -248,16 +254,17 @@ static void facts_numbers(Facts *facts, const Config *cfg, Metrics *m) {
     facts->bytes = atomic_load(&m->bytes) + atomic_load(&m->bytes_copied);
     facts->conflicts = atomic_load(&m->conflicts);
     facts->dead_letters = atomic_load(&m->dead_letters);
+    facts->left_out = atomic_load(&m->left_out);
     facts->retries = atomic_load(&m->retries);
     facts->rss_bytes = status_rss_bytes();
     facts->gear = gear_name((Gear)atomic_load(&m->gear));
 }
 
-json_t *status_running(const Config *cfg, Metrics *metrics, const Throttle *throttle) {
+json_t *status_running(const Config *cfg, Metrics *metrics, const Throttle *load, const Throttle *apply) {
     Facts facts = facts_unknown();
     int64_t now_us = clock_us();
     facts_numbers(&facts, cfg, metrics);
-    facts.throttle = throttle_json(throttle);
+    facts.throttle = throttle_json(load, apply);
     pthread_mutex_lock(&metrics->lock);
     facts.reason = metrics->reason;
     facts.error = metrics->error;
@@ -313,7 +320,7 @@ static bool target_read(Pg *pg, const Config *cfg, Facts *facts, Error *e) {
     facts->system_id = record.system_id;
     facts->timeline = record.timeline;
     facts->applied = record.applied;
-    if (!state_tables(pg, cfg, &tables, e))
+    if (!dead_letter_count(pg, cfg, &facts->dead_letters, e) || !state_tables(pg, cfg, &tables, e))
         return false;
     facts_tables(facts, cfg, &record, &tables);
     state_tables_free(&tables);

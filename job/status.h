@@ -11,7 +11,7 @@
 #include "core/metrics.h"
 #include "core/throttle.h"
 
-json_t *status_running(const Config *cfg, Metrics *metrics, const Throttle *throttle);
+json_t *status_running(const Config *cfg, Metrics *metrics, const Throttle *load, const Throttle *apply);
 /* state "stopped", phase as stored ("checking" when the job has no record yet). A server that cannot be
  * reached is named in "error"; NULL and e when nothing can be read. */
 json_t *status_stored(const Config *cfg, Error *e);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/clock.h"
+#include "core/dead_letter.h"
 #include "core/fault.h"
 #include "core/log.h"
 #include "sink/apply_prepared.h"
@@ -34,6 +35,7 @@ static Sink *apply_open(const SinkOptions *options, Error *e) {
     Sink *s = calloc(1, sizeof *s);
     assert(s != NULL);
     s->options = *options;
+    s->settles = options->cfg->conflicts != CONFLICTS_STOP || options->cfg->objects.table_conflicts.count > 0;
     if (!apply_session_open(&s->session, &s->options, &s->tables, e)) {
         apply_close(s);
         return NULL;
@@ -82,6 +84,10 @@ static bool apply_recover(Sink *s, Position *out, Error *e) {
     s->applied = s->durable = out->applied;
     if (s->options.cfg->source.two_phase && !prepared_recover(s, e))
         return false;
+    int64_t letters;
+    if (!dead_letter_count(s->session.pg, s->options.cfg, &letters, e))
+        return false;
+    atomic_store(&s->options.metrics->dead_letters, letters);
     out->loaded = s->tables.highest_start;
     if (!apply_session_start(&s->session, group_check, s, e))
         return false;

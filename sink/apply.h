@@ -6,7 +6,7 @@
  * committed at once when nothing more is there. COMMIT is sent only after every result before it was read and
  * every row count was right (trap A6); the progress row is in the same transaction and is compare-and-set. A
  * group that is refused is rolled back and done again transaction by transaction, so that a conflict stops
- * exactly before the one it is in. */
+ * exactly before the one it is in, or is settled there, statement by statement (sink/conflict.h). */
 #ifndef WALFERRY_SINK_APPLY_H
 #define WALFERRY_SINK_APPLY_H
 
@@ -46,16 +46,18 @@ typedef struct Group {
     uint32_t counted; /* those that changed something: beats and empty ones are no work of the users */
     bool touched;     /* the one in work has changed something */
     uint64_t changes;
-    int64_t since_ms; /* when its first transaction came */
-    int64_t beat;     /* newest beat in it; 0: none */
+    uint64_t left_out; /* of them, once it is sent; before, the session counts */
+    int64_t since_ms;  /* when its first transaction came */
+    int64_t beat;      /* newest beat in it; 0: none */
     int64_t beat_received_us, beat_decoded_us, beat_queued_us;
 } Group;
 
 struct Sink {
     SinkOptions options;
     ApplySession session;
-    Lsn applied; /* end of the last committed transaction */
-    Group group; /* being collected or applied */
+    bool settles; /* a policy of the job may settle conflicts: what is refused singly is done once more */
+    Lsn applied;  /* end of the last committed transaction */
+    Group group;  /* being collected or applied */
     Group
         sent; /* its statements and its progress are on their way; what is left is to read the answers and to commit */
     bool broken;  /* a transaction was refused by itself: nothing behind it may be tried */

@@ -10,6 +10,8 @@
 #include "core/memory.h"
 #include "sink/apply_prepared.h"
 #include "sink/catchup.h"
+#include "sink/conflict.h"
+#include "sink/pace.h"
 
 static const char SQL_PROGRESS[] =
     "INSERT INTO @.progress (job, prev_lsn, lsn, committed, beat) VALUES ($1, $2, $3,"
@@ -159,8 +161,17 @@ bool group_under_way(const Sink *s) {
     return s->session.open || is_sent(s);
 }
 
+/* Every answer of the group is read, and none of another one. */
+static void tell_conflicts(Metrics *m, ApplyCounts *counts) {
+    atomic_fetch_add(&m->conflicts, (long long)counts->conflicts);
+    atomic_fetch_add(&m->dead_letters, (long long)counts->dead_letters);
+    counts->conflicts = counts->dead_letters = 0;
+}
+
 static void tell_metrics(Sink *s, const Group *group) {
     Metrics *m = s->options.metrics;
+    tell_conflicts(m, &s->session.counts);
+    atomic_fetch_add(&m->left_out, (long long)group->left_out);
     atomic_fetch_add(&m->transactions, group->counted);
     atomic_fetch_add(&m->changes, (long long)group->changes);
     atomic_store(&m->applied_lsn, group->end.at);
@@ -187,6 +198,8 @@ static bool group_send(Sink *s, Error *e) {
     bool ok = apply_sent(&s->session, e) && apply_session_begin(&s->session, e) && send_progress(s, e);
     Group empty = {.batches = s->sent.batches, .batch_capacity = s->sent.batch_capacity};
     s->sent = s->group;
+    s->sent.left_out = s->session.counts.left_out;
+    s->session.counts.left_out = 0;
     s->group = empty;
     s->session.end_other = sent_end;
     return ok && live_push(s->session.live, e);
@@ -223,14 +236,16 @@ static void note_beat(Group *group, const Batch *b, int64_t number) {
     group->beat_queued_us = clock_us();
 }
 
-static bool apply_piece(Sink *s, const Batch *b, const Transaction *tx, Error *e) {
+typedef bool ApplyOne(ApplySession *s, const Transaction *tx, const Change *change, Error *e);
+
+static bool apply_piece(Sink *s, const Batch *b, const Transaction *tx, ApplyOne *apply_one, Error *e) {
     for (uint32_t at = 0; at < tx->count; at++) {
         const Change *change = &tx->changes[at];
         if (change->kind == CHANGE_BEAT) {
             note_beat(&s->group, b, change->beat.number);
             continue;
         }
-        if (!apply_any(&s->session, tx, change, e)) {
+        if (!apply_one(&s->session, tx, change, e)) {
             if (!live_has_failed(s->session.live))
                 apply_describe(tx, change, e);
             return false;
@@ -265,12 +280,33 @@ static bool alone_settled(Sink *s, const Transaction *tx, Error *e) {
     return tx->ending == TRANSACTION_COMMITS ? group_commit(s, e) : prepared_settled(s, tx, e);
 }
 
-/* Each whole transaction of these batches by itself, up to `upto` (none: all). The one that is refused again stops the job,
- * with everything before it applied and nothing of it. */
-static bool singly(Sink *s, const Group *again, Lsn upto, Error *e) {
+static bool transaction_restart(Sink *s, Error *e) {
+    error_clear(e);
+    group_clear(&s->group);
+    s->session.counts.left_out = 0;
+    return apply_session_reset(&s->session, e) && group_prepare(s, e);
+}
+
+/* A whole transaction in a group of its own; the batches are the caller's. What is refused is done again statement by
+ * statement, where a policy may settle it; `carefully`: at once. */
+static bool transaction_alone(Sink *s, const Batch *b, const Transaction *tx, bool carefully, Error *e) {
+    bool applied = !carefully && apply_piece(s, b, tx, apply_change, e) && live_drain(s->session.live, e);
+    if (!applied && !carefully && (e->kind != ERR_DATA || !s->settles || !transaction_restart(s, e)))
+        return false;
+    if (!applied && !apply_piece(s, b, tx, conflict_change, e))
+        return false;
+    note_end(s, tx);
+    return alone_settled(s, tx, e);
+}
+
+/* Each whole transaction of these batches by itself, up to `upto`. The one that is refused again stops the job, with
+ * everything before it applied and nothing of it, unless a policy settles it. */
+static bool singly(Sink *s, const Group *again, Lsn upto, bool carefully, Error *e) {
     bool collecting = s->session.collecting, ok = true;
+    uint64_t left_out = s->session.counts.left_out;
     Group interrupted = s->group;
     s->group = (Group){0};
+    s->session.counts.left_out = 0;
     apply_session_collect(&s->session, false);
     for (uint32_t at = 0; ok && at < again->batch_count; at++) {
         const Batch *b = again->batches[at];
@@ -278,18 +314,15 @@ static bool singly(Sink *s, const Group *again, Lsn upto, Error *e) {
             const Transaction *tx = &b->transactions[number];
             if (!lsn_before(s->applied, tx->end))
                 continue;
-            if (!tx->begins || !tx->ends || (!lsn_is_none(upto) && lsn_before(upto, tx->end)))
+            if (!tx->begins || !tx->ends || lsn_before(upto, tx->end))
                 break; /* it, and what stands behind it, has yet to come: nothing of it was in the group */
-            ok = apply_piece(s, b, tx, e);
-            if (ok) {
-                note_end(s, tx);
-                ok = alone_settled(s, tx, e);
-            }
+            ok = transaction_alone(s, b, tx, carefully, e);
         }
     }
     s->broken = !ok;
     group_free(&s->group);
     s->group = interrupted;
+    s->session.counts.left_out = left_out;
     apply_session_collect(&s->session, collecting);
     return ok;
 }
@@ -305,14 +338,15 @@ static bool start_again(Sink *s, const Group *refused, Error *e) {
 /* The group that was sent was refused; what has been collected since stays collected. */
 static bool sent_again_singly(Sink *s, Error *e) {
     Group again = s->sent;
+    bool carefully = s->settles && !again.collected && again.transactions == 1;
     s->sent = (Group){0};
-    bool ok = start_again(s, &again, e) && singly(s, &again, again.end, e);
+    bool ok = start_again(s, &again, e) && singly(s, &again, again.end, carefully, e);
     group_free(&again);
     return ok;
 }
 
 static bool is_worth_again(const Sink *s, const Error *e) {
-    return e->kind == ERR_DATA && !s->broken && (s->sent.transactions > 1 || s->sent.collected);
+    return e->kind == ERR_DATA && !s->broken && (s->sent.transactions > 1 || s->sent.collected || s->settles);
 }
 
 /* Whatever was sent is committed. */
@@ -323,14 +357,16 @@ static bool sent_end(void *sink, Error *e) {
     return sent_commit(s, e) || (is_worth_again(s, e) && sent_again_singly(s, e));
 }
 
-/* What is being collected or applied was refused before it was sent. */
-static bool group_again_singly(Sink *s, Error *e) {
+/* What is being collected or applied was refused before it was sent, in the transaction that ends at `upto`. */
+static bool group_again_singly(Sink *s, Lsn upto, Error *e) {
     if (s->broken || !sent_end(s, e))
         return false;
     Group again = s->group;
+    bool carefully = s->settles && !s->session.collecting && again.transactions == 0;
     s->group = (Group){0};
+    s->session.counts.left_out = 0;
     catchup_forget(&s->session);
-    bool ok = start_again(s, &again, e) && singly(s, &again, LSN_NONE, e);
+    bool ok = start_again(s, &again, e) && singly(s, &again, upto, carefully, e);
     group_free(&again);
     return ok;
 }
@@ -404,10 +440,8 @@ static void gear_choose(Sink *s, bool pieces) {
 
 /* ---- transactions in pieces ---- */
 
-/* The pieces since the mark, up to this one, change by change. They follow each other. */
-static bool pieces_again(Sink *s, const Transaction *last, Error *e) {
-    if (s->broken)
-        return false;
+/* The pieces since the mark, up to this one, in another way. They follow each other. */
+static bool pieces_apply(Sink *s, const Transaction *last, ApplyOne *apply_one, Error *e) {
     log_debug("a piece of transaction %u was refused, applying it change by change: %s", last->xid, e->text);
     error_clear(e);
     bool ok = apply_session_return(&s->session, e) && group_prepare(s, e);
@@ -419,17 +453,24 @@ static bool pieces_again(Sink *s, const Transaction *last, Error *e) {
         const Transaction *end = b->transactions + b->count;
         for (const Transaction *tx = b->transactions; ok && !over && tx < end; tx++) {
             since = since || tx == s->group.marked;
-            ok = !since || apply_piece(s, b, tx, e);
+            ok = !since || apply_piece(s, b, tx, apply_one, e);
             over = tx == last;
         }
     }
     return ok && live_drain(s->session.live, e);
 }
 
+/* Change by change what was refused as a set, and statement by statement where a policy may settle it. */
+static bool pieces_again(Sink *s, const Transaction *last, Error *e) {
+    bool collected = s->session.collecting;
+    return e->kind == ERR_DATA && !s->broken &&
+           ((collected && pieces_apply(s, last, apply_change, e)) ||
+            (e->kind == ERR_DATA && s->settles && pieces_apply(s, last, conflict_change, e)));
+}
+
 /* Its group holds nothing else, so it can let go of every batch as it is answered. */
 static bool pieces_settled(Sink *s, const Transaction *last, Error *e) {
-    bool again = s->session.collecting;
-    if (!apply_settled(&s->session, e) && (!again || e->kind != ERR_DATA || !pieces_again(s, last, e)))
+    if (!apply_settled(&s->session, e) && !pieces_again(s, last, e))
         return false;
     for (uint32_t at = 0; at < s->group.batch_count; at++)
         batch_drop(s->group.batches[at]);
@@ -445,15 +486,14 @@ static bool pieces_mark(Sink *s, const Transaction *tx, Error *e) {
         return true;
     gear_choose(s, true);
     s->group.marked = tx;
-    return !s->session.collecting || apply_session_mark(&s->session, e);
+    return (!s->session.collecting && !s->settles) || apply_session_mark(&s->session, e);
 }
 
 /* One piece of several. A prepared transaction cannot be taken back in parts, but the mark is gone before it is prepared. */
 static bool add_one_piece(Sink *s, const Batch *b, const Transaction *tx, Error *e) {
     if (!pieces_mark(s, tx, e))
         return false;
-    if (!apply_piece(s, b, tx, e) &&
-        (!s->session.collecting || e->kind != ERR_DATA || !pieces_again(s, tx, e)))
+    if (!apply_piece(s, b, tx, apply_any, e) && !pieces_again(s, tx, e))
         return false;
     return (!tx->ends && !group_is_full(s)) || pieces_settled(s, tx, e);
 }
@@ -462,11 +502,12 @@ static bool add_one_piece(Sink *s, const Batch *b, const Transaction *tx, Error 
 static bool add_whole(Sink *s, const Batch *b, const Transaction *tx, Error *e) {
     if (s->group.transactions == 0)
         gear_choose(s, false);
-    bool several = s->group.transactions > 0 || s->session.collecting;
-    if (!apply_piece(s, b, tx, e))
-        return e->kind == ERR_DATA && several && group_again_singly(s, e);
+    bool several = s->group.transactions > 0 || s->session.collecting || s->settles;
+    bool prepares = tx->ending != TRANSACTION_COMMITS;
+    if (!apply_piece(s, b, tx, apply_any, e) || (prepares && !apply_settled(&s->session, e)))
+        return e->kind == ERR_DATA && several && group_again_singly(s, tx->end, e);
     note_end(s, tx);
-    if (tx->ending != TRANSACTION_COMMITS)
+    if (prepares)
         return prepared_settled(s, tx, e);
     return !group_is_due(s) || group_close(s, e);
 }
@@ -477,6 +518,12 @@ static bool add_piece(Sink *s, Batch *b, const Transaction *tx, Error *e) {
         return false;
     if (!lsn_before(s->applied, tx->end))
         return true; /* its batch was done again singly */
+    if (pace_owes(&s->options)) {
+        if (tx->begins && !group_flush(s, true, e))
+            return false;
+        pace_wait(&s->options);
+    }
+    pace_take(&s->options, tx);
     if (s->group.batch_count == 0 || s->group.batches[s->group.batch_count - 1] != b)
         group_keep(s, b);
     if (s->group.transactions == 0 && tx->begins)

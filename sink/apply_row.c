@@ -7,6 +7,8 @@
 #include "core/binary_type.h"
 #include "core/memory.h"
 #include "sink/apply_ddl.h"
+#include "sink/apply_session.h"
+#include "sink/conflict.h"
 #include "sink/statement.h"
 
 /* Long enough for readers to leave, short enough not to keep those waiting who come behind it. Rows wait for as long as it
@@ -62,7 +64,7 @@ static void add_written(const Plan *plan, const Change *change, const bool *writ
 
 /* For a whole-row match: the first indexed column that has a value in the old row. */
 static int finder_of(const Plan *plan, ShapeKind kind, const Change *change) {
-    if (plan->where != PLAN_WHERE_WHOLE_ROW || kind == SHAPE_INSERT)
+    if (plan->where != PLAN_WHERE_WHOLE_ROW || kind == SHAPE_INSERT || kind == SHAPE_REPLACE)
         return -1;
     for (uint16_t column = 0; column < plan->rel->column_count; column++)
         if (plan->columns[column].indexed && plan->columns[column].writable &&
@@ -95,17 +97,30 @@ static bool send_shape(ApplySession *s, Plan *plan, ShapeKind kind, const bool *
 
 /* ---- one change ---- */
 
-static bool apply_insert(ApplySession *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
+/* The new value of a column, or the old one when that is sent and the same. */
+static const Value *value_after(const Change *change, uint16_t column) {
+    const Value *after = &change->row.after[column];
+    bool from_old =
+        after->kind == VALUE_UNCHANGED && change->row.before != NULL && is_known(&change->row.before[column]);
+    return from_old ? &change->row.before[column] : after;
+}
+
+/* The whole new row. */
+static bool apply_row(ApplySession *s, Plan *plan, ShapeKind kind, const Transaction *tx,
+                      const Change *change, Error *e) {
     bool written[COLUMNS_MAX];
     Parameters p = {.count = 0};
     for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        const Value *value = value_after(change, column);
         written[column] = plan->columns[column].writable;
-        if (written[column] && !is_known(&change->row.after[column]))
+        if (!written[column])
+            continue;
+        if (!is_known(value))
             return fail(e, ERR_DATA, "the source did not send the value of column \"%s\"",
                         plan->rel->columns[column].name);
+        p.list[p.count++] = value;
     }
-    add_written(plan, change, written, &p);
-    return send_shape(s, plan, plan->kept ? SHAPE_REPLACE : SHAPE_INSERT, written, tx, change, &p, e);
+    return send_shape(s, plan, kind, written, tx, change, &p, e);
 }
 
 static bool same_value(const Value *a, const Value *b) {
@@ -150,14 +165,6 @@ static bool apply_update(ApplySession *s, Plan *plan, const Transaction *tx, con
     return add_where(plan, change, &p, e) && send_shape(s, plan, kind, written, tx, change, &p, e);
 }
 
-/* The new value of a column, or the old one when that is sent and the same. */
-static const Value *value_after(const Change *change, uint16_t column) {
-    const Value *after = &change->row.after[column];
-    bool from_old =
-        after->kind == VALUE_UNCHANGED && change->row.before != NULL && is_known(&change->row.before[column]);
-    return from_old ? &change->row.before[column] : after;
-}
-
 /* The destination's row may be another version, have another key, or not be there. A value that the source did not send
  * can only come from the row itself. */
 static bool apply_kept_update(ApplySession *s, Plan *plan, const Transaction *tx, const Change *change,
@@ -183,7 +190,17 @@ static bool apply_delete(ApplySession *s, Plan *plan, const Transaction *tx, con
     return add_where(plan, change, &p, e) && send_shape(s, plan, SHAPE_DELETE, written, tx, change, &p, e);
 }
 
-/* All listed tables that are due, in one statement, never CASCADE (trap A5). */
+/* Without a key the old row goes first, which was found; a row that was not is no more than missing. */
+bool apply_over(ApplySession *s, Plan *plan, const Transaction *tx, const Change *change, bool found,
+                Error *e) {
+    if (change->kind == CHANGE_UPDATE && plan->where == PLAN_WHERE_KEY)
+        return apply_kept_update(s, plan, tx, change, e);
+    bool goes_first = change->kind == CHANGE_UPDATE && found;
+    return (!goes_first || apply_delete(s, plan, tx, change, e)) &&
+           apply_row(s, plan, SHAPE_REPLACE, tx, change, e);
+}
+
+/* All listed tables that are due and take it, in one statement, never CASCADE (trap A5). */
 static bool apply_truncate(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
     Writer sql = writer_new(SQL_LIMIT);
     uint32_t due = 0;
@@ -197,6 +214,10 @@ static bool apply_truncate(ApplySession *s, const Transaction *tx, const Change 
         ok = plan != NULL;
         if (!ok)
             continue;
+        if (!plan_takes(plan, CHANGE_TRUNCATE)) {
+            s->counts.left_out++;
+            continue;
+        }
         writer_format(&sql, "%s%s%s", due++ == 0 ? "" : ", ", plan->partitioned ? "" : "ONLY ", plan->table);
     }
     writer_text(&sql, change->truncate.restart_identity ? " RESTART IDENTITY RESTRICT" : " RESTRICT");
@@ -224,8 +245,12 @@ bool apply_change(ApplySession *s, const Transaction *tx, const Change *change, 
     Plan *plan = apply_plan(s, change->rel, tx, change, e);
     if (plan == NULL)
         return false;
+    if (!plan_takes(plan, change->kind)) {
+        s->counts.left_out++;
+        return true;
+    }
     if (change->kind == CHANGE_INSERT)
-        return apply_insert(s, plan, tx, change, e);
+        return apply_row(s, plan, plan->kept ? SHAPE_REPLACE : SHAPE_INSERT, tx, change, e);
     if (plan->where == PLAN_WHERE_NONE)
         return fail(e, ERR_DATA, "the table has no replica identity");
     if (change->kind == CHANGE_UPDATE && plan->kept)
@@ -284,6 +309,10 @@ void apply_describe(const Transaction *tx, const Change *change, Error *e) {
         fail_hint(e,
                   "at the target: GRANT USAGE ON SCHEMA, and SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON the "
                   "table, to this user; then start again, which goes on from here");
+    else if (conflict_is(e))
+        fail_hint(e,
+                  "nothing of this transaction is applied: mend what stands in its way at the target, or set "
+                  "conflicts for this table, then start again");
     else if (e->kind == ERR_DATA)
         fail_hint(e, "nothing of this transaction is applied: mend what stands in its way at the target, "
                      "then start again");

@@ -1,6 +1,7 @@
 #include "sink/apply_session.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "sink/catchup.h"
+#include "sink/conflict.h"
 
 static const char SQL_SESSION[] = "SET synchronous_commit = off";
 /* Refused to an account without the right: `check` says what that means (trap C7). */
@@ -103,14 +105,32 @@ Plan *apply_plan(ApplySession *s, const Relation *rel, const Transaction *tx, co
 
 /* ---- results ---- */
 
+static void refusal_note(ApplySession *s, int64_t rows, const Error *e) {
+    s->refusal.happened = true;
+    s->refusal.rows = rows;
+    snprintf(s->refusal.reason, sizeof s->refusal.reason, "%s", e->text);
+}
+
 /* Of a kept table a row that the source deletes need not be there. */
 static bool may_be_absent(const ApplySession *s, const Change *change) {
     return change->kind == CHANGE_DELETE && s->plans[change->rel->number]->kept;
 }
 
-static void check_rows(const ApplySession *s, const LiveNote *note, const PGresult *result, Error *e) {
+/* Under source-wins there is nothing to be done about it: it is counted as the conflict that it is. */
+static bool absent_counts(ApplySession *s, const LiveNote *note) {
+    const Change *change = note->about;
+    bool wins = s->plans[change->rel->number]->choice.conflicts == CONFLICTS_SOURCE_WINS;
+    if (change->kind != CHANGE_DELETE || !wins)
+        return false;
+    Error e;
+    fail(&e, ERR_DATA, "no such row at the target");
+    conflict_tell(s, note->of, change, &e, "nothing to delete");
+    return true;
+}
+
+static void check_rows(ApplySession *s, const LiveNote *note, const PGresult *result, Error *e) {
     int64_t rows = pg_affected(result);
-    if (rows == 1 || (rows == 0 && may_be_absent(s, note->about)))
+    if (rows == 1 || (rows == 0 && (may_be_absent(s, note->about) || absent_counts(s, note))))
         return;
     if (rows == 0 && ((const Change *)note->about)->kind == CHANGE_INSERT)
         fail(e, ERR_DATA, "the target did not take the row (a trigger or rule there?)");
@@ -118,9 +138,10 @@ static void check_rows(const ApplySession *s, const LiveNote *note, const PGresu
         fail(e, ERR_DATA, "no such row at the target");
     else
         fail(e, ERR_DATA, "%" PRId64 " rows at the target instead of one", rows);
+    refusal_note(s, rows, e);
     apply_describe(note->of, note->about, e);
     fail_hint(e, "the target was changed by somebody else, or a trigger or rule there keeps the row: compare "
-                 "the row on both sides, mend the target, start again");
+                 "the row on both sides, mend the target or set conflicts for this table, start again");
 }
 
 /* The server's own hint would be CASCADE, which empties what the source has not emptied (trap A5): its detail
@@ -150,10 +171,12 @@ static void session_check(void *session, const LiveNote *note, const PGresult *r
             truncate_refused(note, result, e);
         break;
     case NOTE_ROW:
-        if (refused)
-            apply_describe(note->of, note->about, e);
-        else
+        if (!refused) {
             check_rows(s, note, result, e);
+            break;
+        }
+        refusal_note(s, -1, e);
+        apply_describe(note->of, note->about, e);
         break;
     case NOTE_PLAN:
         if (!refused)
@@ -162,6 +185,10 @@ static void session_check(void *session, const LiveNote *note, const PGresult *r
             apply_describe(note->of, note->about, e);
         break;
     case NOTE_SET: catchup_check(note, result, e); break;
+    case NOTE_DEAD_LETTER:
+        if (refused)
+            fail_context(e, "the dead letter of a change");
+        break;
     case NOTE_SET_PREPARED:
     case NOTE_BEGIN:
     case NOTE_OWNERS: break;
@@ -237,7 +264,10 @@ static void plans_unprepare(ApplySession *s) {
 
 bool apply_session_mark(ApplySession *s, Error *e) {
     LiveNote note = {NOTE_BEGIN, NULL, NULL};
-    return apply_session_begin(s, e) && live_send_text(s->live, note, SQL_MARK, 0, NULL, e);
+    if (!apply_session_begin(s, e))
+        return false;
+    s->counts_marked = s->counts;
+    return live_send_text(s->live, note, SQL_MARK, 0, NULL, e);
 }
 
 /* What was rolled back has moved definitions: they are what the destination says again. */
@@ -251,6 +281,7 @@ static bool definitions_again(ApplySession *s, Error *e) {
 }
 
 bool apply_session_return(ApplySession *s, Error *e) {
+    s->counts = s->counts_marked;
     plans_unprepare(s);
     catchup_forget(s);
     catchup_sent_forget(s);
@@ -280,6 +311,7 @@ bool apply_settled(ApplySession *s, Error *e) {
 bool apply_session_reset(ApplySession *s, Error *e) {
     s->open = false;
     s->altered = NULL;
+    s->counts = (ApplyCounts){.left_out = s->counts.left_out};
     plans_unprepare(s);
     catchup_sent_forget(s);
     return live_reset(s->live, e) && definitions_again(s, e) && own_prepare(s, e);

@@ -13,22 +13,41 @@
 typedef enum SessionNote {
     NOTE_BEGIN,
     NOTE_PREPARE,
-    NOTE_PLAN,     /* of: Transaction, about: Change; for ApplySession.planned */
-    NOTE_ROW,      /* of: Transaction, about: Change; exactly one row */
-    NOTE_TRUNCATE, /* of: Transaction, about: Change */
-    NOTE_SET,      /* about: the catch-up gear's */
+    NOTE_PLAN,        /* of: Transaction, about: Change; for ApplySession.planned */
+    NOTE_ROW,         /* of: Transaction, about: Change; exactly one row */
+    NOTE_TRUNCATE,    /* of: Transaction, about: Change */
+    NOTE_DEAD_LETTER, /* of: Transaction, about: Change */
+    NOTE_SET,         /* about: the catch-up gear's */
     NOTE_SET_PREPARED,
     NOTE_OWNERS /* this and all beyond: the owner's */
 } SessionNote;
 
 typedef struct Catchup Catchup;
 
+/* Told to the metrics, and zeroed, by whoever commits. What is left out is counted as it comes by, so it may be of the run
+ * that is being collected while an earlier one is under way: it is the owner's to take back. Conflicts are counted as they
+ * are answered, and taken back by a reset; a return to the mark takes back all. */
+typedef struct ApplyCounts {
+    uint64_t left_out, conflicts, dead_letters;
+} ApplyCounts;
+
+/* Of the last row that was refused: why, in the server's words or ours, without its place. */
+typedef struct Refusal {
+    bool happened;
+    int64_t rows; /* that the statement found; -1: the server refused it */
+    char reason[600];
+} Refusal;
+
 typedef struct ApplySession {
     const SinkOptions *options;
     TableRecords *tables; /* what is loaded, from where it counts, and what it looks like */
     Pg *pg;
     Live *live;
-    bool open; /* BEGIN was sent; whoever ends the transaction resets it */
+    bool open;                         /* BEGIN was sent; whoever ends the transaction resets it */
+    ApplyCounts counts, counts_marked; /* now; at the mark */
+    Refusal refusal;
+    int64_t told_second; /* conflicts are logged a few a second (sink/conflict) */
+    uint32_t told, untold;
     LiveCheck *check;
     void *context;
     bool (*end_other)(void *context,
@@ -74,6 +93,10 @@ bool apply_settled(ApplySession *s, Error *e);
 
 /* apply_row: sends what one change means; nothing for changes that are not for the destination. */
 bool apply_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e);
+/* `conflicts: source-wins`: sends what puts the source's row into the place of all that it meets; `found`: an UPDATE has
+ * found its old row. ERR_DATA when the source did not send enough to make the row. */
+bool apply_over(ApplySession *s, Plan *plan, const Transaction *tx, const Change *change, bool found,
+                Error *e);
 /* Adds table, operation, key and place of a failed change to e. */
 void apply_describe(const Transaction *tx, const Change *change, Error *e);
 /* The record of the relation's table, which is loaded; else ERR_DATA. */

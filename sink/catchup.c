@@ -342,6 +342,10 @@ bool catchup_change(ApplySession *s, const Transaction *tx, const Change *change
     Plan *plan = apply_plan(s, change->rel, tx, change, e);
     if (plan == NULL)
         return false;
+    if (!plan_takes(plan, change->kind)) {
+        s->counts.left_out++;
+        return true;
+    }
     bool fits = fits_set(plan, change);
     const Net *collected = s->catchup->net;
     bool barrier = fits ? net_has_other_version(collected, plan) : net_has_table(collected, plan);

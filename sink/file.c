@@ -245,12 +245,24 @@ static void write_hex(Writer *out, Slice bytes) {
         writer_format(out, "%02x", (unsigned char)bytes.at[at]);
 }
 
-static void write_change(Writer *out, const Transaction *tx, const Change *change) {
+/* Its place in the transaction stays its own (trap C2). */
+static bool is_left_out(Sink *s, const Relation *rel, ChangeKind kind) {
+    if ((selection_choice(s->options.selection, rel->schema, rel->name).takes & 1u << kind) != 0)
+        return false;
+    if (s->options.cfg->target.dsn == NULL) /* else the database's sink counts them */
+        atomic_fetch_add(&s->options.metrics->left_out, 1);
+    return true;
+}
+
+static void write_change(Sink *s, const Transaction *tx, const Change *change) {
     static const char *const ops[] = {"c", "u", "d"};
+    Writer *out = &s->buffer;
     switch (change->kind) {
     case CHANGE_INSERT:
     case CHANGE_UPDATE:
     case CHANGE_DELETE:
+        if (is_left_out(s, change->rel, change->kind))
+            break;
         write_head(out, tx, change, ops[change->kind], change->rel);
         write_row(out, "before", change->rel, change->row.before);
         write_row(out, "after", change->rel, change->row.after);
@@ -258,6 +270,8 @@ static void write_change(Writer *out, const Transaction *tx, const Change *chang
         break;
     case CHANGE_TRUNCATE: /* one line a table; they share their seq */
         for (uint32_t table = 0; table < change->truncate.count; table++) {
+            if (is_left_out(s, change->truncate.rels[table], CHANGE_TRUNCATE))
+                continue;
             write_head(out, tx, change, "t", change->truncate.rels[table]);
             writer_text(out, ",\"before\":null,\"after\":null}\n");
         }
@@ -280,8 +294,9 @@ static bool write_transaction(Sink *s, const Transaction *tx, Error *e) {
     for (uint32_t at = 0; at < tx->count; at++) {
         if (tx->changes[at].kind == CHANGE_BEAT)
             continue;
-        write_change(&s->buffer, tx, &tx->changes[at]);
-        s->has_lines = true;
+        size_t before = s->buffer.len;
+        write_change(s, tx, &tx->changes[at]);
+        s->has_lines = s->has_lines || s->buffer.len > before;
         if (s->buffer.full)
             return fail(e, ERR_LIMIT, "a change of transaction %" PRIu32 " is too large for a line", tx->xid);
         if (s->buffer.len >= BUFFER_BYTES && !write_out(s, e))

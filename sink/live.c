@@ -356,14 +356,23 @@ bool live_has_failed(const Live *live) {
     return live->error.kind != ERR_NONE;
 }
 
-bool live_return(Live *live, const char *sql, Error *e) {
+bool live_return_quickly(Live *live, const char *sql, Error *e) {
     if (PQstatus(live->pg->conn) == CONNECTION_BAD)
         return connection_failed(live, e);
     if (!synchronize(live, e))
         return false;
     error_clear(&live->error);
     live_pause(live);
-    bool ok = pg_run(live->pg, sql, e) && pg_run(live->pg, "DEALLOCATE ALL", e);
+    bool ok = pg_run(live->pg, sql, e);
+    live_resume(live);
+    return ok;
+}
+
+bool live_return(Live *live, const char *sql, Error *e) {
+    if (!live_return_quickly(live, sql, e))
+        return false;
+    live_pause(live);
+    bool ok = pg_run(live->pg, "DEALLOCATE ALL", e);
     live_resume(live);
     return ok;
 }

@@ -50,6 +50,8 @@ bool live_has_failed(const Live *live);
 bool live_reset(Live *live, Error *e);
 /* The same, but `sql` leads back into the open transaction: to a savepoint. */
 bool live_return(Live *live, const char *sql, Error *e);
+/* The same with every prepared statement kept: only where none was under way with what failed. */
+bool live_return_quickly(Live *live, const char *sql, Error *e);
 /* COPY … FROM STDIN within the open transaction, outside of the pipeline (libpq allows none inside): begin waits for all
  * answers; end (`whole`: else the rows so far are given up) hands the result to `check` as for any statement. Between
  * them nothing else may be sent. A failure is one of the Live, as any other. */

@@ -174,6 +174,37 @@ static const char *called_there(Arena *arena, const Relation *rel, MappedName ta
     return kept;
 }
 
+static PlanUnique *unique_find(Plan *plan, Arena *arena, uint32_t oid) {
+    for (PlanUnique *unique = plan->uniques; unique != NULL; unique = unique->next)
+        if (unique->oid == oid)
+            return unique;
+    PlanUnique *unique = arena_alloc(arena, sizeof *unique + plan->rel->column_count * sizeof(bool));
+    memset(unique->columns, 0, plan->rel->column_count * sizeof(bool));
+    unique->oid = oid;
+    unique->next = plan->uniques;
+    plan->uniques = unique;
+    return unique;
+}
+
+/* Takes the indexes from "{16391,16402}". */
+static void uniques_read(Plan *plan, Arena *arena, const char *text, uint16_t column) {
+    for (const char *at = text + 1; *at != '\0';) {
+        char *end;
+        unsigned long oid = strtoul(at, &end, 10);
+        if (end == at)
+            return;
+        unique_find(plan, arena, (uint32_t)oid)->columns[column] = true;
+        at = *end == '\0' ? end : end + 1;
+    }
+}
+
+static void uniques_plan(Plan *plan, Arena *arena, const PGresult *columns) {
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        int row = row_of(columns, plan->columns[column].name);
+        uniques_read(plan, arena, pg_cell(columns, row, CELL_UNIQUES), column);
+    }
+}
+
 Plan *plan_build(Arena *arena, Pg *pg, const Selection *names, const Relation *rel, const PGresult *columns,
                  Lsn start, Error *e) {
     MappedName target = selection_target(names, arena, rel->schema, rel->name);
@@ -203,39 +234,15 @@ Plan *plan_build(Arena *arena, Pg *pg, const Selection *names, const Relation *r
     }
     beside_plan(plan, arena, pg, columns);
     plan->where = where_of(plan, columns);
+    plan->choice = selection_choice(names, rel->schema, rel->name);
+    if (plan->choice.conflicts == CONFLICTS_SOURCE_WINS)
+        uniques_plan(plan, arena, columns);
     return plan;
-}
-
-static PlanUnique *unique_find(Plan *plan, Arena *arena, uint32_t oid) {
-    for (PlanUnique *unique = plan->uniques; unique != NULL; unique = unique->next)
-        if (unique->oid == oid)
-            return unique;
-    PlanUnique *unique = arena_alloc(arena, sizeof *unique + plan->rel->column_count * sizeof(bool));
-    memset(unique->columns, 0, plan->rel->column_count * sizeof(bool));
-    unique->oid = oid;
-    unique->next = plan->uniques;
-    plan->uniques = unique;
-    return unique;
-}
-
-/* Takes the indexes from "{16391,16402}". */
-static void uniques_read(Plan *plan, Arena *arena, const char *text, uint16_t column) {
-    for (const char *at = text + 1; *at != '\0';) {
-        char *end;
-        unsigned long oid = strtoul(at, &end, 10);
-        if (end == at)
-            return;
-        unique_find(plan, arena, (uint32_t)oid)->columns[column] = true;
-        at = *end == '\0' ? end : end + 1;
-    }
 }
 
 bool plan_keep(Plan *plan, Arena *arena, const PGresult *columns, Error *e) {
     plan->kept = true;
-    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
-        int row = row_of(columns, plan->columns[column].name);
-        uniques_read(plan, arena, pg_cell(columns, row, CELL_UNIQUES), column);
-    }
+    uniques_plan(plan, arena, columns);
     if (plan->where != PLAN_WHERE_WHOLE_ROW && plan->uniques != NULL)
         return true;
     fail(e, ERR_DATA, "table \"%s.%s\"%s has no unique key at the target, which \"existing: keep\" needs",

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/metrics.h"
 #include "core/selection.h"
+#include "core/throttle.h"
 
 typedef struct Position {
     Lsn applied; /* end of the last transaction that is in the sink: skip, start, timeline check (trap A9) */
@@ -35,6 +36,10 @@ typedef struct SinkOptions {
      * cannot take them so sets wants_text and fails to be retried. NULL: text. */
     const bool *binary;
     atomic_bool *wants_text;
+    Throttle *throttle; /* of the changes; NULL: none */
+    bool (*ending)(
+        void *context); /* the session is to end: whoever waits for the throttle goes on; NULL: never */
+    void *context;
 } SinkOptions;
 
 typedef struct Sink Sink;

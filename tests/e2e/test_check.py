@@ -154,7 +154,7 @@ WRONG_FILES = {
     "not yaml": ("name: [x\nsource: }\n", []),
     "later key": (yaml.safe_dump(JOB | {"kafka": {"brokers": "k:9092", "prefix": "p"}}),
                   ["kafka", "not available yet"]),
-    "later value": (yaml.safe_dump(JOB | {"conflicts": "skip"}), ["conflicts", "not available yet"]),
+    "later value": (yaml.safe_dump(JOB | {"guard": {"at_limit": "spool"}}), ["guard.at_limit", "not available yet"]),
     "bad dsn": (yaml.safe_dump(JOB | {"source": {"dsn": "postgresql://h/x?no_such_option=1"}}), ["source.dsn"]),
     "twice": ("name: x\nname: y\n", ["name", "2"]),
 }

@@ -34,7 +34,8 @@ def test_set_changes_the_limit_while_the_load_runs(pair):
     job = pair.job(load={"workers": 2}, throttle={"load": {"rows_per_s": 200}})
     job.start()
     poll_until(lambda: copied(job) > 0, "the load is under way", every=0.05)
-    assert job.status()["throttle"] == {"load": {"queries_per_s": 0, "rows_per_s": 200, "bytes_per_s": 0}}
+    assert job.status()["throttle"] == {"load": {"queries_per_s": 0, "rows_per_s": 200, "bytes_per_s": 0},
+                                        "apply": {"rows_per_s": 0, "bytes_per_s": 0}}
     shown = job.call("status")
     assert "limits" in shown.out and "200 rows/s" in shown.out, shown.out
     before = copied(job)
@@ -59,3 +60,74 @@ def test_a_limited_load_stops_at_once(pair):
     begun = time.monotonic()
     assert process.terminate() == 0
     assert time.monotonic() - begun < 3
+
+
+# ---- apply ----
+
+SMALL = "CREATE TABLE t (id int PRIMARY KEY, v text)"
+
+
+def many(pair, transactions, rows):
+    connection = pair.source.connect()
+    cursor = connection.cursor()
+    for number in range(transactions):
+        cursor.execute("INSERT INTO t SELECT %s + i, repeat('x', 100) FROM generate_series(1, %s) i", (number * rows, rows))
+    connection.close()
+
+
+def arrived(pair):
+    return pair.target.one("SELECT count(*) FROM t")
+
+
+@pytest.mark.parametrize("limit, value, least_s", [("rows_per_s", 500, 2.5), ("bytes_per_s", "50KiB", 2.5)])
+def test_a_limit_of_the_changes_holds(pair, limit, value, least_s):
+    """1,500 rows, 155 kB, in small transactions; there is never more than the limit has allowed."""
+    pair.source.sql(SMALL)
+    job = pair.running_job(throttle={"apply": {limit: value}})
+    many(pair, 150, 10)
+    begun = time.monotonic()
+    seen = []
+    poll_until(lambda: seen.append((time.monotonic() - begun, arrived(pair))) or seen[-1][1] == 1500, "all is applied", every=0.1)
+    assert seen[-1][0] >= least_s, seen
+    assert all(count <= 600 * passed + 350 for passed, count in seen), seen
+    assert len({count for _, count in seen}) > 5, "little by little"
+    pair.check_equal()
+
+
+def test_set_changes_the_limit_of_the_changes_and_the_source_is_told_meanwhile(make_pair):
+    pair = make_pair(source={"wal_sender_timeout": "2s"})
+    pair.source.sql(SMALL)
+    job = pair.running_job(throttle={"apply": {"rows_per_s": 20}})
+    many(pair, 300, 10)
+    poll_until(lambda: arrived(pair) > 0, "it is under way")
+    time.sleep(5)  # more than twice the source's patience
+    assert job.status()["totals"]["retries"] == 0 and pair.source.slot(job.slot)[2]
+    assert arrived(pair) < 400
+    shown = job.call("status")
+    assert "limits" in shown.out and "20 rows/s" in shown.out, shown.out
+    assert job.status()["throttle"]["apply"] == {"rows_per_s": 20, "bytes_per_s": 0}
+    assert job.call("set", "throttle.apply.rows_per_s", "0").exit == 0
+    job.drain(pair.source, timeout=15)
+    pair.check_equal()
+    assert job.status()["totals"]["retries"] == 0
+
+
+@pytest.mark.parametrize("rows", [1, 20000], ids=["small", "large"])
+def test_a_limited_apply_stops_at_once_and_goes_on_exactly(make_pair, rows):
+    """Also in the middle of a transaction that comes in pieces, of which nothing is left then."""
+    pair = make_pair(source={"logical_decoding_work_mem": "64kB"})
+    pair.source.sql(SMALL)
+    job = pair.running_job(throttle={"apply": {"rows_per_s": 5}})
+    many(pair, 200 if rows == 1 else 3, rows)
+    poll_until(lambda: job.status()["phase"] != "running" or arrived(pair) > 0 or rows > 1, "it is under way")
+    time.sleep(1)
+    begun = time.monotonic()
+    assert job.process.terminate() == 0
+    assert time.monotonic() - begun < 5
+    assert arrived(pair) < (150 if rows == 1 else rows + 1)
+    assert arrived(pair) % rows == 0
+    job.rewrite({"throttle": {"apply": {"rows_per_s": 0}}})
+    job.start()
+    job.wait_for("running")
+    job.drain(pair.source)
+    pair.check_equal()

@@ -23,7 +23,7 @@ static int fixture_make(void **state) {
     f.cfg.source.heartbeat_ms = 1000;
     f.m = metrics_new();
     f.throttle = throttle_new();
-    f.meter = meter_new(&f.cfg, f.m, f.throttle, 0);
+    f.meter = meter_new(&f.cfg, f.m, f.throttle, f.throttle, 0);
     *state = &f;
     return 0;
 }

@@ -129,10 +129,10 @@ static void every_available_key_is_stored(void **state) {
                          "phases: [full]\n"
                          "identity: insert-only\n"
                          "schema: {pg_dump: /opt/pg_dump, roles: off, event_triggers: false}\n"
-                         "existing: fail\nconflicts: stop\nddl: stop\n"
+                         "existing: fail\nconflicts: skip\nddl: stop\n"
                          "load: {workers: 3, split_above: auto, owners: destination-user, privileges: no}\n"
                          "throttle: {load: {queries_per_s: 0, rows_per_s: 0, bytes_per_s: 0}, apply: "
-                         "{rows_per_s: 0, bytes_per_s: 0}}\n"
+                         "{rows_per_s: 7, bytes_per_s: 1KiB}}\n"
                          "retry: {connection: 2h, other: 30s}\n"
                          "memory: 16MiB\n"
                          "log: {level: debug, format: json}\n"
@@ -148,6 +148,9 @@ static void every_available_key_is_stored(void **state) {
     assert_true(!cfg->phases.schema && cfg->phases.full && !cfg->phases.incremental);
     assert_int_equal(cfg->identity, IDENTITY_INSERT_ONLY);
     assert_string_equal(cfg->schema.pg_dump, "/opt/pg_dump");
+    assert_int_equal(cfg->conflicts, CONFLICTS_SKIP);
+    assert_int_equal(cfg->throttle.apply.rows_per_s, 7);
+    assert_int_equal(cfg->throttle.apply.bytes_per_s, 1024);
     assert_int_equal(cfg->load.workers, 3);
     assert_int_equal(cfg->retry.connection_ms, 7200000);
     assert_int_equal(cfg->retry.other_ms, 30000);
@@ -171,7 +174,6 @@ static void documented_defaults_of_later_keys_are_taken(void **state) {
 
 static void what_comes_later_is_answered_so_with_its_line(void **state) {
     static const char *const CASES[][2] = {
-        {"objects:\n  dml: [insert]\n", "job.yaml:4: \"objects.dml\" is not available yet in this version"},
         {"objects: {tables: {s.t: {key: [id]}}}\n",
          "job.yaml:3: \"objects.tables.*.key\" is not available yet in this version"},
         {"kafka: {brokers: k1}\n", "job.yaml:3: \"kafka.brokers\" is not available yet in this version"},
@@ -184,9 +186,6 @@ static void what_comes_later_is_answered_so_with_its_line(void **state) {
          "job.yaml:3: \"metrics.listen\" is not available yet in this version"},
         {"guard: {at_limit: spool}\n",
          "job.yaml:3: \"guard.at_limit: spool\" is not available yet in this version"},
-        {"conflicts: skip\n", "job.yaml:3: \"conflicts: skip\" is not available yet in this version"},
-        {"throttle: {apply: {bytes_per_s: 1MiB}}\n",
-         "job.yaml:3: \"throttle.apply.bytes_per_s: 1MiB\" is not available yet in this version"},
         {"alerts: {webhook: \"http://hunter2\"}\n",
          "job.yaml:3: \"alerts.webhook\" is not available yet in this version"},
     };
@@ -213,7 +212,9 @@ static void objects_are_kept_as_they_were_written(void **state) {
                                        "    columns: {public.customer: {nm: name, x.y: xy}}\n"
                                        "  case: upper\n"
                                        "  tables:\n"
-                                       "    sales.orders: {where: \"a > 1, b\", columns: [id, total]}\n");
+                                       "    sales.orders: {where: \"a > 1, b\", columns: [id, total]}\n"
+                                       "    sales.*: {dml: [insert, delete], conflicts: skip}\n"
+                                       "  dml: [insert, truncate]\n");
     assert_int_equal(cfg->objects.include.count, 3);
     assert_string_equal(cfg->objects.include.items[1], "\"a.b\".c");
     assert_string_equal(cfg->objects.include.items[2], "!sales.tmp_*");
@@ -236,6 +237,11 @@ static void objects_are_kept_as_they_were_written(void **state) {
     assert_int_equal(cfg->objects.columns.count, 2);
     assert_string_equal(pair[1].key, "sales.orders");
     assert_string_equal(pair[1].value, "total");
+    assert_true(cfg->objects.dml[0] && !cfg->objects.dml[1] && !cfg->objects.dml[2] && cfg->objects.dml[3]);
+    assert_int_equal(cfg->objects.table_dml.count, 2);
+    assert_string_equal(cfg->objects.table_dml.items[1].key, "sales.*");
+    assert_string_equal(cfg->objects.table_dml.items[1].value, "delete");
+    assert_string_equal(cfg->objects.table_conflicts.items[0].value, "skip");
     config_free(cfg);
 
     const ConfigSetting settings[] = {{"source.dsn", "dbname=a"},
@@ -269,6 +275,10 @@ static void objects_are_named_rightly_and_once(void **state) {
             NULL);
     refused(SOURCE TARGET "objects: {tables: {a.b: {where: x}, '\"a\".b': {where: y}}}\n",
             "job.yaml: \"objects.tables\" names \"a.b\" twice", NULL);
+    refused(SOURCE TARGET "objects: {tables: {a.b: {conflicts: skip}, '\"a\".b': {conflicts: stop}}}\n",
+            "job.yaml: \"objects.tables\" names \"a.b\" twice", NULL);
+    refused(SOURCE TARGET "objects: {dml: [insert, insert]}\n",
+            "job.yaml:3: \"objects.dml\" names the same thing twice", NULL);
     refused(SOURCE TARGET "objects: {tables: {a.b: {columns: [i, j, i]}}}\n",
             "job.yaml: \"objects.tables\" names \"a.b.i\" twice", NULL);
     refused(SOURCE TARGET "objects: {rename: {columns: {a.b: {c.d: x}, '\"a\".b': {c.d: x}}}}\n",
@@ -443,8 +453,10 @@ static void a_wrong_flag_is_named(void **state) {
         "phases", "full,",
         "--set phases: \"phases\" must be a list, each item one of schema, full, incremental, not \"\"");
     refused_by_flag("source", "x", "--set source: \"source\" takes keys below it, not a value");
-    refused_by_flag("objects.dml", "insert,update",
-                    "--set objects.dml: \"objects.dml\" is not available yet in this version");
+    refused_by_flag(
+        "objects.dml", "insert,merge",
+        "--set objects.dml: \"objects.dml\" must be a list, each item one of insert, update, delete, "
+        "truncate, not \"merge\"");
     refused_by_flag("spill.dir", "\xFF", "--set spill.dir: \"spill.dir\": the value is not UTF-8");
     refused_by_flag("", "x", "--set : unknown key \"\"");
 }

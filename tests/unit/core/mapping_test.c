@@ -263,6 +263,36 @@ static void tables_have_their_filters_and_lists(void **state) {
     end(&f);
 }
 
+static unsigned takes(const Fixture *f, bool by_pattern, const char *schema, const char *table) {
+    return (unsigned)mapping_choice(f->m, CHOICE_TAKES, by_pattern, schema, table);
+}
+
+static void a_choice_is_made_by_name_or_by_the_longest_pattern(void **state) {
+    (void)state;
+    const ConfigSetting settings[] = {
+        {"objects.tables.s.*.dml", "insert"},     {"objects.tables.s.tmp_*.dml", "insert,update"},
+        {"objects.tables.*.t.dml", "delete"},     {"objects.tables.s.t.dml", "truncate"},
+        {"objects.tables.s.*.conflicts", "skip"}, {"objects.tables.s.u.conflicts", "source-wins"},
+        {"objects.dml", "insert,delete"},         {"conflicts", "source-wins"}};
+    Fixture f = begin(settings, 8);
+    assert_int_equal(takes(&f, true, "s", "x"), 1);
+    assert_int_equal(takes(&f, true, "s", "tmp_1"), 3);
+    assert_int_equal(takes(&f, true, "s", "t"), 1); /* as long as "*.t", and first */
+    assert_int_equal(takes(&f, true, "q", "t"), 4);
+    assert_int_equal(takes(&f, false, "s", "t"), 8);
+    assert_int_equal(mapping_choice(f.m, CHOICE_TAKES, false, "s", "x"), -1);
+    assert_int_equal(mapping_choice(f.m, CHOICE_TAKES, true, "q", "x"), -1);
+    assert_int_equal(mapping_choice(f.m, CHOICE_CONFLICTS, true, "s", "u"), CONFLICTS_SKIP);
+    assert_int_equal(mapping_choice(f.m, CHOICE_CONFLICTS, false, "s", "u"), CONFLICTS_SOURCE_WINS);
+    assert_int_equal(mapping_choice_of_job(f.m).takes, 5);
+    assert_int_equal(mapping_choice_of_job(f.m).conflicts, CONFLICTS_SOURCE_WINS);
+    end(&f);
+    f = begin(settings, 0);
+    assert_int_equal(mapping_choice_of_job(f.m).takes, APPLY_ALL);
+    assert_int_equal(mapping_choice_of_job(f.m).conflicts, CONFLICTS_STOP);
+    end(&f);
+}
+
 static bool named_note(void *context, const NamedObject *named, Error *e) {
     Writer *w = context;
     (void)e;
@@ -327,6 +357,7 @@ int main(void) {
         cmocka_unit_test(names_are_mapped),
         cmocka_unit_test(letter_case_touches_only_what_has_no_name_of_its_own),
         cmocka_unit_test(tables_have_their_filters_and_lists),
+        cmocka_unit_test(a_choice_is_made_by_name_or_by_the_longest_pattern),
         cmocka_unit_test(what_is_named_by_hand_is_told),
         cmocka_unit_test(what_is_said_of_names_has_a_print),
     };

@@ -28,6 +28,7 @@ static const Sample SAMPLES[] = {
     {"target.gear", "live", "fast"},
     {"target.storage", "ao_row", "tape"},
     {"target.apply_latency", "2s", "2"},
+    {"target.gear", "live", "fast"},
     {"phases[]", "incremental", "load"},
     {"identity", "insert-only", "insert_only"},
     {"schema.pg_dump", "/usr/bin/pg_dump", ""},
@@ -43,6 +44,7 @@ static const Sample SAMPLES[] = {
     {"objects.tables.*.where", "id >= 1000000", ""},
     {"objects.tables.*.columns[]", "placed", ""},
     {"objects.tables.*.dml[]", "insert", "merge"},
+    {"objects.tables.*.conflicts", "skip", "ignore"},
     {"objects.tables.*.key[]", "id", ""},
     {"objects.tables.*.distributed_by[]", "id", ""},
     {"existing", "keep", "ignore"},
@@ -157,15 +159,15 @@ static void an_option_of_later_takes_its_default_in_any_spelling_and_nothing_els
     static const struct {
         const char *key, *value;
         bool available;
-    } CASES[] = {{"guard.at_limit", "alert", true},        {"guard.at_limit", "spool", false},
-                 {"target.apply_latency", "1s", true},     {"target.apply_latency", "1000ms", true},
-                 {"target.apply_latency", "2s", false},    {"kafka.tombstones", "TRUE", true},
-                 {"kafka.tombstones", "off", false},       {"kafka.control", "<prefix>.walferry", false},
-                 {"kafka.brokers", "k1:9092", false},      {"load.privileges", "off", true},
-                 {"load.privileges", "on", true},          {"target.dialect", "postgresql", true},
-                 {"target.dialect", "greenplum", false},   {"load.split_above", "auto", true},
-                 {"load.split_above", "1GiB", true},       {"throttle.apply.bytes_per_s", "0", true},
-                 {"throttle.apply.rows_per_s", "1", false}};
+    } CASES[] = {{"guard.at_limit", "alert", true},       {"guard.at_limit", "spool", false},
+                 {"target.apply_latency", "1s", true},    {"target.apply_latency", "1000ms", true},
+                 {"target.apply_latency", "2s", false},   {"kafka.tombstones", "TRUE", true},
+                 {"kafka.tombstones", "off", false},      {"kafka.control", "<prefix>.walferry", false},
+                 {"kafka.brokers", "k1:9092", false},     {"load.privileges", "off", true},
+                 {"load.privileges", "on", true},         {"target.dialect", "postgresql", true},
+                 {"target.dialect", "greenplum", false},  {"load.split_above", "auto", true},
+                 {"load.split_above", "1GiB", true},      {"throttle.apply.bytes_per_s", "0", true},
+                 {"throttle.apply.rows_per_s", "1", true}};
     (void)state;
     for (size_t n = 0; n < sizeof CASES / sizeof *CASES; n++) {
         OptionValue value;

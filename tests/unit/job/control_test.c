@@ -36,6 +36,7 @@ static int fixture_make(void **state) {
     f->job.cfg = &f->cfg;
     f->job.metrics = metrics_new();
     f->job.throttle = throttle_new();
+    f->job.apply_throttle = throttle_new();
     snprintf(f->job.instance, sizeof f->job.instance, "db1, pid 123, since 2026-11-21 09:00:00 UTC");
     log_start(LOG_ERROR, LOG_TEXT);
     *state = f;
@@ -48,6 +49,7 @@ static int fixture_free(void **state) {
     control_end(f->control);
     metrics_free(f->job.metrics);
     throttle_free(f->job.throttle);
+    throttle_free(f->job.apply_throttle);
     snprintf(command, sizeof command, "rm -rf '%s'", f->root);
     assert_int_equal(system(command), 0);
     free(f);
@@ -164,6 +166,9 @@ static void set_changes_what_a_running_job_can_change(void **state) {
             "which is a number of 0 to 1000000000");
     json_decref(ask(f, "{\"command\":\"set\",\"key\":\"throttle.load.bytes_per_s\",\"value\":\"2MiB\"}"));
     assert_int_equal(throttle_get(f->job.throttle, THROTTLE_BYTES), 2 << 20);
+    json_decref(ask(f, "{\"command\":\"set\",\"key\":\"throttle.apply.rows_per_s\",\"value\":\"9\"}"));
+    assert_int_equal(throttle_get(f->job.apply_throttle, THROTTLE_ROWS), 9);
+    assert_int_equal(throttle_get(f->job.throttle, THROTTLE_ROWS), 0);
     refused(f, "{\"command\":\"set\",\"key\":\"log.level\"}", "needs a key and a value");
     refused(f, "{\"command\":\"set\",\"key\":1,\"value\":2}", "needs a key and a value");
     refused(f, "{\"command\":\"dance\"}", "unknown command");

@@ -17,7 +17,7 @@ static Config config_make(void) {
 static json_t *status_of(const Config *cfg, Metrics *m) {
     Throttle *throttle = throttle_new();
     throttle_set(throttle, THROTTLE_ROWS, 5000, 0);
-    json_t *status = status_running(cfg, m, throttle);
+    json_t *status = status_running(cfg, m, throttle, throttle);
     throttle_free(throttle);
     return status;
 }
@@ -47,6 +47,7 @@ static void status_has_exactly_the_documented_keys(void **unused) {
              "rss_bytes error");
     keys_are(json_object_get(json_object_get(status, "throttle"), "load"),
              "queries_per_s rows_per_s bytes_per_s");
+    keys_are(json_object_get(json_object_get(status, "throttle"), "apply"), "rows_per_s bytes_per_s");
     keys_are(json_object_get(status, "source"), "system_identifier timeline lsn");
     keys_are(json_object_get(status, "slot"),
              "name confirmed_lsn restart_lsn wal_status safe_wal_bytes retained_bytes");
@@ -56,7 +57,7 @@ static void status_has_exactly_the_documented_keys(void **unused) {
     keys_are(json_array_get(json_object_get(status, "tables"), 0),
              "name target state rows rows_estimated bytes bytes_per_s left_ms");
     keys_are(json_object_get(status, "totals"),
-             "rows_copied changes transactions bytes conflicts dead_letters retries");
+             "rows_copied changes transactions bytes conflicts dead_letters left_out retries");
     json_decref(status);
     metrics_free(m);
 }
