@@ -22,8 +22,14 @@ enum { SQL_LIMIT = 1024 * 1024, KEY_TEXT_BYTES = 200, VALUE_TEXT_BYTES = 60, VAL
 
 typedef struct Parameters {
     const Value *list[2 * COLUMNS_MAX];
+    uint32_t types[2 * COLUMNS_MAX]; /* as the plan knows them */
     int count;
 } Parameters;
+
+static void parameter_add(Parameters *p, const Plan *plan, uint16_t column, const Value *value) {
+    p->types[p->count] = plan->columns[column].oid;
+    p->list[p->count++] = value;
+}
 
 static void parameters_bind(ApplySession *s, const Parameters *p) {
     for (int at = 0; at < p->count; at++) {
@@ -51,7 +57,7 @@ static bool add_where(const Plan *plan, const Change *change, Parameters *p, Err
         if (!is_known(&old[column]))
             return fail(e, ERR_DATA, "the source did not send the old value of column \"%s\"",
                         plan->rel->columns[column].name);
-        p->list[p->count++] = &old[column];
+        parameter_add(p, plan, column, &old[column]);
     }
     return true;
 }
@@ -59,7 +65,7 @@ static bool add_where(const Plan *plan, const Change *change, Parameters *p, Err
 static void add_written(const Plan *plan, const Change *change, const bool *written, Parameters *p) {
     for (uint16_t column = 0; column < plan->rel->column_count; column++)
         if (written[column])
-            p->list[p->count++] = &change->row.after[column];
+            parameter_add(p, plan, column, &change->row.after[column]);
 }
 
 /* For a whole-row match: the first indexed column that has a value in the old row. */
@@ -84,7 +90,9 @@ static bool send_shape(ApplySession *s, Plan *plan, ShapeKind kind, const bool *
         uint16_t count = statement_write(&sql, plan, shape);
         assert(count == p->count);
         LiveNote note = {NOTE_PREPARE, tx, change};
-        bool sent = live_prepare(s->live, note, shape->name, writer_string(&sql), e);
+        /* A binary value is read as of the type that was looked at, whatever the column has become since. */
+        bool sent = live_prepare(s->live, note, shape->name, writer_string(&sql),
+                                 apply_in_binary(s) ? p->count : 0, p->types, e);
         writer_free(&sql);
         if (!sent)
             return false;
@@ -109,7 +117,8 @@ static const Value *value_after(const Change *change, uint16_t column) {
 static bool apply_row(ApplySession *s, Plan *plan, ShapeKind kind, const Transaction *tx,
                       const Change *change, Error *e) {
     bool written[COLUMNS_MAX];
-    Parameters p = {.count = 0};
+    Parameters p;
+    p.count = 0;
     for (uint16_t column = 0; column < plan->rel->column_count; column++) {
         const Value *value = value_after(change, column);
         written[column] = plan->columns[column].writable;
@@ -118,7 +127,7 @@ static bool apply_row(ApplySession *s, Plan *plan, ShapeKind kind, const Transac
         if (!is_known(value))
             return fail(e, ERR_DATA, "the source did not send the value of column \"%s\"",
                         plan->rel->columns[column].name);
-        p.list[p.count++] = value;
+        parameter_add(&p, plan, column, value);
     }
     return send_shape(s, plan, kind, written, tx, change, &p, e);
 }
@@ -150,7 +159,8 @@ bool apply_reinserts(const Plan *plan, const Change *change) {
 
 static bool apply_update(ApplySession *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
     bool written[COLUMNS_MAX], any_settable = false;
-    Parameters p = {.count = 0};
+    Parameters p;
+    p.count = 0;
     ShapeKind kind = apply_reinserts(plan, change) ? SHAPE_REINSERT : SHAPE_UPDATE;
     for (uint16_t column = 0; column < plan->rel->column_count; column++) {
         const PlanColumn *to = &plan->columns[column];
@@ -170,13 +180,14 @@ static bool apply_update(ApplySession *s, Plan *plan, const Transaction *tx, con
 static bool apply_kept_update(ApplySession *s, Plan *plan, const Transaction *tx, const Change *change,
                               Error *e) {
     bool written[COLUMNS_MAX], whole = true;
-    Parameters p = {.count = 0};
+    Parameters p;
+    p.count = 0;
     for (uint16_t column = 0; column < plan->rel->column_count; column++) {
         const Value *value = value_after(change, column);
         written[column] = plan->columns[column].writable && is_known(value);
         whole = whole && written[column] == plan->columns[column].writable;
         if (written[column])
-            p.list[p.count++] = value;
+            parameter_add(&p, plan, column, value);
     }
     return add_where(plan, change, &p, e) &&
            send_shape(s, plan, whole ? SHAPE_REPLACE_OLD : SHAPE_REINSERT_OVER, written, tx, change, &p, e);
@@ -184,7 +195,8 @@ static bool apply_kept_update(ApplySession *s, Plan *plan, const Transaction *tx
 
 static bool apply_delete(ApplySession *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
     bool written[COLUMNS_MAX] = {false};
-    Parameters p = {.count = 0};
+    Parameters p;
+    p.count = 0;
     if (change->row.before == NULL)
         return fail(e, ERR_DATA, "the source did not send the old row");
     return add_where(plan, change, &p, e) && send_shape(s, plan, SHAPE_DELETE, written, tx, change, &p, e);

@@ -16,6 +16,7 @@ static const char SQL_SESSION[] = "SET synchronous_commit = off";
 static const char SQL_REPLICA[] = "SET session_replication_role = replica";
 
 static const char SQL_MARK[] = "SAVEPOINT walferry_mark";
+static const char SQL_UNMARK[] = "RELEASE SAVEPOINT walferry_mark";
 static const char SQL_RETURN[] = "ROLLBACK TO SAVEPOINT walferry_mark";
 
 #define NAME_BEGIN "walferry_begin"
@@ -184,12 +185,12 @@ static void session_check(void *session, const LiveNote *note, const PGresult *r
         if (e->kind != ERR_NONE)
             apply_describe(note->of, note->about, e);
         break;
-    case NOTE_SET: catchup_check(note, result, e); break;
+    case NOTE_SET:
+    case NOTE_SET_PREPARED: catchup_check(note, result, e); break;
     case NOTE_DEAD_LETTER:
         if (refused)
             fail_context(e, "the dead letter of a change");
         break;
-    case NOTE_SET_PREPARED:
     case NOTE_BEGIN:
     case NOTE_OWNERS: break;
     }
@@ -213,7 +214,7 @@ bool apply_session_open(ApplySession *s, const SinkOptions *options, TableRecord
 
 static bool own_prepare(ApplySession *s, Error *e) {
     LiveNote note = {NOTE_PREPARE, NULL, NULL};
-    return live_prepare(s->live, note, NAME_BEGIN, "BEGIN", e);
+    return live_prepare(s->live, note, NAME_BEGIN, "BEGIN", 0, NULL, e);
 }
 
 bool apply_session_start(ApplySession *s, LiveCheck *check, void *context, Error *e) {
@@ -248,6 +249,7 @@ bool apply_session_begin(ApplySession *s, Error *e) {
     if (s->open)
         return true;
     s->open = true;
+    s->marked = false;
     return live_send(s->live, note, NAME_BEGIN, 0, NULL, NULL, NULL, e);
 }
 
@@ -264,8 +266,9 @@ static void plans_unprepare(ApplySession *s) {
 
 bool apply_session_mark(ApplySession *s, Error *e) {
     LiveNote note = {NOTE_BEGIN, NULL, NULL};
-    if (!apply_session_begin(s, e))
+    if (!apply_session_begin(s, e) || (s->marked && !live_send_text(s->live, note, SQL_UNMARK, 0, NULL, e)))
         return false;
+    s->marked = true;
     s->counts_marked = s->counts;
     return live_send_text(s->live, note, SQL_MARK, 0, NULL, e);
 }
@@ -283,9 +286,10 @@ static bool definitions_again(ApplySession *s, Error *e) {
 bool apply_session_return(ApplySession *s, Error *e) {
     s->counts = s->counts_marked;
     plans_unprepare(s);
+    bool ok = live_return(s->live, SQL_RETURN, e) && definitions_again(s, e) && own_prepare(s, e);
     catchup_forget(s);
-    catchup_sent_forget(s);
-    return live_return(s->live, SQL_RETURN, e) && definitions_again(s, e) && own_prepare(s, e);
+    catchup_sent_forget(s); /* behind the last answer that is held against it */
+    return ok;
 }
 
 void apply_session_collect(ApplySession *s, bool collecting) {
@@ -313,6 +317,7 @@ bool apply_session_reset(ApplySession *s, Error *e) {
     s->altered = NULL;
     s->counts = (ApplyCounts){.left_out = s->counts.left_out};
     plans_unprepare(s);
+    bool ok = live_reset(s->live, e) && definitions_again(s, e) && own_prepare(s, e);
     catchup_sent_forget(s);
-    return live_reset(s->live, e) && definitions_again(s, e) && own_prepare(s, e);
+    return ok;
 }

@@ -44,6 +44,7 @@ typedef struct ApplySession {
     Pg *pg;
     Live *live;
     bool open;                         /* BEGIN was sent; whoever ends the transaction resets it */
+    bool marked;                       /* it has a savepoint */
     ApplyCounts counts, counts_marked; /* now; at the mark */
     Refusal refusal;
     int64_t told_second; /* conflicts are logged a few a second (sink/conflict) */

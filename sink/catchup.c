@@ -11,6 +11,9 @@
 #include "sink/set_rows.h"
 #include "sink/set_statement.h"
 
+static const char SQL_COLUMN_TYPES[] =
+    "SELECT FROM pg_catalog.pg_attribute WHERE NOT attisdropped AND attrelid = ";
+
 enum {
     ALONE_CHANGES = 1000,      /* so many changes of a table go one by one after its set was refused, */
     ALONE_CHANGES_MAX = 64000, /* twice as many after the next refusal, up to this */
@@ -81,11 +84,13 @@ static bool refused(Plan *plan, Error *e) {
 
 void catchup_check(const LiveNote *note, const PGresult *result, Error *e) {
     const Expected *expected = note->about;
-    if (e->kind == ERR_NONE && pg_affected(result) == expected->rows)
+    if (e->kind == ERR_NONE && (note->kind == NOTE_SET_PREPARED || pg_affected(result) == expected->rows))
         return;
     if (e->kind == ERR_NONE)
         fail(e, ERR_DATA, "%" PRId64 " rows instead of %" PRId64, pg_affected(result), expected->rows);
     fail_context(e, "%s of %" PRId64 " rows of %s", expected->what, expected->rows, expected->plan->table);
+    if (e->kind == ERR_LIMIT) /* a set is larger than its rows */
+        e->kind = ERR_DATA;
     if (e->kind == ERR_DATA)
         leave_alone(expected->plan);
 }
@@ -126,7 +131,7 @@ static bool shape_prepare(ApplySession *s, const Plan *plan, SetShape *shape, Li
         return true;
     Writer sql = writer_new(SQL_LIMIT);
     set_statement_write(&sql, plan, shape);
-    bool sent = live_prepare(s->live, note, shape->name, writer_string(&sql), e);
+    bool sent = live_prepare(s->live, note, shape->name, writer_string(&sql), 0, NULL, e);
     writer_free(&sql);
     shape->prepared = sent;
     return sent;
@@ -232,6 +237,31 @@ static bool copy_rows(ApplySession *s, NetTable *table, const SetShape *shape, i
     return live_copy_data(s->live, writer_slice(out), e);
 }
 
+/* A statement's arrays say of which type they are; binary COPY reads its values as of the type that the column has by now.
+ * Behind it nobody can change that any more: the transaction holds the table's lock. */
+static bool copy_types_check(ApplySession *s, Plan *plan, const SetShape *shape, Error *e) {
+    if (!shape->binary)
+        return true;
+    Writer sql = writer_new(SQL_LIMIT);
+    const char *comma = "";
+    writer_text(&sql, SQL_COLUMN_TYPES);
+    pg_write_literal(&sql, s->pg, plan->table);
+    writer_text(&sql, "::pg_catalog.regclass AND (attname, atttypid) IN (");
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        if (shape->forms[column] == SET_LEFT_OUT)
+            continue;
+        writer_format(&sql, "%s(", comma);
+        pg_write_literal(&sql, s->pg, plan->columns[column].name);
+        writer_format(&sql, ", %" PRIu32 ")", plan->columns[column].oid);
+        comma = ", ";
+    }
+    writer_text(&sql, ")");
+    LiveNote note = note_of(s, plan, shape->written, "types of the columns");
+    bool ok = live_send_text(s->live, note, writer_string(&sql), 0, NULL, e);
+    writer_free(&sql);
+    return ok;
+}
+
 static bool copy_run(ApplySession *s, NetTable *table, NetRow *first, Error *e) {
     uint8_t forms[2 * COLUMNS_MAX];
     Plan *plan = table->plan;
@@ -245,7 +275,7 @@ static bool copy_run(ApplySession *s, NetTable *table, NetRow *first, Error *e) 
     if (ok) {
         bool sent = copy_rows(s, table, shape, &count, e);
         LiveNote note = note_of(s, plan, count, "copy");
-        ok = live_copy_end(s->live, sent, note, e) && sent;
+        ok = live_copy_end(s->live, sent, note, e) && sent && copy_types_check(s, plan, shape, e);
     } else if (e->kind == ERR_DATA)
         leave_alone(plan);
     return ok;
@@ -289,13 +319,13 @@ static bool run_execute(ApplySession *s, Error *e) {
 bool catchup_send(ApplySession *s, Error *e) {
     Catchup *c = s->catchup;
     live_bound(s->live, SENT_BYTES_MAX);
-    if (net_changes(c->net) > 0 && !run_execute(s, e))
-        return false;
-    net_detach(c->net);
+    bool ok = net_changes(c->net) == 0 || run_execute(s, e);
+    net_detach(
+        c->net); /* also when only a part of it was sent: what is done again is done from its changes */
     Net *sent = c->net;
     c->net = c->sent;
     c->sent = sent;
-    return true;
+    return ok;
 }
 
 bool catchup_flush(ApplySession *s, Error *e) {
@@ -326,7 +356,7 @@ static bool fits_set(const Plan *plan, const Change *change) {
         return false;
     if (change->kind == CHANGE_INSERT)
         return any_writable(plan);
-    if (plan->where != PLAN_WHERE_KEY)
+    if (plan->where != PLAN_WHERE_KEY || !plan->key_is_unique)
         return false;
     return change->kind == CHANGE_DELETE || (any_written(plan) && !apply_reinserts(plan, change));
 }

@@ -173,7 +173,8 @@ static bool send_letter(ApplySession *s, const Plan *plan, const Transaction *tx
         letter_add_text(&letter, fixed[at]);
     letter_write(s, &letter, plan, change);
     LiveNote note = {NOTE_DEAD_LETTER, tx, change};
-    bool ok = apply_session_begin(s, e) && live_prepare(s->live, note, "", writer_string(&letter.sql), e) &&
+    bool ok = apply_session_begin(s, e) &&
+              live_prepare(s->live, note, "", writer_string(&letter.sql), 0, NULL, e) &&
               live_send(s->live, note, "", letter.count, letter.values, letter.lengths, letter.formats, e) &&
               live_drain(s->live, e);
     letter_free(&letter);

@@ -208,6 +208,14 @@ static bool add_delete(Net *net, Tracking *tracking, const Plan *plan, const Cha
     return true;
 }
 
+/* A row leaves a key under which the destination has not held it. */
+static void probe_add(Net *net, Tracking *tracking, Slice key, const Value *key_values) {
+    Tracked *left = row_add(net, tracking);
+    left->now = key;
+    left->row.kind = NET_PROBE;
+    left->row.values = key_values;
+}
+
 static bool add_update(Net *net, Tracking *tracking, const Plan *plan, const Change *change) {
     const Value *old = change->row.before != NULL ? change->row.before : change->row.after;
     if (!key_write(net, plan, old))
@@ -223,6 +231,8 @@ static bool add_update(Net *net, Tracking *tracking, const Plan *plan, const Cha
     if (find_now(net, tracking) != NULL)
         return false;
     HASH_DELETE(by_now, tracking->by_now, tracked);
+    if (tracked->row.origin == NULL || !slice_equal(tracked->now, tracked->first))
+        probe_add(net, tracking, tracked->now, old);
     place_now(net, tracking, tracked);
     return true;
 }

@@ -7,12 +7,16 @@
 
 /* One row a column; the first four say the same in each row. `in_key`: in the primary key, else in the first
  * unique, valid, immediate, whole index over not-null columns. The type is without its modifier (-1, not
- * NULL: for char that would say "character", which is char(1)). eq: the default btree "=" of the type. */
+ * NULL: for char that would say "character", which is char(1)). watched: by a rule, by a trigger, or by a foreign key
+ * that follows a row's deletion, and that is in force for this session. eq: the default btree "=" of the type. */
 const char PLAN_QUERY[] =
     "WITH rel AS (SELECT c.oid, c.relkind, EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = "
     "c.oid) AS"
-    " has_children, c.relhasrules OR EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid"
-    "  AND NOT g.tgisinternal AND g.tgenabled IN ('A', CASE pg_catalog.current_setting("
+    " has_children, c.relhasrules OR EXISTS (SELECT FROM pg_catalog.pg_trigger g LEFT JOIN"
+    "  pg_catalog.pg_constraint k ON k.oid = g.tgconstraint AND k.contype = 'f' AND k.confrelid = c.oid"
+    "  WHERE g.tgrelid = c.oid"
+    "  AND (NOT g.tgisinternal OR k.confdeltype IN ('c', 'n', 'd')) AND g.tgenabled IN ('A', CASE "
+    "pg_catalog.current_setting("
     "'session_replication_role') WHEN 'replica' THEN 'R' ELSE 'O' END)) AS watched FROM pg_catalog.pg_class "
     "c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')),"
@@ -120,6 +124,46 @@ static PlanWhere where_of(Plan *plan, const PGresult *columns) {
             where = PLAN_WHERE_KEY;
     }
     return where;
+}
+
+static bool is_listed(const char *list, const char *entry, size_t length) {
+    for (const char *at = list + 1; *at != '\0' && *at != '}';) {
+        size_t size = strcspn(at, ",}");
+        if (size == length && strncmp(at, entry, length) == 0)
+            return true;
+        at += at[size] == ',' ? size + 1 : size;
+    }
+    return false;
+}
+
+static bool is_key(const Plan *plan, const char *column) {
+    for (uint16_t at = 0; at < plan->rel->column_count; at++)
+        if (plan->columns[at].key && strcmp(plan->columns[at].name, column) == 0)
+            return true;
+    return false;
+}
+
+/* No column beside the key is part of this unique index. */
+static bool within_key(const Plan *plan, const PGresult *columns, const char *oid, size_t length) {
+    for (int row = 0; row < PQntuples(columns); row++)
+        if (!is_key(plan, pg_cell(columns, row, CELL_NAME)) &&
+            is_listed(pg_cell(columns, row, CELL_UNIQUES), oid, length))
+            return false;
+    return true;
+}
+
+static bool key_is_unique(const Plan *plan, const PGresult *columns) {
+    for (int row = 0; row < PQntuples(columns); row++) {
+        if (!is_key(plan, pg_cell(columns, row, CELL_NAME)))
+            continue;
+        for (const char *at = pg_cell(columns, row, CELL_UNIQUES) + 1; *at != '\0' && *at != '}';) {
+            size_t size = strcspn(at, ",}");
+            if (within_key(plan, columns, at, size))
+                return true;
+            at += at[size] == ',' ? size + 1 : size;
+        }
+    }
+    return false;
 }
 
 static bool column_plan(Plan *plan, Arena *arena, Pg *pg, const PGresult *columns, uint16_t column,
@@ -237,6 +281,7 @@ Plan *plan_build(Arena *arena, Pg *pg, const Selection *names, const Relation *r
     plan->choice = selection_choice(names, rel->schema, rel->name);
     if (plan->choice.conflicts == CONFLICTS_SOURCE_WINS)
         uniques_plan(plan, arena, columns);
+    plan->key_is_unique = plan->where == PLAN_WHERE_KEY && key_is_unique(plan, columns);
     return plan;
 }
 

@@ -85,10 +85,12 @@ typedef struct Plan {
     PlanColumn *columns; /* rel->column_count */
     const char **beside; /* quoted: the destination's other columns that hold a value of their own */
     uint16_t beside_count;
-    Lsn start; /* transactions with end <= start are not for this table (trap A2) */
+    bool key_is_unique; /* PLAN_WHERE_KEY: an index there makes sure that it finds at most one row */
+    Lsn start;          /* transactions with end <= start are not for this table (trap A2) */
     Shape *shapes;
     SetShape *sets;
-    bool watched;   /* a trigger or a rule there sees each row as it comes: not for sets */
+    bool
+        watched; /* a trigger, a rule or a foreign key's action there sees each row as it comes: not for sets */
     bool unarrayed; /* a column's type takes another way from text than by its input function: not for sets */
     uint32_t alone,
         alone_next; /* so many of its changes go one by one before the next set; and after the next refusal */

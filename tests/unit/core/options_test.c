@@ -28,7 +28,6 @@ static const Sample SAMPLES[] = {
     {"target.gear", "live", "fast"},
     {"target.storage", "ao_row", "tape"},
     {"target.apply_latency", "2s", "2"},
-    {"target.gear", "live", "fast"},
     {"phases[]", "incremental", "load"},
     {"identity", "insert-only", "insert_only"},
     {"schema.pg_dump", "/usr/bin/pg_dump", ""},
