@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "decoder/ddl_trigger.h"
 #include "decoder/heartbeat.h"
 #include "decoder/publication.h"
 #include "job/check_item.h"
@@ -615,4 +616,20 @@ bool check_heartbeat(Check *c, Finding *out, Error *e) {
         "none is possible: user \"%s\" may not make or use table \"%s.%s\", and the server is too "
         "old for messages",
         pg_cell(c->source_facts, 0, SOURCE_USER), schema, table);
+}
+
+bool check_ddl_trigger(Check *c, Finding *out, Error *e) {
+    Error refused;
+    (void)e;
+    out->left_out = c->cfg->ddl != DDL_APPLY;
+    if (out->left_out)
+        return true;
+    if (ddl_trigger_try(c->source, c->cfg, &refused))
+        return finding_pass(out, "event triggers tell every change of a table");
+    finding_fix(
+        out,
+        "let a superuser, or a role that may make event triggers and schemas, be the user of source.dsn; or "
+        "set ddl: pause-table or stop");
+    return finding_fail(out, "user \"%s\" cannot make the event triggers that \"ddl: apply\" needs: %s",
+                        pg_cell(c->source_facts, 0, SOURCE_USER), refused.text);
 }

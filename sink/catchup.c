@@ -6,6 +6,7 @@
 
 #include "core/fault.h"
 #include "core/memory.h"
+#include "sink/apply_ddl.h"
 #include "sink/net.h"
 #include "sink/set_rows.h"
 #include "sink/set_statement.h"
@@ -361,15 +362,16 @@ static bool fits_set(const Plan *plan, const Change *change) {
 }
 
 bool catchup_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
-    if (change->kind == CHANGE_TRUNCATE)
+    if (change->kind == CHANGE_TRUNCATE || apply_is_ddl(s, change))
         return catchup_flush(s, e) && apply_change(s, tx, change, e);
     if (change->kind == CHANGE_MESSAGE || change->kind == CHANGE_BEAT)
         return true;
+    const TableRecord *record = apply_record(s, change->rel, e);
+    if (record == NULL || !apply_is_due(record, tx))
+        return record != NULL;
     Plan *plan = apply_plan(s, change->rel, tx, change, e);
     if (plan == NULL)
         return false;
-    if (!apply_is_due(plan, tx))
-        return true;
     if (!plan_takes(plan, change->kind)) {
         s->counts.left_out++;
         return true;

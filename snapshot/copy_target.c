@@ -55,7 +55,7 @@ static bool target_columns_check(Copying *c, Error *e) {
     PGresult *rows = pg_query(c->target, SQL_TARGET_COLUMNS, 1, params, e);
     if (rows == NULL)
         return false;
-    bool ok = target_columns_agree(c->table, rows) ? true : copy_definition_changed(c->table, e);
+    bool ok = target_columns_agree(c->table, rows) ? true : copy_definition_changed(c, e);
     PQclear(rows);
     return ok;
 }
@@ -69,7 +69,7 @@ typedef struct Destination {
 static bool destination_look(Copying *c, Destination *out, Error *e) {
     const char *const params[] = {writer_string(&c->target_name)};
     *out = (Destination){0};
-    if (c->job->existing == EXISTING_FAIL && c->job->cfg->phases.schema)
+    if (c->job->existing == EXISTING_FAIL && c->job->cfg->phases.schema && !c->job->again)
         return true;
     PGresult *rows = pg_query(c->target, SQL_LOOK, 1, params, e);
     if (rows == NULL)
