@@ -281,6 +281,7 @@ static bool part_apply(Sink *s, Slot *slot, const Batch *b, Error *e) {
     }
     if (ok && sets && slot->saved_count == saved_count && !slot->released)
         ok = mark_release(slot, e);
+    slot->session.marked = false; /* released, or left: a savepoint behind it may still be undone */
     slot->released = slot->released || released;
     return ok && FAULT("early.part_applied", e);
 }
