@@ -57,6 +57,7 @@ typedef struct ApplySession {
     Plan **plans;            /* by Relation.number */
     TableRecord **records;   /* likewise; NULL: not looked for yet */
     const Relation *planned; /* whom the one NOTE_PLAN under way is about */
+    bool parts;              /* of a transaction whose outcome is not known: it moves no definition */
     bool redefined;          /* a definition of `tables` has moved in some transaction of this session */
     TableRecord *altered;    /* whose change is why a transaction was refused (apply_alter) */
     uint32_t plan_capacity, next_statement;

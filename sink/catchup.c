@@ -21,6 +21,7 @@ enum {
     SET_ROWS = 10000,
     COPY_ROWS = 100, /* for fewer, leaving the pipeline costs more than COPY wins */
     COPY_BYTES = 64 * 1024,
+    ROW_BYTES_MAX = 1 << 20,
     SENT_BYTES_MAX = 4 << 20, /* a run's worth: the server works on it while the next one is collected */
     SQL_LIMIT = 1 << 20
 };
@@ -351,8 +352,17 @@ static bool any_writable(const Plan *plan) {
     return false;
 }
 
+/* It would leave its size behind in every buffer on its way, and there is little to win. */
+static bool is_large(const Plan *plan, const Change *change) {
+    size_t bytes = 0;
+    for (uint16_t column = 0; change->row.after != NULL && column < plan->rel->column_count; column++)
+        bytes += change->row.after[column].bytes.len;
+    return bytes > ROW_BYTES_MAX;
+}
+
 static bool fits_set(const Plan *plan, const Change *change) {
-    if (plan->kept || plan->watched || plan->unarrayed || plan->beside_prepared || plan->alone > 0)
+    if (plan->kept || plan->watched || plan->unarrayed || plan->beside_prepared || plan->alone > 0 ||
+        is_large(plan, change))
         return false;
     if (change->kind == CHANGE_INSERT)
         return any_writable(plan);
