@@ -11,7 +11,7 @@ const char ALTERED_COLUMNS_SQL[] =
 enum { CELL_NAME, CELL_NUMBER, CELL_TYPE, CELL_MODIFIER };
 
 /* Below, OIDs mean the same on every server. */
-enum { FIRST_OID_OF_USERS = 16384, TEXT_OID = 25, NO_MODIFIER = -1 };
+enum { FIRST_OID_OF_USERS = 16384 };
 
 static int row_of(const AlteredThere *there, const char *column) {
     const char *name = there->column_name(there->context, column);
@@ -27,16 +27,12 @@ bool alteration_name_is_there(const AlteredThere *there) {
     return there->oid == there->record->target_oid || !there->old_name_there;
 }
 
-/* A type of the source's users has another OID here, if any: one of the users' here is taken for it. What is wider loses
- * nothing: text takes every value, and a type without its modifier those of one that has it. */
+/* A type of the source's users has another OID here, if any: one of the users' here is taken for it. */
 static bool type_is_there(const AlteredThere *there, int row, const DefinedColumn *column) {
     uint32_t type = (uint32_t)pg_cell_int(there->columns, row, CELL_TYPE);
-    int64_t modifier = pg_cell_int(there->columns, row, CELL_MODIFIER);
-    if (type == TEXT_OID)
-        return true;
     if (column->type >= FIRST_OID_OF_USERS)
         return type >= FIRST_OID_OF_USERS;
-    return type == column->type && (modifier == column->modifier || modifier == NO_MODIFIER);
+    return type == column->type && pg_cell_int(there->columns, row, CELL_MODIFIER) == column->modifier;
 }
 
 /* The column that the record knows by the old name has the new one. */
