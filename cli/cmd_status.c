@@ -112,6 +112,7 @@ static void progress_fill(Progress *p, const json_t *status) {
     p->rss_bytes = number_get(status, "rss_bytes");
     const char *gear = json_string_value(json_object_get(status, "gear"));
     p->in_sets = gear != NULL && strcmp(gear, gear_name(GEAR_CATCH_UP)) == 0;
+    p->workers = (int)number_get(status, "workers");
     const json_t *throttle = json_object_get(status, "throttle");
     limits_fill(p->limit, json_object_get(throttle, "load"));
     limits_fill(p->apply_limit, json_object_get(throttle, "apply"));

@@ -201,5 +201,6 @@ void meter_read(Meter *meter, int64_t now_us, Progress *out) {
     out->lag_ms = status_lag_ms(meter->cfg, m, now_us);
     out->rss_bytes = status_rss_bytes();
     out->in_sets = atomic_load(&m->gear) == GEAR_CATCH_UP;
+    out->workers = atomic_load(&m->workers);
     out->elapsed_ms = (now_us - meter->started_us) / 1000;
 }

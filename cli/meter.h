@@ -35,7 +35,8 @@ typedef struct Progress {
     BuildMetrics build[BUILDS_SHOWN_MAX]; /* the first `builds` */
     int64_t rows_copied, changes, transactions, conflicts, dead_letters, left_out, retries;
     double changes_per_s;
-    bool in_sets; /* the catch-up gear applies them */
+    bool in_sets; /* the catch-up gear applies them, */
+    int workers;  /* on so many connections */
     int64_t lag_ms, received_ms, decoded_ms, queued_ms, applied_ms;
     int64_t received_behind_bytes, applied_behind_bytes, confirmed_behind_bytes;
     int64_t limit[THROTTLE_KINDS]; /* of the load, in a second; 0: none */

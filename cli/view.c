@@ -242,6 +242,8 @@ static void changes_draw(Canvas *c, const Progress *p) {
     put(c, STYLE_PLAIN, "%s in %s transactions", UNIT_COUNT(p->changes), UNIT_COUNT(p->transactions));
     if (p->in_sets)
         put(c, STYLE_FAINT, ", in sets");
+    if (p->in_sets && p->workers > 1)
+        put(c, STYLE_FAINT, " on %d connections", p->workers);
     if (p->conflicts > 0)
         put(c, STYLE_WARN, ", %s conflicts", UNIT_COUNT(p->conflicts));
     if (p->dead_letters > 0)
@@ -321,4 +323,6 @@ void view_line(Writer *out, const Progress *p) {
     if (p->changes_per_s >= 0)
         writer_format(out, ", %s changes/s%s", UNIT_COUNT((int64_t)(p->changes_per_s + 0.5)),
                       p->in_sets ? " in sets" : "");
+    if (p->changes_per_s >= 0 && p->in_sets && p->workers > 1)
+        writer_format(out, " on %d connections", p->workers);
 }

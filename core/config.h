@@ -59,6 +59,7 @@ typedef struct Config {
         char *dsn; /* NULL: no database as destination */
         char *state_schema;
         GearChoice gear;
+        int workers; /* connections of the catch-up gear; -1: auto */
     } target;
     struct {
         bool schema, full, incremental;

@@ -59,6 +59,10 @@ static const Option TABLE[] = {
         "how changes are applied: live (one by one), catch-up (collected into sets), or auto: as it takes to "
         "keep up",
         CHOICE("auto|live|catch-up"), DEFAULT("auto"), NOW(target.gear)),
+    ROW("target.workers",
+        "connections that apply sets at the same time; auto: one more as long as that is faster, at most the "
+        "number of cores",
+        NUMBER(1, 16), .automatic = true, DEFAULT("auto"), NOW(target.workers)),
     ROW("target.storage", "how a destination of the Greenplum family stores new tables",
         CHOICE("heap|ao_row|ao_column"), DEFAULT("heap"), ONLY("heap")),
     ROW("target.apply_latency", "how long a destination of the Greenplum family collects changes",

@@ -35,6 +35,7 @@ typedef struct Facts {
     int64_t rows_copied, changes, transactions, bytes, conflicts, dead_letters, left_out, retries;
     int64_t rss_bytes;
     const char *gear; /* NULL: unknown */
+    int64_t workers;
 } Facts;
 
 static Facts facts_unknown(void) {
@@ -56,6 +57,7 @@ static Facts facts_unknown(void) {
                    .conflicts = UNKNOWN,
                    .dead_letters = UNKNOWN,
                    .left_out = UNKNOWN,
+                   .workers = UNKNOWN,
                    .early = UNKNOWN,
                    .early_given_up = UNKNOWN,
                    .retries = UNKNOWN,
@@ -176,6 +178,7 @@ static json_t *facts_json(const Config *cfg, const Facts *facts) {
     put(status, "totals", facts_totals(facts));
     put(status, "throttle", facts->throttle);
     put(status, "gear", facts->gear == NULL ? json_null() : json_string(facts->gear));
+    put(status, "workers", json_number(facts->workers));
     put(status, "rss_bytes", json_number(facts->rss_bytes));
     put(status, "error", json_words(facts->error));
     return status;
@@ -265,6 +268,8 @@ static void facts_numbers(Facts *facts, const Config *cfg, Metrics *m) {
     facts->early_given_up = atomic_load(&m->early_given_up);
     facts->rss_bytes = status_rss_bytes();
     facts->gear = gear_name((Gear)atomic_load(&m->gear));
+    if (facts->gear != NULL)
+        facts->workers = atomic_load(&m->gear) == GEAR_CATCH_UP ? atomic_load(&m->workers) : 1;
 }
 
 json_t *status_running(const Config *cfg, Metrics *metrics, const Throttle *load, const Throttle *apply) {

@@ -9,6 +9,8 @@
 #include "core/log.h"
 #include "sink/apply_prepared.h"
 #include "sink/early.h"
+#include "sink/in_the_way.h"
+#include "sink/runs.h"
 
 /* While a session recovers, nobody reads from the source: a server that wants to stop must not wait for that (A13). */
 static const char SQL_RECOVER_WAITS[] = "SET lock_timeout = '5s'; SET statement_timeout = '10s'";
@@ -25,6 +27,8 @@ static void apply_close(Sink *s) {
         return;
     group_forget(s);
     early_free(s);
+    runs_free(s);
+    in_the_way_free(s);
     apply_session_close(&s->session);
     state_tables_free(&s->tables);
     prepared_forget(s);
@@ -93,11 +97,17 @@ static bool apply_recover(Sink *s, Position *out, Error *e) {
     out->loaded = s->tables.highest_start;
     if (!apply_session_start(&s->session, group_check, s, e))
         return false;
-    TargetWait *wait = s->options.wait;
-    if (wait != NULL)
-        atomic_store(&wait->backend_pid, s->session.pg->backend_pid);
-    live_tell_waiting(s->session.live, wait == NULL ? NULL : &wait->since_ms);
+    apply_tell_who_works(&s->session);
+    in_the_way_watch(&s->in_order, s, &s->session);
+    s->at = &s->session;
+    runs_new(s);
     return group_prepare(s, e);
+}
+
+bool apply_open_beside(Sink *s, ApplySession *session, Error *e) {
+    return apply_session_open(session, &s->options, &s->tables, e) &&
+           state_share(session->pg, s->options.cfg, e) && apply_session_start(session, group_check, s, e) &&
+           group_prepare_on(s, session, e);
 }
 
 static bool apply_follow(Sink *s, const Position *now, Error *e) {

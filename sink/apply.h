@@ -1,7 +1,7 @@
 /* apply: the sink that applies to a PostgreSQL destination: what its files share. apply.c is the sink's
- * interface, apply_session.c a connection with its statements, apply_group.c the destination's transactions, apply_row.c
- * one change to one statement, apply_prepared.c the transactions that are prepared there, early.c those that are applied
- * while they arrive.
+ * interface, apply_session.c a connection with its statements, apply_group.c which source transactions make one at the
+ * destination, apply_commit.c its progress and its end, runs.c several on their way, apply_row.c one change to one
+ * statement, apply_prepared.c the transactions that are prepared there, early.c those that are applied while they arrive.
  *
  * Source transactions are put into one destination transaction (a group) while more of them wait, and
  * committed at once when nothing more is there. COMMIT is sent only after every result before it was read and
@@ -40,7 +40,6 @@ typedef struct Group {
     bool inside;               /* in the middle of a transaction that comes in pieces */
     const Transaction *marked; /* the pieces from this one on can be taken back, NULL: none; */
     uint64_t changes_marked;   /* to this many changes */
-    bool collected;            /* its changes were sent in sets */
     Lsn end;                   /* of the last whole transaction in it; none: empty */
     int64_t end_us;            /* its commit time */
     uint32_t transactions;     /* whole ones in it */
@@ -53,14 +52,25 @@ typedef struct Group {
     int64_t beat_received_us, beat_decoded_us, beat_queued_us;
 } Group;
 
+typedef struct Runs Runs;
+
+/* sink/in_the_way: a session that looks who is in its way. */
+typedef struct Waiter {
+    Sink *sink;
+    ApplySession *session;
+} Waiter;
+
 struct Sink {
     SinkOptions options;
-    ApplySession session;
-    bool settles; /* a policy of the job may settle conflicts: what is refused singly is done once more */
-    Lsn applied;  /* end of the last committed transaction */
-    Group group;  /* being collected or applied */
-    Group
-        sent; /* its statements and its progress are on their way; what is left is to read the answers and to commit */
+    ApplySession session; /* in order */
+    bool settles;     /* a policy of the job may settle conflicts: what is refused singly is done once more */
+    Lsn applied;      /* end of the last committed transaction */
+    Group group;      /* being collected or applied */
+    ApplySession *at; /* on this session: the in-order one, or a lane's */
+    Runs *runs;       /* sink/runs: those that are on their way, before `group` */
+    Waiter in_order;
+    Pg *eye; /* sink/in_the_way; NULL: nobody has waited yet */
+    bool looking;
     bool broken;  /* a transaction was refused by itself: nothing behind it may be tried */
     int pressure; /* how much more came lately than one group holds: chooses the gear */
     TableRecords tables;
@@ -82,8 +92,10 @@ bool group_add(Sink *s, Batch *b, Error *e); /* a batch's transactions, committi
 /* Commits when there is something to commit: whole transactions, or (lazily, unless `now`) only empty ones.
  */
 bool group_flush(Sink *s, bool now, Error *e);
-bool group_under_way(const Sink *s); /* something was sent or begun and is not committed */
-void group_forget(Sink *s);          /* drops its batches, commits nothing */
+/* Another connection that applies for this sink: its session, started, with the job's lock. ApplySession.pg may be left
+ * behind a failure. */
+bool apply_open_beside(Sink *s, ApplySession *session, Error *e);
+void group_forget(Sink *s); /* drops its batches, commits nothing */
 /* On a connection of the sink's choice, whose transaction `group` only counts: its own statements, after a reset, too; the
  * changes of one piece; the end of their transaction; and its commit with the progress from s->applied to group->end,
  * which leaves its numbers in the group. Whoever commits knows that nothing older is open. */
@@ -91,6 +103,15 @@ bool group_prepare_on(Sink *s, ApplySession *session, Error *e);
 bool group_apply_on(ApplySession *session, Group *group, const Batch *b, const Transaction *tx, Error *e);
 void group_note_end(Group *group, const Transaction *tx);
 bool group_commit_on(Sink *s, ApplySession *session, Group *group, Error *e);
+/* The two steps of that: the progress, behind everything else; all answers read and found right, and COMMIT (A6). */
+bool group_send_progress(Sink *s, ApplySession *session, const Group *group, Error *e);
+bool group_commit_sent(Sink *s, ApplySession *session, const Group *group, Error *e);
+bool group_trim(Sink *s, Error *e); /* now and then, between commits: old rows of the progress */
+/* What was refused as a run is applied transaction by transaction, on the in-order session; nothing else is on its way.
+ * e says why. */
+bool group_run_refused(Sink *s, const Group *run, Error *e);
+void group_clear(Group *group); /* empty again */
+void group_free(Group *group);
 bool group_ask_flushed(Sink *s, Error *e); /* the destination's WAL positions, and what is durable by them */
 void group_check(void *sink, const LiveNote *note, const PGresult *result, Error *e); /* the SinkNotes */
 

@@ -1,31 +1,14 @@
 #include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/clock.h"
-#include "core/fault.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "sink/apply_prepared.h"
 #include "sink/catchup.h"
 #include "sink/conflict.h"
 #include "sink/pace.h"
-
-static const char SQL_PROGRESS[] =
-    "INSERT INTO @.progress (job, prev_lsn, lsn, committed, beat) VALUES ($1, $2, $3,"
-    " 'epoch'::timestamptz + $4::bigint * '1 microsecond'::interval, $5)";
-static const char SQL_WHERE[] =
-    "SELECT pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_wal_flush_lsn()";
-/* The newest thousand always stay: they fence a writer that has fallen behind (traps A6, B1). */
-static const char SQL_TRIM[] =
-    "DELETE FROM @.progress WHERE job = $1 AND prev_lsn < (SELECT prev_lsn FROM @.progress"
-    " WHERE job = $1 ORDER BY prev_lsn DESC OFFSET 1000 LIMIT 1)";
-
-#define NAME_COMMIT   "walferry_commit"
-#define NAME_PROGRESS "walferry_progress"
-#define NAME_WHERE    "walferry_where"
+#include "sink/runs.h"
 
 enum {
     GROUP_CHANGES = 2000,     /* a destination transaction is closed at this many changes, */
@@ -39,211 +22,20 @@ enum {
     MEMORY_PARTS = 10, /* of `memory`: at most one for a group */
     PRESSURE_MAX = 4,  /* full groups, less the times when nothing more was there */
     PRESSURE_CATCH_UP = 2,
-    EMPTY_MS = 1000,  /* progress over empty transactions alone is written this often */
-    TRIM_EVERY = 1000 /* commits */
+    EMPTY_MS = 1000 /* progress over empty transactions alone is written this often */
 };
-
-/* ---- results ---- */
-
-/* The progress row is compare-and-set: a row that is there already was written by somebody else. */
-static void check_progress(const PGresult *result, Error *e) {
-    if (e->kind != ERR_NONE && strcmp(e->sqlstate, "23505") == 0)
-        fail(e, ERR_RETRY, "another instance has moved this job's progress");
-    else if (e->kind == ERR_NONE && pg_affected(result) != 1)
-        fail(e, ERR_RETRY, "the progress was not written");
-}
-
-static void take_where(Sink *s, const PGresult *result) {
-    s->target_inserted = pg_cell_lsn(result, 0, 0);
-    s->target_flushed = pg_cell_lsn(result, 0, 1);
-}
-
-void group_check(void *sink, const LiveNote *note, const PGresult *result, Error *e) {
-    Sink *s = sink;
-    bool refused = e->kind != ERR_NONE;
-    switch ((SinkNote)note->kind) {
-    case NOTE_PREPARED: prepared_check(note->of, result, e); break;
-    case NOTE_PROGRESS: check_progress(result, e); break;
-    case NOTE_COMMIT: /* an aborted transaction answers COMMIT with ROLLBACK */
-        if (!refused && strcmp(PQcmdStatus((PGresult *)(uintptr_t)result), "COMMIT") != 0)
-            fail(e, ERR_RETRY, "the target did not commit");
-        break;
-    case NOTE_WHERE:
-        if (!refused)
-            take_where(s, result);
-        break;
-    }
-}
-
-/* ---- the fixed statements ---- */
-
-bool group_prepare_on(Sink *s, ApplySession *session, Error *e) {
-    LiveNote note = {NOTE_PREPARE, NULL, NULL};
-    if (s->progress_sql == NULL) {
-        s->progress_sql = state_sql(s->session.pg, s->options.cfg, SQL_PROGRESS);
-        s->trim_sql = state_sql(s->session.pg, s->options.cfg, SQL_TRIM);
-    }
-    return live_prepare(session->live, note, NAME_COMMIT, "COMMIT", 0, NULL, e) &&
-           live_prepare(session->live, note, NAME_PROGRESS, s->progress_sql, 0, NULL, e) &&
-           live_prepare(session->live, note, NAME_WHERE, SQL_WHERE, 0, NULL, e) &&
-           live_sync(session->live, e);
-}
-
-bool group_prepare(Sink *s, Error *e) {
-    return group_prepare_on(s, &s->session, e);
-}
-
-static bool send_fixed(ApplySession *session, SinkNote kind, const char *name, Error *e) {
-    LiveNote note = {(int)kind, NULL, NULL};
-    return live_send(session->live, note, name, 0, NULL, NULL, NULL, e);
-}
-
-static bool send_progress(Sink *s, ApplySession *session, const Group *group, Error *e) {
-    char prev[LSN_TEXT_SIZE], end[LSN_TEXT_SIZE], committed[24], beat[24];
-    snprintf(committed, sizeof committed, "%" PRId64, group->end_us);
-    snprintf(beat, sizeof beat, "%" PRId64, group->beat);
-    const char *const values[] = {s->options.cfg->name, lsn_text(s->applied, prev), lsn_text(group->end, end),
-                                  committed, group->beat == 0 ? NULL : beat};
-    int lengths[5] = {0}, formats[5] = {0};
-    for (int value = 0; value < 5; value++)
-        lengths[value] = values[value] == NULL ? 0 : (int)strlen(values[value]);
-    LiveNote note = {NOTE_PROGRESS, NULL, NULL};
-    return live_send(session->live, note, NAME_PROGRESS, 5, values, lengths, formats, e);
-}
-
-/* ---- durability ---- */
-
-/* Commits are not waited for (synchronous_commit = off): a source position is durable when the destination's
- * WAL is flushed up to a point behind the commit record. */
-static void unflushed_add(Sink *s, Lsn source_end) {
-    if (s->unflushed_count == UNFLUSHED_MAX) /* the newest takes over the place of the one before it */
-        s->unflushed_count--;
-    uint32_t at = (s->unflushed_first + s->unflushed_count++) % UNFLUSHED_MAX;
-    s->unflushed[at] = (Unflushed){source_end, s->target_inserted};
-}
-
-static void unflushed_settle(Sink *s) {
-    while (s->unflushed_count > 0 &&
-           !lsn_before(s->target_flushed, s->unflushed[s->unflushed_first].target_at)) {
-        s->durable = s->unflushed[s->unflushed_first].source_end;
-        s->unflushed_first = (s->unflushed_first + 1) % UNFLUSHED_MAX;
-        s->unflushed_count--;
-    }
-}
-
-bool group_ask_flushed(Sink *s, Error *e) {
-    if (!send_fixed(&s->session, NOTE_WHERE, NAME_WHERE, e) || !live_sync(s->session.live, e))
-        return false;
-    unflushed_settle(s);
-    return true;
-}
-
-/* ---- commit ---- */
-
-static void group_clear(Group *group) {
-    for (uint32_t at = 0; at < group->batch_count; at++)
-        batch_drop(group->batches[at]);
-    *group = (Group){.batches = group->batches, .batch_capacity = group->batch_capacity};
-}
-
-static void group_free(Group *group) {
-    group_clear(group);
-    free(group->batches);
-    *group = (Group){0};
-}
 
 void group_forget(Sink *s) {
     group_free(&s->group);
-    group_free(&s->sent);
 }
 
-static bool is_sent(const Sink *s) {
-    return !lsn_is_none(s->sent.end);
-}
-
-bool group_under_way(const Sink *s) {
-    return s->session.open || is_sent(s);
-}
-
-/* Every answer of the group is read, and none of another one. */
-static void tell_conflicts(Metrics *m, ApplyCounts *counts) {
-    atomic_fetch_add(&m->conflicts, (long long)counts->conflicts);
-    atomic_fetch_add(&m->dead_letters, (long long)counts->dead_letters);
-    counts->conflicts = counts->dead_letters = 0;
-}
-
-static void tell_metrics(Sink *s, ApplySession *session, const Group *group) {
-    Metrics *m = s->options.metrics;
-    tell_conflicts(m, &session->counts);
-    atomic_fetch_add(&m->left_out, (long long)group->left_out);
-    atomic_fetch_add(&m->transactions, group->counted);
-    atomic_fetch_add(&m->changes, (long long)group->changes);
-    atomic_store(&m->applied_lsn, group->end.at);
-    if (group->beat != 0)
-        metrics_beat(m, &(BeatStamps){group->beat, group->beat_received_us, group->beat_decoded_us,
-                                      group->beat_queued_us, clock_us()});
-}
-
-static bool trim(Sink *s, Error *e) {
-    if (++s->commits_since_trim < TRIM_EVERY)
-        return true;
-    s->commits_since_trim = 0;
-    LiveNote note = {NOTE_PREPARE, NULL, NULL};
-    const char *const job[] = {s->options.cfg->name};
-    return live_send_text(s->session.live, note, s->trim_sql, 1, job, e) && live_sync(s->session.live, e);
-}
-
-/* Everything is sent, the progress last: what is left is to read the answers. */
-static bool commit(Sink *s, ApplySession *session, const Group *group, Error *e) {
-    if (!live_drain(session->live, e) || !FAULT("apply.before_commit", e) ||
-        !send_fixed(session, NOTE_COMMIT, NAME_COMMIT, e) ||
-        !send_fixed(session, NOTE_WHERE, NAME_WHERE, e) || !live_sync(session->live, e))
-        return false;
-    catchup_sent_forget(session);
-    session->open = false;
-    s->applied = group->end;
-    if (!FAULT("apply.after_commit", e))
-        return false;
-    unflushed_add(s, s->applied);
-    unflushed_settle(s);
-    tell_metrics(s, session, group);
-    return true;
-}
-
-bool group_commit_on(Sink *s, ApplySession *session, Group *group, Error *e) {
-    group->left_out = session->counts.left_out;
-    session->counts.left_out = 0;
-    return apply_sent(session, e) && apply_session_begin(session, e) && send_progress(s, session, group, e) &&
-           commit(s, session, group, e);
-}
-
-static bool sent_end(void *sink, Error *e);
-
-/* Everything up to group.end becomes visible together with the progress, or nothing of it. From here on it is `sent`, also
- * after a failure. */
-static bool group_send(Sink *s, Error *e) {
-    assert(!s->group.inside && !lsn_is_none(s->group.end) && !is_sent(s));
-    bool ok = apply_sent(&s->session, e) && apply_session_begin(&s->session, e) &&
-              send_progress(s, &s->session, &s->group, e);
-    Group empty = {.batches = s->sent.batches, .batch_capacity = s->sent.batch_capacity};
-    s->sent = s->group;
-    s->sent.left_out = s->session.counts.left_out;
-    s->session.counts.left_out = 0;
-    s->group = empty;
-    s->session.end_other = sent_end;
-    return ok && live_push(s->session.live, e);
-}
-
-static bool sent_commit(Sink *s, Error *e) {
-    s->session.end_other = NULL;
-    if (!commit(s, &s->session, &s->sent, e))
-        return false;
-    group_clear(&s->sent);
-    return trim(s, e);
-}
-
+/* Of what the session for the group has. */
 static bool group_commit(Sink *s, Error *e) {
-    return sent_end(s, e) && group_send(s, e) && sent_commit(s, e);
+    assert(!s->group.inside && !lsn_is_none(s->group.end));
+    if (!runs_end(s, e) || !group_commit_on(s, s->at, &s->group, e))
+        return false;
+    group_clear(&s->group);
+    return group_trim(s, e);
 }
 
 /* ---- one transaction after the other ---- */
@@ -281,7 +73,7 @@ bool group_apply_on(ApplySession *session, Group *group, const Batch *b, const T
 }
 
 static bool apply_piece(Sink *s, const Batch *b, const Transaction *tx, ApplyOne *apply_one, Error *e) {
-    return changes_apply(&s->session, &s->group, b, tx, apply_one, e);
+    return changes_apply(s->at, &s->group, b, tx, apply_one, e);
 }
 
 void group_note_end(Group *group, const Transaction *tx) {
@@ -296,7 +88,7 @@ void group_note_end(Group *group, const Transaction *tx) {
 /* A transaction that is prepared, or the outcome of one: alone in its group, because each is a transaction of its own at
  * the destination, and the progress moves in another one behind it. */
 static bool prepared_settled(Sink *s, const Transaction *tx, Error *e) {
-    if (!sent_end(s, e))
+    if (!runs_end(s, e))
         return false;
     bool ok = tx->ending == TRANSACTION_PREPARES
                   ? apply_session_begin(&s->session, e) && prepared_make(s, tx, e)
@@ -334,8 +126,10 @@ static bool transaction_alone(Sink *s, const Batch *b, const Transaction *tx, bo
 static bool singly(Sink *s, const Group *again, Lsn upto, bool carefully, Error *e) {
     bool collecting = s->session.collecting, ok = true;
     uint64_t left_out = s->session.counts.left_out;
+    ApplySession *other = s->at;
     Group interrupted = s->group;
     s->group = (Group){0};
+    s->at = &s->session;
     s->session.counts.left_out = 0;
     apply_session_collect(&s->session, false);
     for (uint32_t at = 0; ok && at < again->batch_count; at++) {
@@ -352,6 +146,7 @@ static bool singly(Sink *s, const Group *again, Lsn upto, bool carefully, Error 
     s->broken = !ok;
     group_free(&s->group);
     s->group = interrupted;
+    s->at = other;
     s->session.counts.left_out = left_out;
     apply_session_collect(&s->session, collecting);
     return ok;
@@ -361,61 +156,49 @@ static bool start_again(Sink *s, const Group *refused, Error *e) {
     log_debug("a group of %u transactions was refused, applying them one by one: %s", refused->transactions,
               e->text);
     error_clear(e);
-    s->session.end_other = NULL;
     return apply_session_reset(&s->session, e) && group_prepare(s, e);
 }
 
-/* The group that was sent was refused; what has been collected since stays collected. */
-static bool sent_again_singly(Sink *s, Error *e) {
-    Group again = s->sent;
-    bool carefully = s->settles && !again.collected && again.transactions == 1;
-    s->sent = (Group){0};
-    bool ok = start_again(s, &again, e) && singly(s, &again, again.end, carefully, e);
+bool group_run_refused(Sink *s, const Group *run, Error *e) {
+    return start_again(s, run, e) && singly(s, run, run->end, false, e);
+}
+
+/* The session for the group may be another one than that which applies it again. */
+static bool at_drop(Sink *s, Error *e) {
+    s->at->counts.left_out = 0;
+    catchup_forget(s->at);
+    return s->at == &s->session || (apply_session_reset(s->at, e) && group_prepare_on(s, s->at, e));
+}
+
+/* What is being collected or applied was refused, in the transaction that ends at `upto`; carefully: it is the only one. */
+static bool group_again_singly(Sink *s, Lsn upto, bool carefully, Error *e) {
+    Error refused = *e;
+    if (s->broken || !runs_end(s, e))
+        return false;
+    Group again = s->group;
+    carefully = carefully && s->settles && !s->at->collecting;
+    s->group = (Group){0};
+    bool ok = at_drop(s, e);
+    *e = ok ? refused : *e;
+    ok = ok && start_again(s, &again, e) && singly(s, &again, upto, carefully, e);
     group_free(&again);
     return ok;
 }
 
 static bool is_worth_again(const Sink *s, const Error *e) {
-    return e->kind == ERR_DATA && !s->broken && (s->sent.transactions > 1 || s->sent.collected || s->settles);
-}
-
-/* Whatever was sent is committed. */
-static bool sent_end(void *sink, Error *e) {
-    Sink *s = sink;
-    if (!is_sent(s))
-        return true;
-    return sent_commit(s, e) || (is_worth_again(s, e) && sent_again_singly(s, e));
-}
-
-/* What is being collected or applied was refused before it was sent, in the transaction that ends at `upto`. */
-static bool group_again_singly(Sink *s, Lsn upto, Error *e) {
-    if (s->broken || !sent_end(s, e))
-        return false;
-    Group again = s->group;
-    bool carefully = s->settles && !s->session.collecting && again.transactions == 0;
-    s->group = (Group){0};
-    s->session.counts.left_out = 0;
-    catchup_forget(&s->session);
-    bool ok = start_again(s, &again, e) && singly(s, &again, upto, carefully, e);
-    group_free(&again);
-    return ok;
+    return e->kind == ERR_DATA && !s->broken && (s->group.transactions > 1 || s->settles);
 }
 
 static bool group_commit_or_again(Sink *s, Error *e) {
-    if (!sent_end(s, e))
-        return false;
-    s->group.collected = s->session.collecting;
-    return group_send(s, e) ? sent_end(s, e) : is_worth_again(s, e) && sent_again_singly(s, e);
+    if (s->at->collecting)
+        return runs_send(s, e) && runs_end(s, e);
+    return group_commit(s, e) ||
+           (is_worth_again(s, e) && group_again_singly(s, s->group.end, s->group.transactions == 1, e));
 }
 
 /* A run of sets is left to the server, while the next one is collected. */
 static bool group_close(Sink *s, Error *e) {
-    if (!s->session.collecting)
-        return group_commit_or_again(s, e);
-    if (!sent_end(s, e))
-        return false;
-    s->group.collected = true;
-    return group_send(s, e) || (is_worth_again(s, e) && sent_again_singly(s, e));
+    return s->at->collecting ? runs_send(s, e) : group_commit_or_again(s, e);
 }
 
 static void group_keep(Sink *s, Batch *b) {
@@ -429,15 +212,15 @@ static void group_keep(Sink *s, Batch *b) {
     group->bytes += b->bytes;
 }
 
-/* Two of them are held at a time, one under way and one being collected. */
+/* One is collected while as many as there are lanes are on their way; MEMORY_PARTS is for one of each. */
 static size_t bytes_max(const Sink *s, size_t usual) {
-    size_t share = (size_t)s->options.cfg->memory_bytes / MEMORY_PARTS;
+    size_t share = (size_t)s->options.cfg->memory_bytes / MEMORY_PARTS * 2 / (size_t)(runs_lanes(s) + 1);
     return share > 0 && share < usual ? share : usual;
 }
 
 static bool group_is_full(const Sink *s) {
     const Group *group = &s->group;
-    bool run = s->session.collecting;
+    bool run = s->at->collecting;
     uint64_t changes = group->changes - group->changes_marked;
     return changes >= (run ? RUN_CHANGES : GROUP_CHANGES) ||
            group->transactions >= (run ? RUN_TRANSACTIONS : GROUP_TRANSACTIONS) ||
@@ -449,13 +232,13 @@ static bool group_is_due(Sink *s) {
     bool full = group_is_full(s);
     if (full && s->pressure < PRESSURE_MAX)
         s->pressure++;
-    return full || clock_ms() - s->group.since_ms >= (s->session.collecting ? RUN_MS : GROUP_MS);
+    return full || clock_ms() - s->group.since_ms >= (s->at->collecting ? RUN_MS : GROUP_MS);
 }
 
 /* The gear of the next group: with sets when groups are full again and again, one by one when nothing was waiting as often.
- * A transaction in pieces is large by itself. */
-static void gear_choose(Sink *s, bool pieces) {
-    bool run = s->session.collecting ? s->pressure > 0 : s->pressure >= PRESSURE_CATCH_UP;
+ * A transaction in pieces is large by itself; one that has its group alone is no run. */
+static bool gear_choose(Sink *s, bool pieces, bool alone, Error *e) {
+    bool run = s->at->collecting ? s->pressure > 0 : s->pressure >= PRESSURE_CATCH_UP;
     switch (s->options.cfg->target.gear) {
     case GEAR_CHOICE_AUTO: break;
     case GEAR_CHOICE_LIVE:
@@ -464,8 +247,12 @@ static void gear_choose(Sink *s, bool pieces) {
         break;
     case GEAR_CHOICE_CATCH_UP: run = true; break;
     }
-    apply_session_collect(&s->session, run || pieces);
+    s->at = &s->session;
+    if (run && !pieces && !alone && !runs_begin(s, e))
+        return false;
+    apply_session_collect(s->at, run || pieces);
     atomic_store(&s->options.metrics->gear, run || pieces ? GEAR_CATCH_UP : GEAR_LIVE);
+    return true;
 }
 
 /* ---- transactions in pieces ---- */
@@ -514,7 +301,8 @@ static bool pieces_settled(Sink *s, const Transaction *last, Error *e) {
 static bool pieces_mark(Sink *s, const Transaction *tx, Error *e) {
     if (s->group.marked != NULL)
         return true;
-    gear_choose(s, true);
+    if (!gear_choose(s, true, true, e))
+        return false;
     s->group.marked = tx;
     return (!s->session.collecting && !s->settles) || apply_session_mark(&s->session, e);
 }
@@ -530,12 +318,13 @@ static bool add_one_piece(Sink *s, const Batch *b, const Transaction *tx, Error 
 
 /* What fails with more than one transaction in the group, or as a set, is tried again one by one. */
 static bool add_whole(Sink *s, const Batch *b, const Transaction *tx, Error *e) {
-    if (s->group.transactions == 0)
-        gear_choose(s, false);
-    bool several = s->group.transactions > 0 || s->session.collecting || s->settles;
     bool prepares = tx->ending != TRANSACTION_COMMITS;
-    if (!apply_piece(s, b, tx, apply_any, e) || (prepares && !apply_settled(&s->session, e)))
-        return e->kind == ERR_DATA && several && group_again_singly(s, tx->end, e);
+    if (s->group.transactions == 0 && !gear_choose(s, false, prepares, e))
+        return false;
+    bool several = s->group.transactions > 0 || s->at->collecting || s->settles;
+    if (!apply_piece(s, b, tx, apply_any, e) || (prepares && !apply_settled(s->at, e)))
+        return e->kind == ERR_DATA && several &&
+               group_again_singly(s, tx->end, s->group.transactions == 0, e);
     group_note_end(&s->group, tx);
     if (prepares)
         return prepared_settled(s, tx, e);
@@ -570,6 +359,8 @@ static bool add_piece(Sink *s, Batch *b, const Transaction *tx, Error *e) {
 }
 
 bool group_add(Sink *s, Batch *b, Error *e) {
+    if (!runs_go_on(s, e))
+        return false;
     for (uint32_t number = 0; number < b->count; number++) {
         const Transaction *tx = &b->transactions[number];
         if (lsn_before(s->applied, tx->end) && !add_piece(s, b, tx, e))
@@ -582,11 +373,12 @@ bool group_flush(Sink *s, bool now, Error *e) {
     Group *group = &s->group;
     if (s->pressure > 0)
         s->pressure--;
-    if (!sent_end(s, e))
+    runs_rest(s);
+    if (!runs_end(s, e))
         return false;
     if (group->inside || lsn_is_none(group->end))
         return true;
-    if (!now && !s->session.open && group->changes == 0 && group->beat == 0 &&
+    if (!now && !s->at->open && group->changes == 0 && group->beat == 0 &&
         clock_ms() - group->since_ms < EMPTY_MS)
         return true;
     return group_commit_or_again(s, e);

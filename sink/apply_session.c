@@ -81,7 +81,7 @@ bool apply_is_due(const TableRecord *table, const Transaction *tx) {
 static void plan_arrived(ApplySession *s, const PGresult *result, Error *e) {
     const TableRecord *table = s->records[s->planned->number];
     Plan *plan = plan_build(s->plan_arena, s->pg, s->options->selection, s->planned, result, table->start, e);
-    if (plan == NULL || (table->kept && !plan_keep(plan, s->plan_arena, result, e)))
+    if (plan == NULL || (table->kept && !plan_keep(plan, e)))
         return;
     if (apply_in_binary(s) && !takes_binary(s, plan, e))
         return;
@@ -187,7 +187,7 @@ static void session_check(void *session, const LiveNote *note, const PGresult *r
             apply_describe(note->of, note->about, e);
         break;
     case NOTE_SET:
-    case NOTE_SET_PREPARED: catchup_check(note, result, e); break;
+    case NOTE_SET_PREPARED: catchup_check(s, note, result, e); break;
     case NOTE_DEAD_LETTER:
         if (refused)
             fail_context(e, "the dead letter of a change");
@@ -203,7 +203,7 @@ bool apply_session_open(ApplySession *s, const SinkOptions *options, TableRecord
     PgAddress to = {
         .dsn = options->cfg->target.dsn, .side = "target", .job = options->cfg->name, .options = SQL_SESSION};
     Error refused;
-    *s = (ApplySession){.options = options, .tables = tables};
+    *s = (ApplySession){.options = options, .tables = tables, .sent_bytes_max = SETS_SENT_BYTES_MAX};
     s->pg = pg_open(&to, CONNECT_MS, e);
     if (s->pg == NULL)
         return false;
@@ -225,7 +225,17 @@ bool apply_session_start(ApplySession *s, LiveCheck *check, void *context, Error
     s->pg->when = RETRY_APPLYING;
     pg_give_up_when(s->pg, wait == NULL ? NULL : &wait->silent);
     s->live = live_new(s->pg, session_check, s);
+    live_tell_waiting(s->live, wait == NULL ? NULL : &wait->since_ms);
     return own_prepare(s, e);
+}
+
+bool apply_session_is_lost(const ApplySession *s, const Error *e) {
+    return e->connection || PQstatus(s->pg->conn) == CONNECTION_BAD || pg_given_up(s->pg);
+}
+
+void apply_tell_who_works(const ApplySession *s) {
+    if (s->options->wait != NULL)
+        atomic_store(&s->options->wait->backend_pid, s->pg->backend_pid);
 }
 
 void apply_session_close(ApplySession *s) {
@@ -313,12 +323,16 @@ bool apply_settled(ApplySession *s, Error *e) {
     return (!s->collecting || catchup_flush(s, e)) && live_drain(s->live, e);
 }
 
-bool apply_session_reset(ApplySession *s, Error *e) {
-    s->open = false;
+bool apply_session_roll_back(ApplySession *s, Error *e) {
+    s->open = s->hurried = false;
     s->altered = NULL;
     s->counts = (ApplyCounts){.left_out = s->counts.left_out};
     plans_unprepare(s);
-    bool ok = live_reset(s->live, e) && definitions_again(s, e) && own_prepare(s, e);
+    return live_reset(s->live, e) && definitions_again(s, e) && own_prepare(s, e);
+}
+
+bool apply_session_reset(ApplySession *s, Error *e) {
+    bool ok = apply_session_roll_back(s, e);
     catchup_sent_forget(s);
     return ok;
 }

@@ -23,6 +23,9 @@ typedef enum SessionNote {
 } SessionNote;
 
 typedef struct Catchup Catchup;
+enum {
+    SETS_SENT_BYTES_MAX = 4 << 20
+}; /* a run's worth: the server works on it while the next one is collected */
 
 /* Told to the metrics, and zeroed, by whoever commits. What is left out is counted as it comes by, so it may be of the run
  * that is being collected while an earlier one is under way: it is the owner's to take back. Conflicts are counted as they
@@ -51,8 +54,7 @@ typedef struct ApplySession {
     uint32_t told, untold;
     LiveCheck *check;
     void *context;
-    bool (*end_other)(void *context,
-                      Error *e); /* while the owner's earlier transaction is under way: ends it */
+    bool (*end_other)(void *context, Error *e); /* ends the owner's earlier transactions; NULL: it has none */
     Arena *plan_arena;
     Plan **plans;            /* by Relation.number */
     TableRecord **records;   /* likewise; NULL: not looked for yet */
@@ -61,8 +63,12 @@ typedef struct ApplySession {
     bool redefined;          /* a definition of `tables` has moved in some transaction of this session */
     TableRecord *altered;    /* whose change is why a transaction was refused (apply_alter) */
     uint32_t plan_capacity, next_statement;
-    bool collecting;  /* changes are collected into sets (sink/catchup); else each goes as it comes */
-    Catchup *catchup; /* NULL until it is needed */
+    bool collecting;       /* changes are collected into sets (sink/catchup); else each goes as it comes */
+    Catchup *catchup;      /* NULL until it is needed */
+    size_t sent_bytes_max; /* of sets, unanswered; the owner may change it */
+    bool
+        hurried; /* something of the open transaction was sent before it was its turn: a set that is refused */
+    Plan *doubted; /* need not be wrong, and is noted here (sink/runs) */
     /* parameters of the statement being built */
     const char *values[2 * COLUMNS_MAX];
     int lengths[2 * COLUMNS_MAX], formats[2 * COLUMNS_MAX];
@@ -72,11 +78,16 @@ typedef struct ApplySession {
 bool apply_session_open(ApplySession *s, const SinkOptions *options, TableRecords *tables, Error *e);
 /* Begins with the pipeline and prepares the session's own statements; `check` gets the results of the owner's notes. */
 bool apply_session_start(ApplySession *s, LiveCheck *check, void *context, Error *e);
+bool apply_session_is_lost(const ApplySession *s, const Error *e); /* that is why e */
+/* Whom the job's eye on the target looks at while the sink waits there. */
+void apply_tell_who_works(const ApplySession *s);
 void apply_session_close(ApplySession *s); /* rolls back what is open; one that was never opened is fine */
 
 bool apply_session_idle(ApplySession *s, Error *e);  /* no earlier transaction is under way */
 bool apply_session_begin(ApplySession *s, Error *e); /* idle, and BEGIN, unless it was sent */
-/* After a failure: rolled back, usable again, all statements prepared anew. What is collected and not sent stays. */
+/* After a failure, or before it: rolled back, usable again, all statements prepared anew. What is collected stays, and
+ * apply_session_roll_back keeps what was sent, too. */
+bool apply_session_roll_back(ApplySession *s, Error *e);
 bool apply_session_reset(ApplySession *s, Error *e);
 
 /* SAVEPOINT in the open transaction; another one takes the place of the first. */

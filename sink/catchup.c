@@ -7,7 +7,6 @@
 #include "core/fault.h"
 #include "core/memory.h"
 #include "sink/apply_ddl.h"
-#include "sink/net.h"
 #include "sink/set_rows.h"
 #include "sink/set_statement.h"
 
@@ -22,13 +21,14 @@ enum {
     COPY_ROWS = 100, /* for fewer, leaving the pipeline costs more than COPY wins */
     COPY_BYTES = 64 * 1024,
     ROW_BYTES_MAX = 1 << 20,
-    SENT_BYTES_MAX = 4 << 20, /* a run's worth: the server works on it while the next one is collected */
     SQL_LIMIT = 1 << 20
 };
 
 struct Catchup {
-    Net *net;  /* what is being collected */
-    Net *sent; /* what was sent last */
+    Net *net;         /* what is being collected */
+    Net *sent;        /* what was sent last, or is sent next: */
+    NetTable *tables; /* its rows */
+    bool waits;       /* a statement may wait until the destination has taken earlier ones */
     SetRows *rows;
     Writer copy;
 };
@@ -65,8 +65,10 @@ void catchup_forget(ApplySession *s) {
 }
 
 void catchup_sent_forget(ApplySession *s) {
-    if (s->catchup != NULL)
-        net_clear(s->catchup->sent);
+    if (s->catchup == NULL)
+        return;
+    net_clear(s->catchup->sent);
+    s->catchup->tables = NULL;
 }
 
 /* ---- refusals ---- */
@@ -83,7 +85,12 @@ static bool refused(Plan *plan, Error *e) {
                 plan->rel->name);
 }
 
-void catchup_check(const LiveNote *note, const PGresult *result, Error *e) {
+Plan *catchup_plan_of(const LiveNote *note) {
+    bool is_set = note->kind == NOTE_SET || note->kind == NOTE_SET_PREPARED;
+    return is_set ? ((const Expected *)note->about)->plan : NULL;
+}
+
+void catchup_check(ApplySession *s, const LiveNote *note, const PGresult *result, Error *e) {
     const Expected *expected = note->about;
     if (e->kind == ERR_NONE && (note->kind == NOTE_SET_PREPARED || pg_affected(result) == expected->rows))
         return;
@@ -92,12 +99,14 @@ void catchup_check(const LiveNote *note, const PGresult *result, Error *e) {
     fail_context(e, "%s of %" PRId64 " rows of %s", expected->what, expected->rows, expected->plan->table);
     if (e->kind == ERR_LIMIT) /* a set is larger than its rows */
         e->kind = ERR_DATA;
-    if (e->kind == ERR_DATA)
+    if (s->hurried)
+        s->doubted = expected->plan;
+    else if (e->kind == ERR_DATA)
         leave_alone(expected->plan);
 }
 
 static LiveNote note_of(const ApplySession *s, Plan *plan, int64_t rows, const char *what) {
-    Expected *expected = net_alloc(s->catchup->net, sizeof *expected);
+    Expected *expected = net_alloc(s->catchup->sent, sizeof *expected);
     *expected = (Expected){plan, rows, what};
     return (LiveNote){NOTE_SET, NULL, expected};
 }
@@ -177,7 +186,7 @@ static const Step UPDATES = {SET_UPDATE, takes_update, sent_of, false, "update"}
 static const Step INSERTS = {SET_INSERT, takes_insert, sent_of, false, "insert"};
 
 static NetRow *first_of(NetRow *row, const Step *step) {
-    while (row != NULL && !step->takes(row))
+    while (row != NULL && (row->bound || !step->takes(row)))
         row = row->next;
     return row;
 }
@@ -205,9 +214,14 @@ static bool chunk_send(ApplySession *s, Plan *plan, const Step *step, NetRow *fi
     return set_send(s, plan, shape, step->probes ? 0 : set_rows_count(rows), step->what, e);
 }
 
+/* Without waiting. What there is no room for, and all that comes behind it, is sent with the rest. */
+static bool has_room(const ApplySession *s) {
+    return s->catchup->waits || live_outstanding_bytes(s->live) + SET_BYTES <= s->sent_bytes_max;
+}
+
 static bool step_run(ApplySession *s, NetTable *table, const Step *step, Error *e) {
     NetRow *row = table->rows;
-    while ((row = first_of(row, step)) != NULL)
+    while (has_room(s) && (row = first_of(row, step)) != NULL)
         if (!chunk_send(s, table->plan, step, row, e))
             return false;
     return true;
@@ -288,41 +302,66 @@ static uint32_t count_of(NetTable *table, const Step *step, uint32_t enough) {
 
 /* ---- the run ---- */
 
-static bool copies(NetTable *table) {
-    return count_of(table, &INSERTS, COPY_ROWS) >= COPY_ROWS;
+/* COPY cannot be left to itself: whoever began it has to wait for its end. */
+static bool copies(const ApplySession *s, NetTable *table) {
+    return s->catchup->waits && count_of(table, &INSERTS, COPY_ROWS) >= COPY_ROWS;
 }
 
 static bool table_run(ApplySession *s, NetTable *table, Error *e) {
     return step_run(s, table, &PROBES, e) && step_run(s, table, &DELETES, e) &&
            step_run(s, table, &UPDATES, e) &&
-           (copies(table) ? copy_run(s, table, first_of(table->rows, &INSERTS), e)
-                          : step_run(s, table, &INSERTS, e));
+           (copies(s, table) ? copy_run(s, table, first_of(table->rows, &INSERTS), e)
+                             : step_run(s, table, &INSERTS, e));
 }
 
 /* COPY waits for all answers before it: tables with one come first. */
-static bool run_execute(ApplySession *s, Error *e) {
-    NetTable *tables, *lacking = NULL;
-    if (!net_settle(s->catchup->net, &tables, &lacking))
-        return refused(lacking->plan, e);
-    for (NetTable *table = tables; table != NULL; table = table->next)
-        if (copies(table) && !table_run(s, table, e))
+static bool run_execute(ApplySession *s, bool waits, Error *e) {
+    s->catchup->waits = waits;
+    live_bound(s->live, waits ? s->sent_bytes_max : SIZE_MAX);
+    for (NetTable *table = s->catchup->tables; table != NULL; table = table->next)
+        if (copies(s, table) && !table_run(s, table, e))
             return false;
-    for (NetTable *table = tables; table != NULL; table = table->next)
+    for (NetTable *table = s->catchup->tables; table != NULL; table = table->next)
         if (!table_run(s, table, e))
             return false;
     return true;
 }
 
-bool catchup_send(ApplySession *s, Error *e) {
+bool catchup_close(ApplySession *s, Error *e) {
     Catchup *c = s->catchup;
-    live_bound(s->live, SENT_BYTES_MAX);
-    bool ok = net_changes(c->net) == 0 || run_execute(s, e);
-    net_detach(
-        c->net); /* also when only a part of it was sent: what is done again is done from its changes */
-    Net *sent = c->net;
+    NetTable *tables = NULL, *lacking = NULL;
+    bool ok = net_changes(c->net) == 0 || net_settle(c->net, &tables, &lacking) || refused(lacking->plan, e);
+    net_detach(c->net); /* also when only a part of it is sent: what is done again is done from its changes */
+    Net *closed = c->net;
     c->net = c->sent;
-    c->sent = sent;
+    c->sent = closed;
+    c->tables = ok ? tables : NULL;
     return ok;
+}
+
+NetTable *catchup_closed(const ApplySession *s) {
+    return s->catchup->tables;
+}
+
+bool catchup_send_free(ApplySession *s, Error *e) {
+    return run_execute(s, false, e);
+}
+
+bool catchup_send_rest(ApplySession *s, Error *e) {
+    for (NetTable *table = s->catchup->tables; table != NULL; table = table->next)
+        for (NetRow *row = table->rows; row != NULL; row = row->next)
+            row->bound = false;
+    return run_execute(s, true, e);
+}
+
+void catchup_take_back(ApplySession *s) {
+    for (NetTable *table = s->catchup->tables; table != NULL; table = table->next)
+        for (NetRow *row = table->rows; row != NULL; row = row->next)
+            row->deleted = row->sent = false;
+}
+
+bool catchup_send(ApplySession *s, Error *e) {
+    return catchup_close(s, e) && catchup_send_rest(s, e);
 }
 
 bool catchup_flush(ApplySession *s, Error *e) {

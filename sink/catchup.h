@@ -10,6 +10,7 @@
 #define WALFERRY_SINK_CATCHUP_H
 
 #include "sink/apply_session.h"
+#include "sink/net.h"
 
 Catchup *catchup_new(void);    /* of one session, which sets ApplySession.catchup */
 void catchup_free(Catchup *c); /* NULL is fine */
@@ -25,7 +26,23 @@ void catchup_sent_forget(ApplySession *s);
 /* Drops what was collected and not sent. */
 void catchup_forget(ApplySession *s);
 
-/* The result of a set; called by the session. */
-void catchup_check(const LiveNote *note, const PGresult *result, Error *e);
+/* ---- step by step (sink/runs) ---- */
+
+/* What was collected is what is sent next, row by row; something else may be collected meanwhile. False: a row lacks a
+ * value, and nothing of it can be sent. */
+bool catchup_close(ApplySession *s, Error *e);
+NetTable *catchup_closed(const ApplySession *s); /* up to catchup_sent_forget; NULL: none */
+/* Sends of it what is not bound, as long as it need not wait for the destination. */
+bool catchup_send_free(ApplySession *s, Error *e);
+/* Sends what is left of it. */
+bool catchup_send_rest(ApplySession *s, Error *e);
+/* Its transaction was rolled back: nothing of it is sent. */
+void catchup_take_back(ApplySession *s);
+
+/* The result of a set; called by the session. A set that was refused while the session is `hurried` is only named in
+ * ApplySession.doubted. */
+void catchup_check(ApplySession *s, const LiveNote *note, const PGresult *result, Error *e);
+/* The plan that a statement on its way is about; NULL: it is none of a set. */
+Plan *catchup_plan_of(const LiveNote *note);
 
 #endif

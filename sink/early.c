@@ -9,21 +9,13 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "sink/catchup.h"
+#include "sink/in_the_way.h"
 #include "sink/pace.h"
-
-/* Who of ours ($2) is in the way of $1, or of somebody who is in the way. */
-static const char SQL_IN_THE_WAY[] =
-    "WITH RECURSIVE blocker (pid) AS (SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids($1::int))"
-    " UNION SELECT further.pid FROM blocker,"
-    "  pg_catalog.unnest(pg_catalog.pg_blocking_pids(blocker.pid)) AS further (pid))"
-    " SELECT pid FROM blocker WHERE pid = ANY ($2::int[])";
 
 static const char SQL_RELEASE_MARK[] = "RELEASE SAVEPOINT walferry_mark";
 
 enum {
-    CONNECT_MS = 10000,
     SQL_BYTES = 64,
-    PID_BYTES = 12,
     RUNS_FOR_SETS = 4 /* a part of more runs goes change by change: each savepoint would cut a set in two */
 };
 
@@ -32,11 +24,6 @@ typedef struct Savepoint {
     Group counts; /* what was counted before it */
     ApplyCounts found;
 } Savepoint;
-
-typedef struct Waiter {
-    Sink *sink;
-    const ApplySession *session;
-} Waiter;
 
 typedef struct Slot {
     ApplySession session; /* pg NULL: not connected */
@@ -51,15 +38,8 @@ typedef struct Slot {
 
 typedef struct Early {
     Slot slots[EARLY_MOST];
-    Waiter in_order;
-    Pg *eye;      /* asks who is in the way; NULL: nobody has waited yet */
-    bool looking; /* giving up waits for answers, too */
     bool off;
 } Early;
-
-static bool is_lost(const ApplySession *session, const Error *e) {
-    return e->connection || PQstatus(session->pg->conn) == CONNECTION_BAD || pg_given_up(session->pg);
-}
 
 /* ---- slots ---- */
 
@@ -94,7 +74,7 @@ static bool slot_give_up(Sink *s, Slot *slot, const char *why, Error *e) {
 /* A statement of it failed. */
 static bool slot_refused(Sink *s, Slot *slot, Error *e) {
     Error why = *e;
-    if (is_lost(&slot->session, e))
+    if (apply_session_is_lost(&slot->session, e))
         return false;
     error_clear(e);
     return slot_give_up(s, slot, why.text, e);
@@ -102,63 +82,32 @@ static bool slot_refused(Sink *s, Slot *slot, Error *e) {
 
 /* ---- who is in the way ---- */
 
-static Pg *eye_open(Sink *s, Error *e) {
-    PgAddress to = {.dsn = s->options.cfg->target.dsn, .side = "target", .job = s->options.cfg->name};
-    return pg_open(&to, CONNECT_MS, e);
-}
-
-static PGresult *in_the_way(Sink *s, const ApplySession *waiting, Error *e) {
-    Early *early = s->early;
-    char pid[PID_BYTES], ours[2 + EARLY_MOST * PID_BYTES];
-    const char *const params[] = {pid, ours};
-    size_t length = 0;
-    snprintf(pid, sizeof pid, "%d", waiting->pg->backend_pid);
-    for (int at = 0; at < EARLY_MOST; at++) {
-        const Slot *slot = &early->slots[at];
-        if (slot->session.open && &slot->session != waiting)
-            length += (size_t)snprintf(ours + length, sizeof ours - length, "%c%d", length == 0 ? '{' : ',',
-                                       slot->session.pg->backend_pid);
+int early_open(const Sink *s, const ApplySession *besides, int *pids) {
+    int count = 0;
+    for (int at = 0; s->early != NULL && at < EARLY_MOST; at++) {
+        const ApplySession *session = &s->early->slots[at].session;
+        if (session->open && session != besides)
+            pids[count++] = session->pg->backend_pid;
     }
-    if (length == 0)
-        return NULL;
-    snprintf(ours + length, sizeof ours - length, "}");
-    if (early->eye == NULL && (early->eye = eye_open(s, e)) == NULL)
-        return NULL;
-    return pg_query(early->eye, SQL_IN_THE_WAY, 2, params, e);
+    return count;
 }
 
-static bool look(void *waiter, Error *e) {
-    const Waiter *w = waiter;
-    Early *early = w->sink->early;
-    if (early->looking)
-        return true;
-    early->looking = true;
-    error_clear(e);
-    PGresult *found = in_the_way(w->sink, w->session, e);
-    bool ok = e->kind == ERR_NONE;
-    for (int row = 0; ok && row < PQntuples(found); row++)
-        for (int at = 0; ok && at < EARLY_MOST; at++) {
-            Slot *slot = &early->slots[at];
-            if (slot->session.open && slot->session.pg->backend_pid == (int)pg_cell_int(found, row, 0))
-                ok = slot_give_up(w->sink, slot, "another one waits for it", e);
-        }
-    PQclear(found);
-    early->looking = false;
-    return ok;
+bool early_give_way(Sink *s, int pid, Error *e) {
+    for (int at = 0; s->early != NULL && at < EARLY_MOST; at++) {
+        Slot *slot = &s->early->slots[at];
+        if (slot->session.open && slot->session.pg->backend_pid == pid)
+            return slot_give_up(s, slot, "another one waits for it", e);
+    }
+    return true;
 }
 
 /* ---- connections ---- */
 
 static bool slot_connect(Sink *s, Slot *slot, Error *e) {
-    TargetWait *wait = s->options.wait;
-    if (!apply_session_open(&slot->session, &s->options, &s->tables, e) ||
-        !state_share(slot->session.pg, s->options.cfg, e) ||
-        !apply_session_start(&slot->session, group_check, s, e) || !group_prepare_on(s, &slot->session, e))
+    if (!apply_open_beside(s, &slot->session, e))
         return false;
     slot->session.parts = true;
-    slot->waiter = (Waiter){s, &slot->session};
-    live_look(slot->session.live, look, &slot->waiter);
-    live_tell_waiting(slot->session.live, wait == NULL ? NULL : &wait->since_ms);
+    in_the_way_watch(&slot->waiter, s, &slot->session);
     return true;
 }
 
@@ -185,18 +134,9 @@ static Slot *slot_begin(Sink *s, const Batch *b) {
     return slot;
 }
 
-/* Whom the job's eye on the target looks at while the sink waits there. */
-static void tell_who_works(Sink *s, const ApplySession *session) {
-    if (s->options.wait != NULL)
-        atomic_store(&s->options.wait->backend_pid, session->pg->backend_pid);
-}
-
 static Early *early_of(Sink *s) {
-    if (s->early == NULL) {
+    if (s->early == NULL)
         s->early = memory_new(sizeof *s->early);
-        s->early->in_order = (Waiter){s, &s->session};
-        live_look(s->session.live, look, &s->early->in_order);
-    }
     return s->early;
 }
 
@@ -209,7 +149,6 @@ void early_free(Sink *s) {
             ticket_drop(early->slots[at].ticket);
         apply_session_close(&early->slots[at].session);
     }
-    pg_close(early->eye);
     free(early);
     s->early = NULL;
 }
@@ -301,12 +240,12 @@ static bool write_part(Sink *s, const Batch *b, Error *e) {
         ticket_settle(b->ticket, TICKET_GIVEN_UP);
         return true;
     }
-    tell_who_works(s, &slot->session);
+    apply_tell_who_works(&slot->session);
     pace_wait(&s->options);
     for (uint32_t run = 0; run < b->count; run++)
         pace_take(&s->options, &b->transactions[run]);
     bool ok = part_apply(s, slot, b, e) || slot_refused(s, slot, e);
-    tell_who_works(s, &s->session);
+    apply_tell_who_works(&s->session);
     return ok;
 }
 
@@ -350,9 +289,9 @@ static bool write_commit(Sink *s, const Batch *b, Error *e) {
         return true; /* the flush waited for it */
     if (!lsn_before(lsn_max(s->applied, s->tables.highest_start), tx->end))
         return slot_give_up(s, slot, "it is not behind all snapshots", e);
-    tell_who_works(s, &slot->session);
+    apply_tell_who_works(&slot->session);
     bool ok = slot_commit(s, slot, tx, e);
-    tell_who_works(s, &s->session);
+    apply_tell_who_works(&s->session);
     return ok;
 }
 

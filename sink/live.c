@@ -14,7 +14,8 @@ enum {
         512 * 1024, /* sent and not answered: at most this much, unless it is bounded otherwise */
     FLUSH_EVERY_BYTES = 128 * 1024, /* the server is asked for results after this much */
     NOTE_BYTES = 40,                /* protocol overhead of a statement, roughly */
-    ANSWER_WAIT_MS = 1000
+    ANSWER_WAIT_MS = 1000,
+    POLLED_MAX = 32
 };
 
 typedef struct Sent {
@@ -33,7 +34,9 @@ struct Live {
     _Atomic int64_t *waiting_since_ms; /* NULL: nobody wants to know */
     LiveLook *look;                    /* NULL: nobody looks */
     void *look_context;
-    int silent_ms; /* waited since the last byte */
+    int64_t silent_ms, looked_ms; /* waited since the last byte; at the last look */
+    Live *const *beside;
+    const int *beside_count; /* NULL: nobody goes on meanwhile */
 };
 
 Live *live_new(Pg *pg, LiveCheck *check, void *context) {
@@ -61,6 +64,11 @@ void live_tell_waiting(Live *live, _Atomic int64_t *since_ms) {
 void live_look(Live *live, LiveLook *look, void *context) {
     live->look = look;
     live->look_context = context;
+}
+
+void live_beside(Live *live, Live *const *others, const int *count) {
+    live->beside = others;
+    live->beside_count = count;
 }
 
 /* A full second without a byte, or bytes again. */
@@ -103,22 +111,60 @@ static bool connection_failed(Live *live, Error *e) {
     return given_up(live, e);
 }
 
+static bool is_pumped(const Live *live) {
+    return live->count > 0 && PQstatus(live->pg->conn) != CONNECTION_BAD;
+}
+
+/* Who goes on while `live` waits, behind its own place in `polled`; returns how many there are in all. */
+static nfds_t polled_fill(const Live *live, struct pollfd *polled) {
+    nfds_t count = 1;
+    for (int at = 0; live->beside_count != NULL && at < *live->beside_count && count < POLLED_MAX; at++) {
+        const Live *other = live->beside[at];
+        if (other == live || !is_pumped(other))
+            continue;
+        bool unsent = PQflush(other->pg->conn) > 0;
+        polled[count++] =
+            (struct pollfd){PQsocket(other->pg->conn), (short)(POLLIN | (unsent ? POLLOUT : 0)), 0};
+    }
+    return count;
+}
+
+static void polled_pump(const Live *live, nfds_t count) {
+    for (int at = 0; count > 1 && at < *live->beside_count; at++)
+        if (live->beside[at] != live)
+            live_pump(live->beside[at]);
+}
+
+/* No byte has come for a while. */
+static bool look_around(Live *live, int64_t waited_ms, Error *e) {
+    live->silent_ms += waited_ms;
+    note_waiting(live, live->silent_ms >= ANSWER_WAIT_MS);
+    if (live->look == NULL || live->silent_ms - live->looked_ms < LIVE_LOOK_MS)
+        return true;
+    live->looked_ms = live->silent_ms;
+    return live->look(live->look_context, e) || given_up(live, e);
+}
+
 /* Waits until something can be read, or written when libpq has something to write. */
 static bool exchange(Live *live, Error *e) {
     PGconn *conn = live->pg->conn;
     int unsent = PQflush(conn);
     if (unsent < 0 || pg_given_up(live->pg))
         return connection_failed(live, e);
-    struct pollfd wait = {PQsocket(conn), (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)), 0};
+    int64_t began_ms = clock_ms();
+    struct pollfd polled[POLLED_MAX] = {{PQsocket(conn), (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)), 0}};
+    nfds_t count = polled_fill(live, polled);
     int wait_ms = live->look == NULL ? ANSWER_WAIT_MS : LIVE_LOOK_MS;
-    int ready = poll(&wait, 1, wait_ms);
+    int ready = poll(polled, count, wait_ms);
     if (ready < 0 && errno != EINTR)
         return connection_failed(live, e);
-    live->silent_ms = ready == 0 ? live->silent_ms + wait_ms : 0;
-    note_waiting(live, live->silent_ms >= ANSWER_WAIT_MS);
-    if (ready == 0 && live->look != NULL && !live->look(live->look_context, e))
-        return given_up(live, e);
-    if ((wait.revents & (POLLIN | POLLERR | POLLHUP)) != 0 && PQconsumeInput(conn) == 0)
+    short happened = ready > 0 ? polled[0].revents : 0;
+    polled_pump(live, ready > 0 ? count : 0);
+    if (happened == 0)
+        return look_around(live, ready == 0 ? wait_ms : clock_ms() - began_ms, e);
+    live->silent_ms = live->looked_ms = 0;
+    note_waiting(live, false);
+    if ((happened & (POLLIN | POLLERR | POLLHUP)) != 0 && PQconsumeInput(conn) == 0)
         return connection_failed(live, e);
     return true;
 }
@@ -139,26 +185,24 @@ static void take_result(Live *live, const PGresult *result) {
     live->check(live->context, &live->sent[live->first].note, result, &live->error);
 }
 
+/* The next result of the oldest statement, which is there already. */
+static bool result_next(Live *live, Error *e) {
+    PGresult *result = PQgetResult(live->pg->conn);
+    if (result == NULL) {
+        sent_pop(live);
+        return PQstatus(live->pg->conn) != CONNECTION_BAD || connection_failed(live, e);
+    }
+    take_result(live, result);
+    PQclear(result);
+    return true;
+}
+
 /* Reads results until no more than `bytes` are outstanding. Never fails on what a statement did: see
  * live->error. */
 static bool receive(Live *live, size_t bytes, Error *e) {
-    PGconn *conn = live->pg->conn;
-    while (live->count > 0 && (live->outstanding_bytes > bytes || bytes == 0)) {
-        if (PQisBusy(conn)) {
-            if (!exchange(live, e))
-                return false;
-            continue;
-        }
-        PGresult *result = PQgetResult(conn);
-        if (result == NULL) {
-            sent_pop(live);
-            if (PQstatus(conn) == CONNECTION_BAD)
-                return connection_failed(live, e);
-            continue;
-        }
-        take_result(live, result);
-        PQclear(result);
-    }
+    while (live->count > 0 && (live->outstanding_bytes > bytes || bytes == 0))
+        if (!(PQisBusy(live->pg->conn) ? exchange(live, e) : result_next(live, e)))
+            return false;
     return true;
 }
 
@@ -235,6 +279,35 @@ void live_bound(Live *live, size_t bytes) {
 
 bool live_push(Live *live, Error *e) {
     return healthy(live, e) && ask_for_results(live, e);
+}
+
+void live_pump(Live *live) {
+    Error lost;
+    if (!is_pumped(live))
+        return;
+    if (PQflush(live->pg->conn) < 0 || PQconsumeInput(live->pg->conn) == 0) {
+        connection_failed(live, &lost);
+        return;
+    }
+    while (live->count > 0 && !PQisBusy(live->pg->conn))
+        if (!result_next(live, &lost))
+            return;
+}
+
+size_t live_outstanding_bytes(const Live *live) {
+    return live->outstanding_bytes;
+}
+
+const LiveNote *live_outstanding(const Live *live) {
+    return live->count == 0 ? NULL : &live->sent[live->first].note;
+}
+
+void live_cancel(Live *live) {
+    char why[256];
+    PGcancel *handle = live->count == 0 ? NULL : PQgetCancel(live->pg->conn);
+    if (handle != NULL)
+        PQcancel(handle, why, sizeof why);
+    PQfreeCancel(handle);
 }
 
 bool live_drain(Live *live, Error *e) {

@@ -33,6 +33,9 @@ void live_tell_waiting(Live *live, _Atomic int64_t *since_ms);
 enum { LIVE_LOOK_MS = 100 };
 typedef bool LiveLook(void *context, Error *e);
 void live_look(Live *live, LiveLook *look, void *context);
+/* While this one waits, these go on, too (live_pump). The list is the caller's, who may change it between calls; it may
+ * have this one in it. */
+void live_beside(Live *live, Live *const *others, const int *count);
 void live_free(Live *live); /* NULL is fine; the connection is left as it is */
 
 /* types: of the first `count` parameters, 0: what the server finds. */
@@ -47,6 +50,12 @@ bool live_send_text(Live *live, LiveNote note, const char *sql, int count, const
 void live_bound(Live *live, size_t bytes);
 /* What was sent is on its way, as far as the socket takes it. */
 bool live_push(Live *live, Error *e);
+/* What the socket takes is sent, what has been answered is looked at; never waits. A failure stays for the next call. */
+void live_pump(Live *live);
+size_t live_outstanding_bytes(const Live *live);    /* sent and not answered; 0: nothing is outstanding */
+const LiveNote *live_outstanding(const Live *live); /* the oldest of them; NULL: nothing is */
+/* The server is told to end what it is at, which may end before; live_reset behind it. */
+void live_cancel(Live *live);
 /* Everything sent so far has been answered and found right. The transaction goes on. */
 bool live_drain(Live *live, Error *e);
 /* The same, and outside of BEGIN the server ends its implicit transaction. */

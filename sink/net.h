@@ -31,6 +31,7 @@ typedef struct NetRow {
                           * gone the key alone counts */
     bool sets_key;      /* NET_UPDATE: the key has changed */
     bool deleted, sent; /* how far whoever executes it has come */
+    bool bound;         /* it waits for another run (sink/touched) */
 } NetRow;
 
 /* The rows of one table of the destination, all of one relation version. */
@@ -39,6 +40,7 @@ typedef struct NetTable {
     Plan *plan;
     NetRow *rows;
     uint32_t count;
+    bool bound; /* all of its rows are */
 } NetTable;
 
 typedef struct Net Net;

@@ -253,7 +253,7 @@ static PlanUnique *unique_find(Plan *plan, Arena *arena, uint32_t oid) {
 
 /* Takes the indexes from "{16391,16402}". */
 static void uniques_read(Plan *plan, Arena *arena, const char *text, uint16_t column) {
-    for (const char *at = text + 1; *at != '\0';) {
+    for (const char *at = text + (*text == '{' ? 1 : 0); *at != '\0';) {
         char *end;
         unsigned long oid = strtoul(at, &end, 10);
         if (end == at)
@@ -300,15 +300,13 @@ Plan *plan_build(Arena *arena, Pg *pg, const Selection *names, const Relation *r
     beside_plan(plan, arena, pg, columns);
     plan->where = where_of(plan, columns);
     plan->choice = selection_choice(names, rel->schema, rel->name);
-    if (plan->choice.conflicts == CONFLICTS_SOURCE_WINS)
-        uniques_plan(plan, arena, columns);
+    uniques_plan(plan, arena, columns);
     plan->key_is_unique = plan->where == PLAN_WHERE_KEY && key_is_unique(plan, columns);
     return plan;
 }
 
-bool plan_keep(Plan *plan, Arena *arena, const PGresult *columns, Error *e) {
+bool plan_keep(Plan *plan, Error *e) {
     plan->kept = true;
-    uniques_plan(plan, arena, columns);
     if (plan->where != PLAN_WHERE_WHOLE_ROW && plan->uniques != NULL)
         return true;
     fail(e, ERR_DATA, "table \"%s.%s\"%s has no unique key at the target, which \"existing: keep\" needs",

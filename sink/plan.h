@@ -82,7 +82,7 @@ typedef struct Plan {
     bool beside_prepared; /* prepared transactions of the job may hold rows there; set by the caller */
     ApplyChoice choice;   /* see plan_takes; decided before any gear (trap A15) */
     bool kept; /* `existing: keep`: rows may be there in another version, or not at all; the source's wins */
-    PlanUnique *uniques; /* of a kept table, and under `conflicts: source-wins` */
+    PlanUnique *uniques;
     PlanWhere where;
     PlanColumn *columns; /* rel->column_count */
     const char **beside; /* quoted: the destination's other columns that hold a value of their own */
@@ -107,7 +107,7 @@ extern const char PLAN_QUERY[];
 Plan *plan_build(Arena *arena, Pg *pg, const Selection *names, const Relation *rel, const PGresult *columns,
                  Lsn start, Error *e);
 /* For a table of `existing: keep`, behind plan_build. ERR_DATA when no key finds its rows. */
-bool plan_keep(Plan *plan, Arena *arena, const PGresult *columns, Error *e);
+bool plan_keep(Plan *plan, Error *e);
 /* Whether the job applies changes of this kind to this table: one that it does not is counted and nothing more. */
 static inline bool plan_takes(const Plan *plan, ChangeKind kind) {
     return (plan->choice.takes & 1u << kind) != 0;

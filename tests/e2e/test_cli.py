@@ -13,7 +13,7 @@ from harness.server import lsn_number
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'x' FROM generate_series(1, 100) i"
 STATUS_KEYS = {
     None: {"job", "phase", "state", "reason", "since", "source", "slot", "applied_lsn", "lag", "tables", "totals",
-           "gear", "rss_bytes", "error", "builds", "throttle"},
+           "gear", "workers", "rss_bytes", "error", "builds", "throttle"},
     "source": {"system_identifier", "timeline", "lsn"},
     "slot": {"name", "confirmed_lsn", "restart_lsn", "wal_status", "safe_wal_bytes", "retained_bytes"},
     "lag": {"bytes", "ms", "stages"},

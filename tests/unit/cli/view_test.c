@@ -39,6 +39,7 @@ static Progress streaming(void) {
     p.tables = p.loaded = 12;
     p.changes = 5678901;
     p.in_sets = true;
+    p.workers = 3;
     p.transactions = 234567;
     p.retries = 2;
     p.changes_per_s = 1233.7;
@@ -86,7 +87,7 @@ static void a_stream_shows_its_lag_by_stage(void **unused) {
         "tables  12 of 12 loaded, 0 in work, 0 waiting\n"
         "lag     240 ms; behind the source: received 0 B, applied 1.2 MiB, confirmed 3.0 MiB\n"
         "        received 3 ms, decoded 4 ms, queued 10 ms, applied 240 ms\n"
-        "changes 1,234/s; 5,678,901 in 234,567 transactions, in sets, 2 retries\n"
+        "changes 1,234/s; 5,678,901 in 234,567 transactions, in sets on 3 connections, 2 retries\n"
         "slot    keeps 34 MiB of WAL on the source, extended\n");
     writer_free(&out);
 }
@@ -210,7 +211,7 @@ static void the_line_of_a_stream_says_how_far_behind_it_is(void **unused) {
     (void)unused;
     Progress p = streaming();
     Writer out;
-    assert_string_equal(line(&out, &p), "running: lag 240 ms, 1.2 MiB behind, 1,234 changes/s in sets");
+    assert_string_equal(line(&out, &p), "running: lag 240 ms, 1.2 MiB behind, 1,234 changes/s in sets on 3 connections");
     writer_free(&out);
     p = loading();
     p.loaded = p.tables;

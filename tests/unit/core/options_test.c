@@ -26,6 +26,7 @@ static const Sample SAMPLES[] = {
     {"target.dialect", "greenplum", "mysql"},
     {"target.state_schema", "walferry2", "pg_state"},
     {"target.gear", "live", "fast"},
+    {"target.workers", "4", "17"},
     {"target.storage", "ao_row", "tape"},
     {"target.apply_latency", "2s", "2"},
     {"phases[]", "incremental", "load"},

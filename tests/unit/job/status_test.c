@@ -43,7 +43,7 @@ static void status_has_exactly_the_documented_keys(void **unused) {
     metrics_tables(m, names, names, 1);
     json_t *status = status_of(&cfg, m);
     keys_are(status,
-             "job phase state reason since source slot applied_lsn lag tables builds totals throttle gear "
+             "job phase state reason since source slot applied_lsn lag tables builds totals throttle gear workers "
              "rss_bytes error");
     keys_are(json_object_get(json_object_get(status, "throttle"), "load"),
              "queries_per_s rows_per_s bytes_per_s");
