@@ -201,9 +201,10 @@ static Change *change_add(Maker *m, const Op *op, const Relation *rel) {
     return change;
 }
 
-/* The work in several batches, by a sink in this gear. */
-static void work(Fixture *f, const Play *p, GearChoice gear, uint64_t base, Outcome *out) {
+/* The work in several batches, by a sink in this gear, on so many connections. */
+static void work(Fixture *f, const Play *p, GearChoice gear, int workers, uint64_t base, Outcome *out) {
     f->cfg.target.gear = gear;
+    f->cfg.target.workers = workers;
     start(f);
     Relation *const rels[] = {relation(f, "a", 'd', "k*,u,v,w"), relation(f, "b", 'd', "g*,n*"),
                               relation(f, "c", 'f', "x,y"), relation(f, "a", 'd', "k*,u,v,w")};
@@ -237,10 +238,18 @@ static void work(Fixture *f, const Play *p, GearChoice gear, uint64_t base, Outc
         fail_test("%s", e.text);
 }
 
+static void assert_same(const Outcome *live, const Outcome *sets, const char *which) {
+    if (strcmp(live->rows, sets->rows) != 0 || live->applied != sets->applied || live->kind != sets->kind)
+        fail_test("%s: %s %llx one by one, %s %llx in sets: %s\n%s\n%s", which, error_kind_name(live->kind),
+                  (unsigned long long)live->applied, error_kind_name(sets->kind),
+                  (unsigned long long)sets->applied, sets->said, live->rows, sets->rows);
+}
+
 static void trap_A15_both_gears_have_the_same_outcome(void **state) {
     Fixture *f = *state;
     Play before = {.seed = 20261121}, after;
     Outcome live, sets;
+    char which[60];
     int refused = 0;
     start_with(f, TABLES, "a,b,c");
     uint64_t base = STEP;
@@ -251,14 +260,14 @@ static void trap_A15_both_gears_have_the_same_outcome(void **state) {
         f->cfg.memory_bytes =
             round % 3 == 0 ? 0 : 100000; /* runs of a batch or so, one under way beside the next */
         destination_fill(f, &before, harm);
-        work(f, &after, GEAR_CHOICE_LIVE, base += STEP, &live);
-        destination_fill(f, &before, harm);
-        work(f, &after, GEAR_CHOICE_CATCH_UP, base += STEP, &sets);
-        if (strcmp(live.rows, sets.rows) != 0 || live.applied != sets.applied || live.kind != sets.kind)
-            fail_test("round %d, harm %d, %d ops: %s %llx one by one, %s %llx in sets: %s\n%s\n%s", round,
-                      harm, after.count, error_kind_name(live.kind), (unsigned long long)live.applied,
-                      error_kind_name(sets.kind), (unsigned long long)sets.applied, sets.said, live.rows,
-                      sets.rows);
+        work(f, &after, GEAR_CHOICE_LIVE, 1, base += STEP, &live);
+        for (int workers = 1; workers <= 4; workers += workers > 1 ? 4 : 1 + round % 2 * 2) {
+            snprintf(which, sizeof which, "round %d, harm %d, %d ops, %d connections", round, harm,
+                     after.count, workers);
+            destination_fill(f, &before, harm);
+            work(f, &after, GEAR_CHOICE_CATCH_UP, workers, base += STEP, &sets);
+            assert_same(&live, &sets, which);
+        }
         refused += live.kind == ERR_NONE ? 0 : 1;
         before = after;
     }
