@@ -60,6 +60,8 @@ typedef struct BeatStamps {
 typedef struct Metrics {
     atomic_int phase, state, gear;
     atomic_int workers; /* connections that the catch-up gear applies on; 0: unknown */
+    atomic_llong runs_early,
+        runs_again;        /* its runs of which something was sent before their turn; and all of it again */
     atomic_llong since_us; /* wall clock: when the phase began */
     atomic_ullong source_lsn, received_lsn, applied_lsn, confirmed_lsn, restart_lsn;
     atomic_llong retained_bytes, safe_wal_bytes; /* safe: -1 unknown */

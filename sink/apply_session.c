@@ -99,7 +99,7 @@ Plan *apply_plan(ApplySession *s, const Relation *rel, const Transaction *tx, co
     const char *const params[] = {target.schema, target.name};
     LiveNote note = {NOTE_PLAN, tx, change};
     s->planned = rel;
-    if (!apply_alter(s, table, rel, e) || !apply_session_idle(s, e) ||
+    if ((s->end_form != NULL && !s->end_form(s->context, e)) || !apply_alter(s, table, rel, e) ||
         !live_send_text(s->live, note, PLAN_QUERY, 2, params, e) || !live_drain(s->live, e))
         return NULL;
     return s->plans[rel->number];

@@ -55,6 +55,7 @@ typedef struct ApplySession {
     LiveCheck *check;
     void *context;
     bool (*end_other)(void *context, Error *e); /* ends the owner's earlier transactions; NULL: it has none */
+    bool (*end_form)(void *context, Error *e);  /* those of them that are on this connection, or may change a form */
     Arena *plan_arena;
     Plan **plans;            /* by Relation.number */
     TableRecord **records;   /* likewise; NULL: not looked for yet */

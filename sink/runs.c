@@ -27,9 +27,9 @@ typedef struct Lane {
     ApplySession own;      /* pg NULL: not connected */
     ApplySession *session; /* own, or the in-order one */
     Waiter waiter;
-    Group group; /* of its run */
+    Group group;     /* of its run */
     LaneState state; /* of that run, as sink/runs.h tells */
-    Error failure; /* of what was sent, seen before its turn; ERR_NONE: none */
+    Error failure;   /* of what was sent, seen before its turn; ERR_NONE: none */
     bool unsendable;
     Touched *touched;
 } Lane;
@@ -125,6 +125,7 @@ static bool lane_connect(Sink *s, Lane *lane, Error *e) {
     }
     in_the_way_watch(&lane->waiter, s, &lane->own);
     lane->own.end_other = runs_end;
+    lane->own.end_form = runs_end_here;
     return true;
 }
 
@@ -149,6 +150,7 @@ Runs *runs_new(Sink *s) {
     int wanted = s->options.cfg->target.workers;
     workers_begin(&runs->workers, wanted, workers_cores());
     s->session.end_other = runs_end;
+    s->session.end_form = runs_end_here;
     lanes_use(s, 1);
     return runs;
 }
@@ -213,6 +215,7 @@ static bool younger_send(Lane *lane, Error *e) {
     ApplySession *session = lane->session;
     session->end_other = NULL;
     session->hurried = true;
+    atomic_fetch_add(&session->options->metrics->runs_early, 1);
     lane->state = LANE_PARTLY;
     bool ok = catchup_send_free(session, e) && live_push(session->live, e) && FAULT("runs.sent_early", e);
     session->end_other = runs_end;
@@ -247,6 +250,7 @@ static bool oldest_again(Sink *s, Lane *lane, Error *e) {
     bool all = strcmp(e->sqlstate, SQLSTATE_DEADLOCK) == 0;
     log_debug("a run of %" PRIu32 " transactions that was sent before its turn is sent again: %s",
               lane->group.transactions, e->text);
+    atomic_fetch_add(&s->options.metrics->runs_again, 1);
     learn(runs, lane->session->doubted);
     error_clear(e);
     return (!all || younger_roll_back(s, e)) && lane_roll_back(s, lane, e);
@@ -330,6 +334,14 @@ bool runs_end(void *sink, Error *e) {
         ok = oldest_end(s, e);
     apply_tell_who_works(&s->session);
     return ok;
+}
+
+bool runs_end_here(void *sink, Error *e) {
+    Sink *s = sink;
+    Runs *runs = s->runs;
+    if (runs->alone)
+        return runs_end(s, e);
+    return runs->under_way == 0 || lane_at(runs, 0)->session != s->at || oldest_end(s, e);
 }
 
 bool runs_go_on(Sink *s, Error *e) {
@@ -420,6 +432,7 @@ bool runs_give_way(Sink *s, const ApplySession *waiter, int pid, Error *e) {
         const LiveNote *note = live_outstanding(waiter->live);
         log_debug("a run of %" PRIu32 " transactions is in the way of an older one",
                   lane->group.transactions);
+        atomic_fetch_add(&s->options.metrics->runs_again, 1);
         learn(s->runs, note == NULL ? NULL : catchup_plan_of(note));
         return lane_roll_back(s, lane, e);
     }

@@ -39,6 +39,8 @@ bool runs_begin(Sink *s, Error *e);
 bool runs_send(Sink *s, Error *e);
 /* Everything that is on its way is committed. Fits ApplySession.end_other. */
 bool runs_end(void *sink, Error *e);
+/* The same for those on the connection of s->at, and when one of them may have changed more than rows. Fits end_form. */
+bool runs_end_here(void *sink, Error *e);
 /* What has been answered is committed; what is on its way goes on. */
 bool runs_go_on(Sink *s, Error *e);
 /* No run follows for now. */

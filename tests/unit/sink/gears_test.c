@@ -272,6 +272,7 @@ static void trap_A15_both_gears_have_the_same_outcome(void **state) {
         before = after;
     }
     assert_in_range(refused, 5, ROUNDS / 2);
+    assert_true(atomic_load(&f->metrics->runs_early) > ROUNDS);
 }
 
 int main(void) {
