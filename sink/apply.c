@@ -100,6 +100,7 @@ static bool apply_recover(Sink *s, Position *out, Error *e) {
     apply_tell_who_works(&s->session);
     in_the_way_watch(&s->in_order, s, &s->session);
     s->at = &s->session;
+    s->run_changes = group_run_changes();
     runs_new(s);
     return group_prepare(s, e);
 }

@@ -68,6 +68,7 @@ struct Sink {
     Group group;      /* being collected or applied */
     ApplySession *at; /* on this session: the in-order one, or a lane's */
     Runs *runs;       /* sink/runs: those that are on their way, before `group` */
+    uint32_t run_changes; /* a run is closed at so many changes */
     Waiter in_order;
     Pg *eye; /* sink/in_the_way; NULL: nobody has waited yet */
     bool looking;
@@ -110,6 +111,7 @@ bool group_trim(Sink *s, Error *e); /* now and then, between commits: old rows o
 /* What was refused as a run is applied transaction by transaction, on the in-order session; nothing else is on its way.
  * e says why. */
 bool group_run_refused(Sink *s, const Group *run, Error *e);
+uint32_t group_run_changes(void);
 void group_clear(Group *group); /* empty again */
 void group_free(Group *group);
 bool group_ask_flushed(Sink *s, Error *e); /* the destination's WAL positions, and what is durable by them */

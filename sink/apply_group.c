@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "core/clock.h"
+#include "core/fault.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "sink/apply_prepared.h"
@@ -15,7 +16,8 @@ enum {
     GROUP_TRANSACTIONS = 200, /* this many source transactions, */
     GROUP_MS = 200,           /* or this age, whichever comes first */
     GROUP_BYTES = 8 << 20,
-    RUN_CHANGES = 20000, /* the same for what is collected into sets */
+    RUN_CHANGES = 20000, /* the same for what is collected into sets; tests make many small ones */
+    RUN_SMALL = 20,
     RUN_TRANSACTIONS = 20000,
     RUN_MS = 1000,
     RUN_BYTES = 12 << 20,
@@ -220,11 +222,16 @@ static size_t bytes_max(const Sink *s, size_t usual) {
     return share > 0 && share < usual ? share : usual;
 }
 
+uint32_t group_run_changes(void) {
+    Error ignored;
+    return FAULT("runs.small", &ignored) ? RUN_CHANGES : RUN_SMALL;
+}
+
 static bool group_is_full(const Sink *s) {
     const Group *group = &s->group;
     bool run = s->at->collecting;
     uint64_t changes = group->changes - group->changes_marked;
-    return changes >= (run ? RUN_CHANGES : GROUP_CHANGES) ||
+    return changes >= (run ? s->run_changes : GROUP_CHANGES) ||
            group->transactions >= (run ? RUN_TRANSACTIONS : GROUP_TRANSACTIONS) ||
            group->bytes >= bytes_max(s, run ? RUN_BYTES : GROUP_BYTES);
 }

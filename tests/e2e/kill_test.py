@@ -4,7 +4,7 @@ destination server and of the source server. After every kill the destination mu
 (I1 to I3), the watcher must never see a confirmed position that is not durable (I6), work must go on by itself (I7),
 and at the end of each job both sides must be equal, rows and definitions.
 
-    kill_test.py [--rounds N] [--seed N] [--minutes N] [--gear GEAR] [--only KIND]
+    kill_test.py [--rounds N] [--seed N] [--minutes N] [--gear GEAR] [--workers N] [--only KIND]
 The last line is "N passed, N failed": one for each round, and one for each job that ended."""
 import argparse
 import random
@@ -32,6 +32,7 @@ STREAM_POINTS = {"source.before_feedback": 8, "source.after_commit_parsed": 40, 
                  "apply.before_commit": 40, "apply.after_commit": 40, "apply.before_progress_read": 1,
                  "ledger.after_durable": 40, "early.part_applied": 30, "early.before_commit": 2,
                  "early.after_commit": 2}
+RUN_POINTS = {"runs.sent_early": 20}  # only where runs are applied on several connections
 DROP_POINT = "slot.before_drop"  # a slot that only an intent knows is dropped and made again
 MOMENT, LOAD_MOMENT, TARGET, SOURCE = "random moment", "random moment in load", "destination server", "source server"
 BOTH = "both servers"    # restart in a loop (F15); walferry itself lives through it
@@ -49,9 +50,11 @@ LOOP_S = 15              # one round of restarts
 
 
 class KillTest:
-    def __init__(self, seed, gear):
+    def __init__(self, seed, gear, workers):
         self.seed = seed
-        self.gear = gear
+        self.gear = gear or "catch-up" if workers else gear
+        self.workers = workers
+        self.points = {**LOAD_POINTS, **STREAM_POINTS, **(RUN_POINTS if workers else {})}
         self.random = random.Random(seed)
         self.place = Place()
         self.source_server = Server(self.place, "source", "source", {
@@ -74,7 +77,8 @@ class KillTest:
             self.transactions += self.bank.transactions()
             self.source.drop()
             self.source = self.source_server.database("bank")
-        self.bank = Bank(self.source, writers=4, seed=self.random.randrange(1 << 30), pause=0.03)
+        self.bank = Bank(self.source, writers=4, seed=self.random.randrange(1 << 30), pause=0.03,
+                         keyed=bool(self.workers))
         self.bank.create(ballast_tables=4, ballast_rows=15000).start()
 
     def job_new(self):
@@ -87,8 +91,9 @@ class KillTest:
         self.target = self.target_server.database("bank")
         self.jobs += 1
         self.reached = False
+        target = {"gear": self.gear or self.random.choice(GEARS)} | ({"workers": self.workers} if self.workers else {})
         self.job = Job(self.place.folder(f"j{self.jobs}"), "kill", self.source.dsn(), self.target.dsn(),
-                       {"memory": MEMORY, "target": {"gear": self.gear or self.random.choice(GEARS)}})
+                       {"memory": MEMORY, "target": target})
         self.watcher = Watcher(self.bank, self.source, self.target, self.job.slot)
         self.watcher.start()
 
@@ -149,7 +154,7 @@ class KillTest:
         killed_load = self.job and not self.reached  # a random moment may well kill the same load again
         if kind in (*LOAD_POINTS, DROP_POINT) or self.job is None or kind == LOAD_MOMENT and not killed_load:
             self.job_new()
-        if kind in LOAD_POINTS or kind in STREAM_POINTS:
+        if kind in self.points:
             self.round_point(kind)
         elif kind == DROP_POINT:
             self.round_drop()
@@ -160,9 +165,14 @@ class KillTest:
         else:
             self.round_moment(kind)
 
+    def start(self, fault=None):
+        """With several connections in small runs, so that many are on their way."""
+        orders = [fault] * bool(fault) + ["runs.small:fail"] * bool(self.workers)
+        return self.job.start(fault=",".join(orders) or None)
+
     def round_point(self, point):
-        occurrence = self.random.randint(1, {**LOAD_POINTS, **STREAM_POINTS}[point])
-        process = self.job.start(fault=f"{point}:kill@{occurrence}")
+        occurrence = self.random.randint(1, self.points[point])
+        process = self.start(f"{point}:kill@{occurrence}")
         asked = 0
 
         def dead():
@@ -183,7 +193,7 @@ class KillTest:
         self.after_kill(DROP_POINT)
 
     def round_moment(self, kind):
-        process = self.job.start()
+        process = self.start()
         if kind == MOMENT and self.random.random() < 0.5:
             poll_until(lambda: self.note_phase(process) or self.reached, "catching-up", REACH_S, every=0.1)
         self.pass_time(process, self.random.random() * 1.5)
@@ -193,7 +203,7 @@ class KillTest:
 
     def round_server(self, kind):
         server = self.target_server if kind == TARGET else self.source_server
-        process = self.job.start()
+        process = self.start()
         poll_until(lambda: self.note_phase(process) or self.reached, "catching-up", REACH_S, every=0.1)
         self.pass_time(process, self.random.random())
         before = self.source.slot(self.job.slot)[0]
@@ -212,7 +222,7 @@ class KillTest:
         self.after_kill(kind)
 
     def round_both(self):
-        process = self.job.start()
+        process = self.start()
         poll_until(lambda: self.note_phase(process) or self.reached, "catching-up", REACH_S, every=0.1)
         vondra(self.source_server, self.target_server, self.random, LOOP_S, after=self.check_prefix)
         self.wait_progress(process)
@@ -269,7 +279,7 @@ class KillTest:
     def plan(self, rounds, only):
         kinds = []
         while len(kinds) < rounds:
-            cycle = [only] if only else list(CYCLE)
+            cycle = [only] if only else CYCLE + list(RUN_POINTS if self.workers else [])
             self.random.shuffle(cycle)
             kinds += cycle
         return kinds[:rounds]
@@ -332,12 +342,13 @@ def main():
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
     parser.add_argument("--minutes", type=float, default=0, help="go on for at least that long")
     parser.add_argument("--gear", choices=GEARS, help="of all jobs; else each has another")
-    parser.add_argument("--only", choices=sorted(set(CYCLE)), help="one kind of kill")
+    parser.add_argument("--workers", type=int, help="of all jobs: connections that apply sets, in small runs")
+    parser.add_argument("--only", choices=sorted({*CYCLE, *RUN_POINTS}), help="one kind of kill")
     options = parser.parse_args()
     if not walferry_binary().exists():
         sys.exit(f"{walferry_binary()} is missing: cmake --preset faults && cmake --build --preset faults")
     print(f"kill test: seed {options.seed}, {options.rounds} rounds", flush=True)
-    test = KillTest(options.seed, options.gear)
+    test = KillTest(options.seed, options.gear, options.workers)
     try:
         test.run(options.rounds, options.minutes, options.only)
     finally:

@@ -49,6 +49,11 @@ INSERT INTO documents SELECT w, 0, NULL, b, md5(b)
 INSERT INTO full_rows SELECT w, 0, NULL FROM generate_series(0, %(writers)s - 1) w, generate_series(1, 2);
 INSERT INTO keys SELECT w * 1000000000::bigint, w, 0 FROM generate_series(0, %(writers)s - 1) w;
 """
+# So that no row is alike another, and the catch-up gear takes all of it as sets.
+KEYED = """
+ALTER TABLE full_rows ADD COLUMN n serial, ADD PRIMARY KEY (writer, n);
+ALTER TABLE full_rows REPLICA IDENTITY DEFAULT;
+"""
 BALLAST = """
 CREATE TABLE ballast_{n} (id bigint PRIMARY KEY, v text, k int NOT NULL);
 CREATE INDEX ON ballast_{n} (k);
@@ -123,21 +128,24 @@ def check_prefix(database, writers):
 
 class Bank:
     """pause: seconds between a writer's transactions, at most (a random part of it). lossy: a failover may take back
-    what was committed."""
+    what was committed. keyed: every table has a key."""
 
-    def __init__(self, database, writers=3, seed=0, pause=0.02, truncates=True, big=True, lossy=False):
+    def __init__(self, database, writers=3, seed=0, pause=0.02, truncates=True, big=True, lossy=False, keyed=False):
         self.database = database
         self.writers = [Writer(self, number, seed * 1000 + number) for number in range(writers)]
         self.pause = pause
         self.truncates = truncates
         self.big = big
         self.lossy = lossy
+        self.keyed = keyed
         self.running = threading.Event()
         self.ended = threading.Event()
 
     def create(self, ballast_tables=0, ballast_rows=0):
         self.database.sql(SCHEMA)
         self.database.sql(FILL, {"accounts": ACCOUNTS, "balance": BALANCE, "writers": len(self.writers)})
+        if self.keyed:
+            self.database.sql(KEYED)
         for n in range(ballast_tables):
             self.database.sql(BALLAST.format(n=n, rows=ballast_rows))
         return self
