@@ -166,12 +166,12 @@ def test_the_number_adapts_and_is_shown(pair):
     """Every row costs the destination a pause, which several connections share."""
     pair.source.sql("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT i, 0 FROM generate_series(1, 400) i")
     job = pair.running_job(**several("auto"))
-    assert job.status()["workers"] == 1
+    assert job.status()["workers"] in (1, None)  # nothing was applied yet
     pair.target.sql("CREATE FUNCTION slow(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS"
                     " $$ BEGIN PERFORM pg_sleep(0.002); RETURN n; END $$; CREATE INDEX ON t (slow(n)) WHERE n > 0")
     behind(pair, job, [f"UPDATE t SET n = n + 1 WHERE id = {n % 400 + 1}" for n in range(8000)])
     job.start("--quiet", fault=SMALL)
-    poll_until(lambda: job.status()["workers"] > 1, "one more is tried", 60, every=0.05)
+    poll_until(lambda: (job.status()["workers"] or 0) > 1, "one more is tried", 60, every=0.05)
     poll_until(lambda: "changes are applied on 2 connections" in job.process.err, "said so", 10)
     pair.wait_equal(timeout=90)
     assert "changes are applied on 1 connections" not in job.process.err
