@@ -170,7 +170,7 @@ def test_the_number_adapts_and_is_shown(pair):
     pair.target.sql("CREATE FUNCTION slow(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS"
                     " $$ BEGIN PERFORM pg_sleep(0.002); RETURN n; END $$; CREATE INDEX ON t (slow(n)) WHERE n > 0")
     behind(pair, job, [f"UPDATE t SET n = n + 1 WHERE id = {n % 400 + 1}" for n in range(8000)])
-    job.start("--quiet", fault=SMALL)
+    job.start(fault=SMALL)
     poll_until(lambda: (job.status()["workers"] or 0) > 1, "one more is tried", 60, every=0.05)
     poll_until(lambda: "changes are applied on 2 connections" in job.process.err, "said so", 10)
     pair.wait_equal(timeout=90)
