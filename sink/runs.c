@@ -200,6 +200,7 @@ static bool lane_roll_back(Sink *s, Lane *lane, Error *e) {
 /* Everything that is not sent yet, of the oldest. Its own earlier statements are no other ones. */
 static bool oldest_send(Sink *s, Lane *lane, Error *e) {
     ApplySession *session = lane->session;
+    assert(!s->broken);
     session->end_other = NULL;
     lane->state = LANE_WHOLE;
     bool ok = catchup_send_rest(session, e) && apply_session_begin(session, e) &&
@@ -273,6 +274,14 @@ static void next_send(Sink *s) {
         oldest_send(s, lane, &kept);
 }
 
+/* Nothing behind what was refused may be tried. */
+static void runs_drop(Runs *runs) {
+    for (; runs->under_way > 0; oldest_pop(runs)) {
+        catchup_sent_forget(lane_at(runs, 0)->session);
+        group_clear(&lane_at(runs, 0)->group);
+    }
+}
+
 /* It is right to refuse it: nothing may run beside what is done then on the in-order connection. */
 static bool oldest_refused(Sink *s, Lane *lane, Error *e) {
     Runs *runs = s->runs;
@@ -293,6 +302,8 @@ static bool oldest_refused(Sink *s, Lane *lane, Error *e) {
     group_free(&group);
     if (ok)
         next_send(s);
+    else
+        runs_drop(runs);
     return ok;
 }
 
@@ -308,15 +319,16 @@ static bool oldest_commit(Sink *s, Lane *lane, Error *e) {
 static bool oldest_end(Sink *s, Error *e) {
     Runs *runs = s->runs;
     Lane *lane = lane_at(runs, 0);
+    bool ok = false, again = true;
     apply_tell_who_works(lane->session);
-    while (!oldest_commit(s, lane, e)) {
-        if (s->broken || apply_session_is_lost(lane->session, e))
-            return false;
-        if (!is_worth_its_turn(s, lane, e))
-            return e->kind == ERR_DATA && oldest_refused(s, lane, e);
-        if (!oldest_again(s, lane, e))
-            return false;
+    while (!ok && again) {
+        ok = oldest_commit(s, lane, e);
+        again = !ok && !apply_session_is_lost(lane->session, e) && is_worth_its_turn(s, lane, e) &&
+                oldest_again(s, lane, e);
     }
+    apply_tell_who_works(&s->session);
+    if (!ok)
+        return e->kind == ERR_DATA && !apply_session_is_lost(lane->session, e) && oldest_refused(s, lane, e);
     workers_note(&runs->workers, clock_ms(), (int64_t)lane->group.changes, runs->waited_ms);
     runs->waited_ms = 0;
     group_clear(&lane->group);
@@ -327,13 +339,10 @@ static bool oldest_end(Sink *s, Error *e) {
 
 bool runs_end(void *sink, Error *e) {
     Sink *s = sink;
-    bool ok = true;
-    if (s->runs->under_way == 0)
-        return true;
-    while (ok && s->runs->under_way > 0)
-        ok = oldest_end(s, e);
-    apply_tell_who_works(&s->session);
-    return ok;
+    while (s->runs->under_way > 0)
+        if (!oldest_end(s, e))
+            return false;
+    return true;
 }
 
 bool runs_end_here(void *sink, Error *e) {
