@@ -5,12 +5,14 @@
 #include "sink/early.h"
 #include "sink/runs.h"
 
-/* Who of ours ($2) is in the way of $1, or of somebody who is in the way. */
+/* Who of ours ($2) is in the way of $1, or of somebody who is in the way. Whoever has a relation extended or a page
+ * cleaned waits for nobody, and is done at once. */
 static const char SQL_IN_THE_WAY[] =
     "WITH RECURSIVE blocker (pid) AS (SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids($1::int))"
     " UNION SELECT further.pid FROM blocker,"
     "  pg_catalog.unnest(pg_catalog.pg_blocking_pids(blocker.pid)) AS further (pid))"
-    " SELECT pid FROM blocker WHERE pid = ANY ($2::int[])";
+    " SELECT pid FROM blocker WHERE pid = ANY ($2::int[]) AND EXISTS (SELECT FROM pg_catalog.pg_locks"
+    "  WHERE pg_locks.pid = $1::int AND NOT granted AND locktype NOT IN ('extend', 'page'))";
 
 enum { CONNECT_MS = 10000, PID_BYTES = 12, OURS_MOST = EARLY_MOST + WORKERS_MOST };
 
