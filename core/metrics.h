@@ -61,6 +61,7 @@ typedef struct Metrics {
     atomic_llong since_us; /* wall clock: when the phase began */
     atomic_ullong source_lsn, received_lsn, applied_lsn, confirmed_lsn, restart_lsn;
     atomic_llong retained_bytes, safe_wal_bytes; /* safe: -1 unknown */
+    atomic_llong early, early_given_up; /* transactions applied while they arrived; begun so, and given up */
     atomic_llong rows_copied, bytes_copied, changes, transactions, bytes, conflicts, dead_letters, retries;
     atomic_llong left_out; /* changes of kinds that objects.dml does not take */
     atomic_llong lag_ms, received_ms, decoded_ms, queued_ms, applied_ms; /* of the last beat; -1 unknown */

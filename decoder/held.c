@@ -19,7 +19,8 @@ typedef struct Kept {
 
 typedef struct Subxact {
     uint32_t xid;
-    uint64_t first; /* number of its first frame */
+    uint64_t first;   /* number of its first frame */
+    uint64_t arrival; /* of that */
     UT_hash_handle hh;
 } Subxact;
 
@@ -103,7 +104,7 @@ uint64_t held_disk_bytes(const Held *h) {
     return h->journal == NULL ? 0 : journal_disk_bytes(h->journal);
 }
 
-static void subxact_note(Held *h, uint32_t subxid) {
+static void subxact_note(Held *h, uint32_t subxid, uint64_t arrival) {
     Subxact *known;
     if (subxid == h->xid)
         return;
@@ -117,6 +118,7 @@ static void subxact_note(Held *h, uint32_t subxid) {
     known = memory_new(sizeof *known);
     known->xid = subxid;
     known->first = held_count(h);
+    known->arrival = arrival;
     HASH_ADD(hh, h->by_xid, xid, sizeof known->xid, known);
     h->subxacts[h->subxact_count++] = known;
 }
@@ -166,7 +168,7 @@ static bool budget_make_room(HeldBudget *budget, Error *e) {
 bool held_add(Held *h, uint32_t subxid, uint64_t arrival, Slice bytes, void *memory, size_t memory_bytes,
               Error *e) {
     assert(!is_being_read(h));
-    subxact_note(h, subxid);
+    subxact_note(h, subxid, arrival);
     if (h->kept_count == h->kept_capacity) {
         h->kept_capacity = h->kept_capacity == 0 ? 16 : h->kept_capacity * 2;
         h->kept = memory_grow(h->kept, h->kept_capacity * sizeof(Kept));
@@ -175,6 +177,14 @@ bool held_add(Held *h, uint32_t subxid, uint64_t arrival, Slice bytes, void *mem
     h->kept_bytes += memory_bytes + KEPT_OVERHEAD;
     h->budget->used_bytes += memory_bytes + KEPT_OVERHEAD;
     return h->budget->used_bytes <= h->budget->limit_bytes || budget_make_room(h->budget, e);
+}
+
+bool held_began(const Held *h, uint32_t subxid, uint64_t *arrival) {
+    Subxact *known;
+    HASH_FIND(hh, h->by_xid, &subxid, sizeof subxid, known);
+    if (known != NULL)
+        *arrival = known->arrival;
+    return known != NULL;
 }
 
 bool held_cut(Held *h, uint32_t subxid, Error *e) {

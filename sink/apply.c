@@ -8,6 +8,7 @@
 #include "core/fault.h"
 #include "core/log.h"
 #include "sink/apply_prepared.h"
+#include "sink/early.h"
 
 /* While a session recovers, nobody reads from the source: a server that wants to stop must not wait for that (A13). */
 static const char SQL_RECOVER_WAITS[] = "SET lock_timeout = '5s'; SET statement_timeout = '10s'";
@@ -23,6 +24,7 @@ static void apply_close(Sink *s) {
     if (s == NULL)
         return;
     group_forget(s);
+    early_free(s);
     apply_session_close(&s->session);
     state_tables_free(&s->tables);
     prepared_forget(s);
@@ -106,7 +108,7 @@ static bool apply_follow(Sink *s, const Position *now, Error *e) {
 }
 
 static bool apply_write(Sink *s, Batch *b, Error *e) {
-    return group_add(s, b, e);
+    return b->kind == BATCH_WHOLE ? group_add(s, b, e) : early_write(s, b, e);
 }
 
 /* Between groups only: plain statements on the same connection. */
@@ -157,6 +159,7 @@ static bool apply_promise(Sink *s, Lsn upto, Error *e) {
 
 const SinkOps sink_apply = {
     .name = "apply",
+    .parts = true,
     .open = apply_open,
     .peek = apply_peek,
     .recover = apply_recover,

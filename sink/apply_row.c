@@ -199,10 +199,11 @@ bool apply_over(ApplySession *s, Plan *plan, const Transaction *tx, const Change
            apply_row(s, plan, SHAPE_REPLACE, tx, change, e);
 }
 
-/* The table's snapshot does not have it (trap A2). What is prepared only now was open at every snapshot, wherever its
- * PREPARE lies: prepared transactions are asked for when all that was committed before the last snapshot is here. */
+/* The table's snapshot does not have it (trap A2). What comes in parts ends behind all of them (trap A7a). What is
+ * prepared only now was open at every snapshot, wherever its PREPARE lies: prepared transactions are asked for when all
+ * that was committed before the last snapshot is here. */
 bool apply_is_due(const Plan *plan, const Transaction *tx) {
-    return tx->ending == TRANSACTION_PREPARES || lsn_before(plan->start, tx->end);
+    return tx->ending == TRANSACTION_PREPARES || lsn_is_none(tx->end) || lsn_before(plan->start, tx->end);
 }
 
 /* All listed tables that are due and take it, in one statement, never CASCADE (trap A5). */

@@ -642,7 +642,7 @@ static void a_batch_keeps_its_own_memory(void **unused) {
         writer_reset(&b->out);
         for (uint32_t batch = 0; batch < b->batches; batch++)
             for (uint32_t tx = 0; tx < b->kept[batch]->count; tx++)
-                text_transaction(&b->out, &b->kept[batch]->transactions[tx], true);
+                text_transaction(&b->out, &b->kept[batch]->transactions[tx], true, false);
         assert_string_equal(writer_string(&b->out),
                             "[7 100-110 0:I t(1,first) 1:I t(2,second) 2:I t(3,third)]"
                             "[8 120-130 0:I t(4,xxxxx) 1:I t(5,xxxxxx)]");
