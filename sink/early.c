@@ -318,13 +318,13 @@ static bool write_cut(Sink *s, const Batch *b, Error *e) {
  * asks the progress, in the next session. */
 static bool slot_commit(Sink *s, Slot *slot, const Transaction *tx, Error *e) {
     group_note_end(&slot->counts, tx);
-    if (!group_commit_on(s, &slot->session, &slot->counts, e))
+    if (!FAULT("early.before_commit", e) || !group_commit_on(s, &slot->session, &slot->counts, e))
         return e->kind == ERR_DATA && slot_refused(s, slot, e);
     log_debug("transaction %" PRIu32 " was applied while it arrived: %" PRIu64 " changes", slot->xid,
               slot->counts.changes);
     atomic_fetch_add(&s->options.metrics->early, 1);
     slot_settle(slot, TICKET_APPLIED);
-    return true;
+    return FAULT("early.after_commit", e);
 }
 
 static bool write_commit(Sink *s, const Batch *b, Error *e) {
