@@ -5,6 +5,7 @@
 
 #include <uthash.h>
 
+#include "core/log.h"
 #include "core/memory.h"
 #include "decoder/assembler_delivery.h"
 #include "decoder/assembler_parts.h"
@@ -33,6 +34,7 @@ struct Assembler {
     PartsDesk *desk;
     Streamed *undecided; /* all its parts are out, and assembler_decide has not been called */
     Transaction undecided_head;
+    uint32_t unheld;
     Lsn last_end, until;
     bool passed;
     uint64_t aborts_ignored;
@@ -111,9 +113,26 @@ bool assembler_take(Assembler *a, bool flush, Batch **out, Error *e) {
     return true;
 }
 
-void assembler_decide(Assembler *a, bool whole) {
+uint32_t assembler_unheld(const Assembler *a) {
+    return a->unheld;
+}
+
+/* The whole of it is needed. */
+static bool is_there(Assembler *a, const Held *held, Error *e) {
+    if (!held_is_forgotten(held))
+        return true;
+    a->unheld = held_xid(held);
+    return fail(e, ERR_RETRY,
+                "transaction %u has to be applied again, and the spill folder has no room for it: it is read "
+                "from the source again",
+                a->unheld);
+}
+
+bool assembler_decide(Assembler *a, bool whole, Error *e) {
     Streamed *stream = a->undecided;
     assert(stream != NULL && !parts_desk_full(a->desk));
+    if (whole && !is_there(a, stream->held, e))
+        return false;
     a->undecided = NULL;
     parts_close(&stream->parts, !whole);
     if (whole)
@@ -121,6 +140,7 @@ void assembler_decide(Assembler *a, bool whole) {
     else
         held_free(stream->held);
     stream_forget(a, stream);
+    return true;
 }
 
 /* What the frame that ends a transaction says. */
@@ -184,6 +204,8 @@ static bool deliver_streamed(Assembler *a, Streamed *stream, Ending ending, Erro
         a->undecided_head = head;
         return true;
     }
+    if (verdict == ENDING_GOES_OUT && !is_there(a, stream->held, e))
+        return false;
     if (verdict == ENDING_GOES_OUT)
         delivery_begin(a->delivery, stream->held, true, &head);
     else
@@ -282,7 +304,7 @@ static bool feed_stream_start(Assembler *a, const Message *m, Error *e) {
         stream = memory_new(sizeof *stream);
         stream->xid = m->xid;
         stream->held = held_new(&a->budget, m->xid);
-        stream->parts = parts_begin(a->desk, m->xid);
+        stream->parts = m->xid == a->options.early_never ? NULL : parts_begin(a->desk, m->xid);
         HASH_ADD(hh, a->streams, xid, sizeof stream->xid, stream);
     }
     a->in_stream = stream;
@@ -406,14 +428,36 @@ static bool feed_outside(Assembler *a, Slice frame, void *memory, size_t memory_
     return ok;
 }
 
+/* The spill is full: what is held of the largest transaction in parts is needed only if that is given up. */
+static bool room_make(Assembler *a) {
+    Streamed *stream, *next, *largest = NULL;
+    HASH_ITER (hh, a->streams, stream, next)
+        if (stream->parts != NULL && parts_begun(stream->parts) && !held_is_forgotten(stream->held) &&
+            (largest == NULL || held_bytes(stream->held) > held_bytes(largest->held)))
+            largest = stream;
+    if (!a->options.early_alone || largest == NULL)
+        return false;
+    log_info("the spill folder is full: transaction %u, which is applied while it arrives, is not kept there",
+             largest->xid);
+    held_forget(largest->held);
+    return true;
+}
+
+static bool hold(Assembler *a, Held *held, uint32_t xid, Slice frame, void *memory, size_t memory_bytes,
+                 Error *e) {
+    return held_add(held, xid, a->arrival, frame, memory, memory_bytes, e) ||
+           (e->kind == ERR_LIMIT && room_make(a));
+}
+
 static bool feed_streamed(Assembler *a, MessageKind kind, uint32_t xid, Slice frame, void *memory,
                           size_t memory_bytes, Error *e) {
     Streamed *stream = a->in_stream;
-    if (!parts_add(&stream->parts, xid, kind, a->arrival, frame, e)) {
+    if (!parts_add(&stream->parts, xid, kind, a->arrival, frame, e) ||
+        (stream->parts == NULL && !is_there(a, stream->held, e))) {
         a->options.release(memory);
         return false;
     }
-    return held_add(stream->held, xid, a->arrival, frame, memory, memory_bytes, e);
+    return hold(a, stream->held, xid, frame, memory, memory_bytes, e);
 }
 
 static void scratch_empty(Assembler *a) {
@@ -442,7 +486,7 @@ bool assembler_feed(Assembler *a, Slice frame, void *memory, size_t memory_bytes
         if (a->in_stream != NULL)
             return feed_streamed(a, kind, xid, frame, memory, memory_bytes, e);
         if (a->current != NULL)
-            return held_add(a->current, held_xid(a->current), a->arrival, frame, memory, memory_bytes, e);
+            return hold(a, a->current, held_xid(a->current), frame, memory, memory_bytes, e);
         return feed_outside(a, frame, memory, memory_bytes, e);
     }
     Message m;

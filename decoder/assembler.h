@@ -6,7 +6,9 @@
  * A large transaction is handed out in pieces; feed is not called while pieces of it are left (assembler_full).
  * Where early_most says so, a streamed one is handed out in parts while it arrives (core/change.h, trap A7), and held all
  * the same. Behind its BATCH_COMMIT the caller waits for the ticket and tells by assembler_decide whether the whole is
- * still wanted: by a sink that gave it up, or by one that takes no parts.
+ * still wanted: by a sink that gave it up, or by one that takes no parts. When the spill is full and nobody but the first
+ * would need it, what is held of such a transaction goes; if it then is needed, the session ends with ERR_RETRY, and
+ * assembler_unheld names the one that the next session must hold (trap A7d).
  * A non-transactional message is a transaction of its own: it ends at its LSN, which is the end of its record
  * and may be where the next commit record begins; a start one byte farther would make the server leave that
  * commit out.
@@ -34,6 +36,8 @@ typedef struct AssemblerOptions {
     uint32_t early_most;    /* streamed transactions in parts at a time; 0: every one is held until its end */
     uint32_t early_changes; /* a part is closed when it has this many changes, or weighs batch_bytes */
     Lsn early_from;         /* none of them before the server has come so far (trap A7a) */
+    bool early_alone;       /* no sink needs the whole behind parts that were applied */
+    uint32_t early_never;   /* this transaction is held; 0: any may be in parts */
     JournalSpace *spill;
     const char *job;                      /* whose beats are ours */
     const char *beat_schema, *beat_table; /* NULL: no heartbeat table */
@@ -57,7 +61,8 @@ bool assembler_full(const Assembler *a);
 /* The server has sent everything that it streams below this position. */
 void assembler_reached(Assembler *a, Lsn at);
 /* Behind BATCH_COMMIT, before anything else is taken. */
-void assembler_decide(Assembler *a, bool whole);
+bool assembler_decide(Assembler *a, bool whole, Error *e);
+uint32_t assembler_unheld(const Assembler *a); /* 0: none */
 
 /* `run --until`: transactions that end beyond it are not handed out. */
 void assembler_until(Assembler *a, Lsn until);

@@ -209,6 +209,10 @@ bool parts_add(Parts **parts, uint32_t subxid, MessageKind kind, uint64_t arriva
     return true;
 }
 
+bool parts_begun(const Parts *p) {
+    return p->begun;
+}
+
 void parts_cut(Parts **parts, uint32_t subxid, uint64_t arrival) {
     Parts *p = *parts;
     if (p == NULL)

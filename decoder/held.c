@@ -34,6 +34,7 @@ struct Held {
     size_t kept_bytes;
     Journal *journal; /* everything older than `kept`; NULL: nothing spilled */
     bool journal_read;
+    bool forgotten;
     Subxact **subxacts; /* in order of their first frames */
     size_t subxact_count, subxact_capacity;
     Subxact *by_xid;
@@ -66,6 +67,10 @@ static void kept_release(Held *h, Kept *kept) {
     kept->memory = NULL;
 }
 
+static bool is_being_read(const Held *h) {
+    return h->kept_read > 0 || h->journal_read;
+}
+
 static void subxacts_drop_from(Held *h, size_t index) {
     while (h->subxact_count > index) {
         Subxact *subxact = h->subxacts[--h->subxact_count];
@@ -90,6 +95,23 @@ void held_free(Held *h) {
     if (h->next != NULL)
         h->next->previous = h->previous;
     free(h);
+}
+
+void held_forget(Held *h) {
+    assert(!is_being_read(h));
+    while (h->kept_count > 0)
+        kept_release(h, &h->kept[--h->kept_count]);
+    journal_free(h->journal);
+    h->journal = NULL;
+    h->forgotten = true;
+}
+
+bool held_is_forgotten(const Held *h) {
+    return h->forgotten;
+}
+
+size_t held_bytes(const Held *h) {
+    return h->kept_bytes + (size_t)held_disk_bytes(h);
 }
 
 uint32_t held_xid(const Held *h) {
@@ -152,10 +174,6 @@ static bool spill(Held *h, Error *e) {
     return ok && journal_rest(h->journal, e);
 }
 
-static bool is_being_read(const Held *h) {
-    return h->kept_read > 0 || h->journal_read;
-}
-
 /* The budget is used up: the transaction that holds most of it goes to disk. */
 static bool budget_make_room(HeldBudget *budget, Error *e) {
     Held *largest = NULL;
@@ -169,6 +187,10 @@ bool held_add(Held *h, uint32_t subxid, uint64_t arrival, Slice bytes, void *mem
               Error *e) {
     assert(!is_being_read(h));
     subxact_note(h, subxid, arrival);
+    if (h->forgotten) {
+        h->budget->release(memory);
+        return true;
+    }
     if (h->kept_count == h->kept_capacity) {
         h->kept_capacity = h->kept_capacity == 0 ? 16 : h->kept_capacity * 2;
         h->kept = memory_grow(h->kept, h->kept_capacity * sizeof(Kept));
@@ -197,6 +219,8 @@ bool held_cut(Held *h, uint32_t subxid, Error *e) {
     while (h->subxacts[index - 1] != subxact)
         index--;
     subxacts_drop_from(h, index - 1);
+    if (h->forgotten)
+        return true;
     uint64_t on_disk = h->journal == NULL ? 0 : journal_count(h->journal);
     size_t keep = first > on_disk ? (size_t)(first - on_disk) : 0;
     while (h->kept_count > keep)
@@ -220,6 +244,7 @@ static bool next_from_journal(Held *h, HeldFrame *out, Error *e) {
 }
 
 bool held_next(Held *h, HeldFrame *out, Error *e) {
+    assert(!h->forgotten);
     error_clear(e);
     if (h->journal != NULL) {
         if (!h->journal_read && !journal_rewind(h->journal, e))

@@ -206,6 +206,8 @@ static void assembler_make(Pipeline *p) {
         .early_most = early_most(p),
         .early_changes = early_changes(),
         .early_from = p->early_from,
+        .early_alone = p->sink_count == 1,
+        .early_never = p->job->held_transaction,
         .spill = &p->spill,
         .job = cfg->name,
         .beat_schema = cfg->source.heartbeat_schema,

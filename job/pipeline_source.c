@@ -77,8 +77,7 @@ static bool decide(Pipeline *p, Teller *teller, Ticket *ticket, Error *e) {
     while ((outcome = ticket_wait(ticket, PUSH_WAIT_MS)) == TICKET_OPEN)
         if (!tell_when_due(p, teller, e) || !interrupted(p, e))
             return false;
-    assembler_decide(p->assembler, outcome == TICKET_GIVEN_UP || p->sink_count > 1);
-    return true;
+    return assembler_decide(p->assembler, outcome == TICKET_GIVEN_UP || p->sink_count > 1, e);
 }
 
 static bool hand_out(Pipeline *p, Teller *teller, bool flush, int64_t received_us, Error *e) {

@@ -290,6 +290,31 @@ def test_a_lost_connection_ends_the_session_and_the_next_one_is_exact(early_pair
     assert job.status()["totals"]["retries"] >= 1
 
 
+def test_trap_A7d_beyond_the_spill(make_pair):
+    """What is applied early need not be kept; if it has to be applied again after all, spill.max is what is missing."""
+    pair = pair_with(make_pair, "streamed")
+    job = pair.running_job(memory="16MiB", spill={"max": "1MiB"})
+    rows = "INSERT INTO s SELECT i, md5(random()::text) || md5(random()::text) FROM generate_series({0}, {1}) i"
+    session = pair.source.connect(autocommit=False)
+    session.cursor().execute(rows.format(1, 70000))
+    poll_until(lambda: "the spill folder is full" in job.process.err, "it is let go", 30)
+    session.cursor().execute(f"SAVEPOINT a; {rows.format(80001, 90000)}; ROLLBACK TO a")
+    session.commit()
+    ended_equal(job, pair)
+    assert totals(job) == (1, 0)
+    pair.target.sql("CREATE UNIQUE INDEX strict ON s (v)")
+    session.cursor().execute("INSERT INTO s VALUES (200000, 'in the way')")
+    session.cursor().execute(rows.format(200001, 270000))
+    poll_until(lambda: job.process.err.count("the spill folder is full") == 2, "it is let go", 30)
+    pair.source.sql("INSERT INTO s VALUES (-1, 'in the way')")
+    poll_until(lambda: totals(job) == (1, 1), "it is given up", 20)
+    session.commit()
+    assert job.process.wait(60) == 5
+    assert "has to be applied again" in job.process.err and "raise spill.max" in job.process.err
+    session.close()
+    assert pair.target.one("SELECT count(*) FROM s WHERE id = -1") == 1
+
+
 @pytest.mark.deadline(200)
 @pytest.mark.parametrize("way", ["16-at-once", "18-at-once"])
 def test_killed_while_the_bank_works_in_parts(make_pair, way):

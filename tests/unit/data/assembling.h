@@ -40,7 +40,8 @@ typedef struct Bench {
     Batch *kept[64];
     uint32_t batches;
     /* parts */
-    bool bare;  /* no numbers */
+    bool bare;            /* no numbers */
+    bool refused, steady; /* what was decided; nothing is given up at random */
     bool whole; /* the whole is wanted behind every commit: its transaction is not written for the parts */
     uint64_t part_seed;
     BenchPart parts[8];
@@ -173,7 +174,7 @@ static inline void part_end(BenchPart *part) {
 
 static inline bool part_gives_up(Bench *b) {
     b->part_seed = b->part_seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (b->part_seed >> 33) % 16 == 0;
+    return !b->steady && (b->part_seed >> 33) % 16 == 0;
 }
 
 static inline void part_settle(Bench *b, BenchPart *part, TicketOutcome outcome) {
@@ -220,7 +221,7 @@ static inline void part_commit(Bench *b, BenchPart *part, const Transaction *tx)
     }
     if (part != NULL)
         part_settle(b, part, given_up ? TICKET_GIVEN_UP : TICKET_APPLIED);
-    assembler_decide(b->assembler, given_up || b->whole);
+    b->refused = !assembler_decide(b->assembler, given_up || b->whole, &b->e);
 }
 
 static inline void bench_part(Bench *b, Batch *batch) {
@@ -278,6 +279,8 @@ static inline bool bench_take(Bench *b, bool flush) {
         if (batch == NULL)
             return true;
         bench_note(b, batch);
+        if (b->refused)
+            return false;
     }
 }
 
