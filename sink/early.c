@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "sink/catchup.h"
+#include "sink/pace.h"
 
 /* Who of ours ($2) is in the way of $1, or of somebody who is in the way. */
 static const char SQL_IN_THE_WAY[] =
@@ -29,6 +30,7 @@ enum {
 typedef struct Savepoint {
     uint32_t subxid;
     Group counts; /* what was counted before it */
+    ApplyCounts found;
 } Savepoint;
 
 typedef struct Waiter {
@@ -176,6 +178,7 @@ static Slot *slot_begin(Sink *s, const Batch *b) {
     slot->ticket = b->ticket;
     slot->xid = b->transactions[0].xid;
     slot->counts = (Group){.transactions = 0};
+    slot->session.counts = (ApplyCounts){.left_out = 0};
     slot->saved_count = 0;
     slot->released = false;
     return slot;
@@ -237,8 +240,10 @@ static bool savepoint_before(Slot *slot, uint32_t subxid, Error *e) {
         slot->saved_count = 0;
         slot->released = true;
     }
-    slot->saved[slot->saved_count++] = (Savepoint){subxid, slot->counts};
-    return savepoint_send(slot, "SAVEPOINT", subxid, e);
+    if (!savepoint_send(slot, "SAVEPOINT", subxid, e))
+        return false;
+    slot->saved[slot->saved_count++] = (Savepoint){subxid, slot->counts, slot->session.counts};
+    return true;
 }
 
 /* Savepoints behind the mark would go with it. */
@@ -295,6 +300,9 @@ static bool write_part(Sink *s, const Batch *b, Error *e) {
         return true;
     }
     tell_who_works(s, &slot->session);
+    pace_wait(&s->options);
+    for (uint32_t run = 0; run < b->count; run++)
+        pace_take(&s->options, &b->transactions[run]);
     bool ok = part_apply(s, slot, b, e) || slot_refused(s, slot, e);
     tell_who_works(s, &s->session);
     return ok;
@@ -309,6 +317,7 @@ static bool write_cut(Sink *s, const Batch *b, Error *e) {
         return !slot->released || slot_give_up(s, slot, "a subtransaction is undone after its savepoint", e);
     slot->saved_count = at;
     slot->counts = slot->saved[at].counts;
+    slot->session.counts = slot->saved[at].found;
     bool ok = savepoint_send(slot, "ROLLBACK TO SAVEPOINT", subxid, e) &&
               savepoint_send(slot, "RELEASE SAVEPOINT", subxid, e) && live_drain(slot->session.live, e);
     return ok || slot_refused(s, slot, e);
