@@ -28,11 +28,15 @@ struct Arena {
     Chunk *chunks;
     Adopted *adopted;
     size_t bytes;
+    uint64_t number;
 };
+
+static _Atomic uint64_t arenas_made;
 
 Arena *arena_new(void) {
     Arena *a = memory_new(sizeof *a);
     a->bytes = sizeof *a;
+    a->number = ++arenas_made;
     return a;
 }
 
@@ -104,4 +108,8 @@ void arena_adopt(Arena *a, void *memory, size_t size, void (*release)(void *memo
 
 size_t arena_bytes(const Arena *a) {
     return a->bytes;
+}
+
+uint64_t arena_number(const Arena *a) {
+    return a->number;
 }

@@ -16,5 +16,6 @@ char *arena_text(Arena *a, Slice text); /* a NUL-terminated copy */
 /* Takes over memory that somebody else allocated (libpq's frames); release(memory) is called by arena_free. */
 void arena_adopt(Arena *a, void *memory, size_t size, void (*release)(void *memory));
 size_t arena_bytes(const Arena *a);
+uint64_t arena_number(const Arena *a); /* no other one of the process has it, or had it */
 
 #endif
