@@ -65,7 +65,7 @@ static Chunk *chunk_new(Arena *a, size_t size) {
     return chunk;
 }
 
-void *arena_alloc(Arena *a, size_t size) {
+void *arena_raw(Arena *a, size_t size) {
     assert(size <= SIZE_MAX / 2);
     size = (size + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
     Chunk *chunk = a->chunks;
@@ -82,13 +82,18 @@ void *arena_alloc(Arena *a, size_t size) {
     }
     void *memory = chunk->data + chunk->used;
     chunk->used += size;
-    return memset(memory, 0, size);
+    return memory;
+}
+
+void *arena_alloc(Arena *a, size_t size) {
+    return memset(arena_raw(a, size), 0, size);
 }
 
 char *arena_text(Arena *a, Slice text) {
-    char *copy = arena_alloc(a, text.len + 1);
+    char *copy = arena_raw(a, text.len + 1);
     if (text.len > 0)
         memcpy(copy, text.at, text.len);
+    copy[text.len] = '\0';
     return copy;
 }
 

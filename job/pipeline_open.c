@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/binary_type.h"
+#include "core/budget.h"
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
@@ -195,13 +196,13 @@ static uint32_t early_most(const Pipeline *p) {
 static void assembler_make(Pipeline *p) {
     const Config *cfg = p->job->cfg;
     p->spill = (JournalSpace){.dir = cfg->spill.dir, .max_bytes = (uint64_t)cfg->spill.max_bytes};
-    size_t share = (size_t)cfg->memory_bytes / 4;
+    Budget budget = budget_of((size_t)cfg->memory_bytes, p->sink_count);
     AssemblerOptions options = {
         .abort_has_lsn = stream_aborts_have_lsn(p->stream),
         .two_phase = p->two_phase,
         .late_before = p->begin,
-        .held_bytes = share,
-        .batch_bytes = share / 8 < (1u << 20) ? share / 8 : (1u << 20),
+        .held_bytes = budget.held_bytes,
+        .batch_bytes = budget.batch_bytes,
         .batch_changes = BATCH_CHANGES,
         .early_most = early_most(p),
         .early_changes = early_changes(),
@@ -218,7 +219,7 @@ static void assembler_make(Pipeline *p) {
     assembler_until(p->assembler, p->until);
     assembler_reached(p->assembler, p->begin); /* what commits before it is not streamed */
     for (int sink = 0; sink < p->sink_count; sink++)
-        p->queues[sink] = queue_new(share / (size_t)p->sink_count);
+        p->queues[sink] = queue_new(budget.queue_bytes);
 }
 
 /* Only where somebody reads them: within a stream the server does not say which savepoint wrote a message, so one of a
