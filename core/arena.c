@@ -7,7 +7,8 @@
 
 #include "core/memory.h"
 
-enum { CHUNK_BYTES = 16 * 1024, ADOPTED_PER_NODE = 62 };
+/* Chunks begin small, because there may be tens of thousands of arenas, and double. */
+enum { CHUNK_BYTES_LEAST = 1024, CHUNK_BYTES = 16 * 1024, ADOPTED_PER_NODE = 62 };
 
 typedef struct Chunk {
     struct Chunk *next;
@@ -27,7 +28,7 @@ typedef struct Adopted {
 struct Arena {
     Chunk *chunks;
     Adopted *adopted;
-    size_t bytes;
+    size_t bytes, chunk_bytes; /* of the next chunk */
     uint64_t number;
 };
 
@@ -37,6 +38,7 @@ Arena *arena_new(void) {
     Arena *a = memory_new(sizeof *a);
     a->bytes = sizeof *a;
     a->number = ++arenas_made;
+    a->chunk_bytes = CHUNK_BYTES_LEAST;
     return a;
 }
 
@@ -71,7 +73,11 @@ void *arena_raw(Arena *a, size_t size) {
     Chunk *chunk = a->chunks;
     if (chunk == NULL || chunk->size - chunk->used < size) {
         bool large = size > CHUNK_BYTES / 4;
-        chunk = chunk_new(a, large ? size : CHUNK_BYTES);
+        while (!large && a->chunk_bytes < size)
+            a->chunk_bytes *= 2;
+        chunk = chunk_new(a, large ? size : a->chunk_bytes);
+        if (!large && a->chunk_bytes < CHUNK_BYTES)
+            a->chunk_bytes *= 2;
         if (large && a->chunks != NULL) { /* keep filling the chunk in front */
             chunk->next = a->chunks->next;
             a->chunks->next = chunk;
