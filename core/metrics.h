@@ -34,6 +34,7 @@ const char *table_stage_name(TableStage stage); /* "pending", "copying", "loaded
 
 typedef struct TableMetrics {
     char *name, *target; /* schema.table on the source, and at the destination; fixed after metrics_tables */
+    uint32_t oid;        /* at the source; 0: not told. By it a table is found that was renamed since */
     atomic_int stage;    /* TableStage */
     atomic_llong began_us; /* monotonic clock: when copying began; 0: it did not */
     atomic_llong rows, rows_estimated, bytes, bytes_estimated;
@@ -81,6 +82,7 @@ typedef struct Metrics {
     TableMetrics *tables; /* fixed array once set */
     TableMetrics **tables_by_name;
     int table_count;
+    TableMetrics later; /* of tables that are not in the array */
 } Metrics;
 
 Metrics *metrics_new(void);
@@ -89,6 +91,8 @@ void metrics_free(Metrics *m);
 void metrics_tables(Metrics *m, const char *const *names, const char *const *targets, int count);
 /* NULL when there is no such table. */
 TableMetrics *metrics_table(Metrics *m, const char *name);
+/* Never NULL: one that came to the job since has a place that nobody shows. */
+TableMetrics *metrics_table_of(Metrics *m, const char *name, uint32_t oid);
 /* Copying begins, unless it is under way. */
 void metrics_copying(TableMetrics *table, int64_t now_us);
 /* How much of a table is copied, 0 to 1; -1: nobody knows. */

@@ -184,8 +184,9 @@ static bool sinks_recover(Pipeline *p, const ServerIdentity *server, const SlotV
 
 /* Tests make parts of small transactions, too. */
 static uint32_t early_changes(void) {
-    Error ignored;
-    return FAULT("early.small_parts", &ignored) ? BATCH_CHANGES : EARLY_SMALL;
+    Error e = {0};
+    bool usual = FAULT("early.small_parts", &e);
+    return usual && e.kind == ERR_NONE ? BATCH_CHANGES : EARLY_SMALL;
 }
 
 /* Prepared transactions are prepared at the destination, by the connection that keeps their record. */
@@ -222,11 +223,12 @@ static void assembler_make(Pipeline *p) {
         p->queues[sink] = queue_new(budget.queue_bytes);
 }
 
-/* Only where somebody reads them: within a stream the server does not say which savepoint wrote a message, so one of a
+/* Only where somebody reads them: within a stream (which `ddl: apply` does not ask for, therefore) the server does not say which savepoint wrote a message, so one of a
  * rolled-back savepoint cannot be told from the others, and would count in the numbering of changes. */
 static bool wants_messages(const Pipeline *p) {
     return p->keeper->version >= 140000 &&
-           (p->heartbeat == HEARTBEAT_MESSAGE || p->job->cfg->file.path != NULL);
+           (p->job->cfg->ddl == DDL_APPLY || p->heartbeat == HEARTBEAT_MESSAGE ||
+            p->job->cfg->file.path != NULL);
 }
 
 /* Trap B3: it is one option for all columns of all tables, and other sinks read text. */
@@ -260,7 +262,7 @@ bool pipeline_open(Pipeline *p, Error *e) {
                              .publications = writer_string(&publications),
                              .start = start,
                              .binary = p->binary,
-                             .whole = p->job->whole_transactions,
+                             .whole = p->job->whole_transactions || p->job->cfg->ddl == DDL_APPLY,
                              .two_phase = p->two_phase,
                              .messages = wants_messages(p),
                              .sender_timeout_ms = patience_ms > 0 ? patience_ms : p->sender_timeout_ms};

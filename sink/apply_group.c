@@ -83,9 +83,10 @@ bool group_prepare_on(Sink *s, ApplySession *session, Error *e) {
         s->progress_sql = state_sql(s->session.pg, s->options.cfg, SQL_PROGRESS);
         s->trim_sql = state_sql(s->session.pg, s->options.cfg, SQL_TRIM);
     }
-    return live_prepare(session->live, note, NAME_COMMIT, "COMMIT", e) &&
-           live_prepare(session->live, note, NAME_PROGRESS, s->progress_sql, e) &&
-           live_prepare(session->live, note, NAME_WHERE, SQL_WHERE, e) && live_sync(session->live, e);
+    return live_prepare(session->live, note, NAME_COMMIT, "COMMIT", 0, NULL, e) &&
+           live_prepare(session->live, note, NAME_PROGRESS, s->progress_sql, 0, NULL, e) &&
+           live_prepare(session->live, note, NAME_WHERE, SQL_WHERE, 0, NULL, e) &&
+           live_sync(session->live, e);
 }
 
 bool group_prepare(Sink *s, Error *e) {
@@ -295,6 +296,8 @@ void group_note_end(Group *group, const Transaction *tx) {
 /* A transaction that is prepared, or the outcome of one: alone in its group, because each is a transaction of its own at
  * the destination, and the progress moves in another one behind it. */
 static bool prepared_settled(Sink *s, const Transaction *tx, Error *e) {
+    if (!sent_end(s, e))
+        return false;
     bool ok = tx->ending == TRANSACTION_PREPARES
                   ? apply_session_begin(&s->session, e) && prepared_make(s, tx, e)
                   : prepared_finish(s, tx, e);

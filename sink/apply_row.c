@@ -6,6 +6,7 @@
 
 #include "core/binary_type.h"
 #include "core/memory.h"
+#include "sink/apply_ddl.h"
 #include "sink/apply_session.h"
 #include "sink/conflict.h"
 #include "sink/statement.h"
@@ -21,8 +22,14 @@ enum { SQL_LIMIT = 1024 * 1024, KEY_TEXT_BYTES = 200, VALUE_TEXT_BYTES = 60, VAL
 
 typedef struct Parameters {
     const Value *list[2 * COLUMNS_MAX];
+    uint32_t types[2 * COLUMNS_MAX]; /* as the plan knows them */
     int count;
 } Parameters;
+
+static void parameter_add(Parameters *p, const Plan *plan, uint16_t column, const Value *value) {
+    p->types[p->count] = plan->columns[column].oid;
+    p->list[p->count++] = value;
+}
 
 static void parameters_bind(ApplySession *s, const Parameters *p) {
     for (int at = 0; at < p->count; at++) {
@@ -34,10 +41,6 @@ static void parameters_bind(ApplySession *s, const Parameters *p) {
     }
 }
 
-static bool is_known(const Value *value) {
-    return value->kind == VALUE_TEXT || value->kind == VALUE_BINARY || value->kind == VALUE_NULL;
-}
-
 /* The old row's columns: from the old tuple where there is one, else the key has not changed and the new one
  * has it. */
 static bool add_where(const Plan *plan, const Change *change, Parameters *p, Error *e) {
@@ -47,10 +50,10 @@ static bool add_where(const Plan *plan, const Change *change, Parameters *p, Err
             plan->where == PLAN_WHERE_KEY ? plan->columns[column].key : plan->columns[column].writable;
         if (!used)
             continue;
-        if (!is_known(&old[column]))
+        if (!value_is_known(&old[column]))
             return fail(e, ERR_DATA, "the source did not send the old value of column \"%s\"",
                         plan->rel->columns[column].name);
-        p->list[p->count++] = &old[column];
+        parameter_add(p, plan, column, &old[column]);
     }
     return true;
 }
@@ -58,7 +61,7 @@ static bool add_where(const Plan *plan, const Change *change, Parameters *p, Err
 static void add_written(const Plan *plan, const Change *change, const bool *written, Parameters *p) {
     for (uint16_t column = 0; column < plan->rel->column_count; column++)
         if (written[column])
-            p->list[p->count++] = &change->row.after[column];
+            parameter_add(p, plan, column, &change->row.after[column]);
 }
 
 /* For a whole-row match: the first indexed column that has a value in the old row. */
@@ -83,7 +86,9 @@ static bool send_shape(ApplySession *s, Plan *plan, ShapeKind kind, const bool *
         uint16_t count = statement_write(&sql, plan, shape);
         assert(count == p->count);
         LiveNote note = {NOTE_PREPARE, tx, change};
-        bool sent = live_prepare(s->live, note, shape->name, writer_string(&sql), e);
+        /* A binary value is read as of the type that was looked at, whatever the column has become since. */
+        bool sent = live_prepare(s->live, note, shape->name, writer_string(&sql),
+                                 apply_in_binary(s) ? p->count : 0, p->types, e);
         writer_free(&sql);
         if (!sent)
             return false;
@@ -99,8 +104,8 @@ static bool send_shape(ApplySession *s, Plan *plan, ShapeKind kind, const bool *
 /* The new value of a column, or the old one when that is sent and the same. */
 static const Value *value_after(const Change *change, uint16_t column) {
     const Value *after = &change->row.after[column];
-    bool from_old =
-        after->kind == VALUE_UNCHANGED && change->row.before != NULL && is_known(&change->row.before[column]);
+    bool from_old = after->kind == VALUE_UNCHANGED && change->row.before != NULL &&
+                    value_is_known(&change->row.before[column]);
     return from_old ? &change->row.before[column] : after;
 }
 
@@ -108,16 +113,17 @@ static const Value *value_after(const Change *change, uint16_t column) {
 static bool apply_row(ApplySession *s, Plan *plan, ShapeKind kind, const Transaction *tx,
                       const Change *change, Error *e) {
     bool written[COLUMNS_MAX];
-    Parameters p = {.count = 0};
+    Parameters p;
+    p.count = 0;
     for (uint16_t column = 0; column < plan->rel->column_count; column++) {
         const Value *value = value_after(change, column);
         written[column] = plan->columns[column].writable;
         if (!written[column])
             continue;
-        if (!is_known(value))
+        if (!value_is_known(value))
             return fail(e, ERR_DATA, "the source did not send the value of column \"%s\"",
                         plan->rel->columns[column].name);
-        p.list[p.count++] = value;
+        parameter_add(&p, plan, column, value);
     }
     return send_shape(s, plan, kind, written, tx, change, &p, e);
 }
@@ -149,14 +155,15 @@ bool apply_reinserts(const Plan *plan, const Change *change) {
 
 static bool apply_update(ApplySession *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
     bool written[COLUMNS_MAX], any_settable = false;
-    Parameters p = {.count = 0};
+    Parameters p;
+    p.count = 0;
     ShapeKind kind = apply_reinserts(plan, change) ? SHAPE_REINSERT : SHAPE_UPDATE;
     for (uint16_t column = 0; column < plan->rel->column_count; column++) {
         const PlanColumn *to = &plan->columns[column];
         bool key_kept = change->row.before == NULL && plan->rel->columns[column].key;
         bool settable = to->writable && (kind == SHAPE_REINSERT || !to->always);
         any_settable = any_settable || settable;
-        written[column] = settable && !key_kept && is_known(&change->row.after[column]);
+        written[column] = settable && !key_kept && value_is_known(&change->row.after[column]);
     }
     if (!any_settable)
         return true; /* only an identity column, and that has not changed */
@@ -169,13 +176,14 @@ static bool apply_update(ApplySession *s, Plan *plan, const Transaction *tx, con
 static bool apply_kept_update(ApplySession *s, Plan *plan, const Transaction *tx, const Change *change,
                               Error *e) {
     bool written[COLUMNS_MAX], whole = true;
-    Parameters p = {.count = 0};
+    Parameters p;
+    p.count = 0;
     for (uint16_t column = 0; column < plan->rel->column_count; column++) {
         const Value *value = value_after(change, column);
-        written[column] = plan->columns[column].writable && is_known(value);
+        written[column] = plan->columns[column].writable && value_is_known(value);
         whole = whole && written[column] == plan->columns[column].writable;
         if (written[column])
-            p.list[p.count++] = value;
+            parameter_add(&p, plan, column, value);
     }
     return add_where(plan, change, &p, e) &&
            send_shape(s, plan, whole ? SHAPE_REPLACE_OLD : SHAPE_REINSERT_OVER, written, tx, change, &p, e);
@@ -183,7 +191,8 @@ static bool apply_kept_update(ApplySession *s, Plan *plan, const Transaction *tx
 
 static bool apply_delete(ApplySession *s, Plan *plan, const Transaction *tx, const Change *change, Error *e) {
     bool written[COLUMNS_MAX] = {false};
-    Parameters p = {.count = 0};
+    Parameters p;
+    p.count = 0;
     if (change->row.before == NULL)
         return fail(e, ERR_DATA, "the source did not send the old row");
     return add_where(plan, change, &p, e) && send_shape(s, plan, SHAPE_DELETE, written, tx, change, &p, e);
@@ -199,13 +208,6 @@ bool apply_over(ApplySession *s, Plan *plan, const Transaction *tx, const Change
            apply_row(s, plan, SHAPE_REPLACE, tx, change, e);
 }
 
-/* The table's snapshot does not have it (trap A2). What comes in parts ends behind all of them (trap A7a). What is
- * prepared only now was open at every snapshot, wherever its PREPARE lies: prepared transactions are asked for when all
- * that was committed before the last snapshot is here. */
-bool apply_is_due(const Plan *plan, const Transaction *tx) {
-    return tx->ending == TRANSACTION_PREPARES || lsn_is_none(tx->end) || lsn_before(plan->start, tx->end);
-}
-
 /* All listed tables that are due and take it, in one statement, never CASCADE (trap A5). */
 static bool apply_truncate(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
     Writer sql = writer_new(SQL_LIMIT);
@@ -213,9 +215,12 @@ static bool apply_truncate(ApplySession *s, const Transaction *tx, const Change 
     bool ok = true;
     writer_text(&sql, "TRUNCATE ");
     for (uint32_t table = 0; ok && table < change->truncate.count; table++) {
-        Plan *plan = apply_plan(s, change->truncate.rels[table], tx, change, e);
+        const TableRecord *record = apply_record(s, change->truncate.rels[table], e);
+        if (record != NULL && !apply_is_due(record, tx))
+            continue;
+        Plan *plan = record == NULL ? NULL : apply_plan(s, change->truncate.rels[table], tx, change, e);
         ok = plan != NULL;
-        if (!ok || !apply_is_due(plan, tx))
+        if (!ok)
             continue;
         if (!plan_takes(plan, CHANGE_TRUNCATE)) {
             s->counts.left_out++;
@@ -236,13 +241,18 @@ static bool apply_truncate(ApplySession *s, const Transaction *tx, const Change 
 bool apply_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
     if (change->kind == CHANGE_TRUNCATE)
         return apply_truncate(s, tx, change, e);
+    if (apply_is_ddl(s, change))
+        return apply_ddl(s, tx, change, e);
     if (change->kind == CHANGE_MESSAGE || change->kind == CHANGE_BEAT)
+        return true;
+    const TableRecord *record = apply_record(s, change->rel, e);
+    if (record == NULL)
+        return false;
+    if (!apply_is_due(record, tx))
         return true;
     Plan *plan = apply_plan(s, change->rel, tx, change, e);
     if (plan == NULL)
         return false;
-    if (!apply_is_due(plan, tx))
-        return true;
     if (!plan_takes(plan, change->kind)) {
         s->counts.left_out++;
         return true;

@@ -1,5 +1,6 @@
 #include "sink/apply_session.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@ static const char SQL_SESSION[] = "SET synchronous_commit = off";
 static const char SQL_REPLICA[] = "SET session_replication_role = replica";
 
 static const char SQL_MARK[] = "SAVEPOINT walferry_mark";
+static const char SQL_UNMARK[] = "RELEASE SAVEPOINT walferry_mark";
 static const char SQL_RETURN[] = "ROLLBACK TO SAVEPOINT walferry_mark";
 
 #define NAME_BEGIN "walferry_begin"
@@ -23,13 +25,27 @@ enum { CONNECT_MS = 10000, PLANS_LEAST = 64, STATEMENT_BYTES = 32, ROWS_SENT_BYT
 
 /* ---- plans ---- */
 
-static const TableRecord *table_find(const ApplySession *s, const Relation *rel, Error *e) {
-    for (int row = 0; row < s->tables->count; row++) {
-        const TableRecord *table = &s->tables->rows[row];
-        if (strcmp(table->name, rel->name) != 0 || strcmp(table->schema, rel->schema) != 0)
-            continue;
-        if (table->loaded)
-            return table;
+static void plans_reserve(ApplySession *s, uint32_t number) {
+    if (number < s->plan_capacity)
+        return;
+    uint32_t before = s->plan_capacity, capacity = before == 0 ? PLANS_LEAST : before;
+    while (capacity <= number)
+        capacity *= 2;
+    s->plans = memory_grow(s->plans, capacity * sizeof *s->plans);
+    s->records = memory_grow(s->records, capacity * sizeof *s->records);
+    memset(s->plans + before, 0, (capacity - before) * sizeof *s->plans);
+    memset(s->records + before, 0, (capacity - before) * sizeof *s->records);
+    s->plan_capacity = capacity;
+}
+
+TableRecord *apply_record(ApplySession *s, const Relation *rel, Error *e) {
+    plans_reserve(s, rel->number);
+    TableRecord **known = &s->records[rel->number];
+    if (*known == NULL)
+        *known = state_table_find(s->tables, rel->oid, rel->schema, rel->name);
+    if (*known != NULL && (*known)->loaded)
+        return *known;
+    if (*known != NULL) {
         fail(e, ERR_DATA, "table \"%s.%s\" is not loaded", rel->schema, rel->name);
         return NULL;
     }
@@ -56,10 +72,15 @@ static bool takes_binary(const ApplySession *s, const Plan *plan, Error *e) {
     return true;
 }
 
+/* What comes in parts ends behind all snapshots (trap A7a). What is prepared only now was open at every one of them,
+ * wherever its PREPARE lies: prepared transactions are asked for when all that was committed before the last snapshot is
+ * here. */
+bool apply_is_due(const TableRecord *table, const Transaction *tx) {
+    return tx->ending == TRANSACTION_PREPARES || lsn_is_none(tx->end) || lsn_before(table->start, tx->end);
+}
+
 static void plan_arrived(ApplySession *s, const PGresult *result, Error *e) {
-    const TableRecord *table = table_find(s, s->planned, e);
-    if (table == NULL)
-        return;
+    const TableRecord *table = s->records[s->planned->number];
     Plan *plan =
         plan_build(s->planned_arena, s->pg, s->options->selection, s->planned, result, table->start, e);
     if (plan == NULL || (table->kept && !plan_keep(plan, s->planned_arena, result, e)))
@@ -77,6 +98,7 @@ static void plan_drop(ApplySession *s, uint32_t number) {
     Plan *plan = s->plans[number];
     if (plan == NULL)
         return;
+    assert(plan->net == NULL); /* what is collected holds the batches that use the version */
     relation_forget(plan->rel);
     arena_free(plan->arena);
     s->plans[number] = NULL;
@@ -132,19 +154,12 @@ static bool plan_ask(ApplySession *s, const Relation *rel, LiveNote note, Error 
 /* Asks the destination about the relation the first time, within the pipeline. */
 Plan *apply_plan(ApplySession *s, const Relation *rel, const Transaction *tx, const Change *change,
                  Error *e) {
-    if (rel->number >= s->plan_capacity) {
-        uint32_t capacity = s->plan_capacity == 0 ? PLANS_LEAST : s->plan_capacity;
-        while (capacity <= rel->number)
-            capacity *= 2;
-        s->plans = memory_grow(s->plans, capacity * sizeof(Plan *));
-        memset(s->plans + s->plan_capacity, 0, (capacity - s->plan_capacity) * sizeof(Plan *));
-        s->plan_capacity = capacity;
-    }
-    if (s->plans[rel->number] == NULL) {
-        LiveNote note = {NOTE_PLAN, tx, change};
-        if (!apply_session_idle(s, e) || !plan_ask(s, rel, note, e))
-            return NULL;
-    }
+    TableRecord *table = apply_record(s, rel, e);
+    if (table == NULL || s->plans[rel->number] != NULL)
+        return table == NULL ? NULL : s->plans[rel->number];
+    LiveNote note = {NOTE_PLAN, tx, change};
+    if (!apply_alter(s, table, rel, e) || !apply_session_idle(s, e) || !plan_ask(s, rel, note, e))
+        return NULL;
     return s->plans[rel->number];
 }
 
@@ -229,12 +244,12 @@ static void session_check(void *session, const LiveNote *note, const PGresult *r
         if (e->kind != ERR_NONE)
             apply_describe(note->of, note->about, e);
         break;
-    case NOTE_SET: catchup_check(note, result, e); break;
+    case NOTE_SET:
+    case NOTE_SET_PREPARED: catchup_check(note, result, e); break;
     case NOTE_DEAD_LETTER:
         if (refused)
             fail_context(e, "the dead letter of a change");
         break;
-    case NOTE_SET_PREPARED:
     case NOTE_BEGIN:
     case NOTE_OWNERS: break;
     }
@@ -242,7 +257,7 @@ static void session_check(void *session, const LiveNote *note, const PGresult *r
 
 /* ---- the session ---- */
 
-bool apply_session_open(ApplySession *s, const SinkOptions *options, const TableRecords *tables, Error *e) {
+bool apply_session_open(ApplySession *s, const SinkOptions *options, TableRecords *tables, Error *e) {
     PgAddress to = {
         .dsn = options->cfg->target.dsn, .side = "target", .job = options->cfg->name, .options = SQL_SESSION};
     Error refused;
@@ -257,7 +272,7 @@ bool apply_session_open(ApplySession *s, const SinkOptions *options, const Table
 
 static bool own_prepare(ApplySession *s, Error *e) {
     LiveNote note = {NOTE_PREPARE, NULL, NULL};
-    return live_prepare(s->live, note, NAME_BEGIN, "BEGIN", e);
+    return live_prepare(s->live, note, NAME_BEGIN, "BEGIN", 0, NULL, e);
 }
 
 bool apply_session_start(ApplySession *s, LiveCheck *check, void *context, Error *e) {
@@ -277,6 +292,7 @@ void apply_session_close(ApplySession *s) {
     for (uint32_t plan = 0; plan < s->plan_capacity; plan++)
         plan_drop(s, plan);
     free(s->plans);
+    free(s->records);
     *s = (ApplySession){0};
 }
 
@@ -291,6 +307,7 @@ bool apply_session_begin(ApplySession *s, Error *e) {
     if (s->open)
         return true;
     s->open = true;
+    s->marked = false;
     return live_send(s->live, note, NAME_BEGIN, 0, NULL, NULL, NULL, e);
 }
 
@@ -307,18 +324,30 @@ static void plans_unprepare(ApplySession *s) {
 
 bool apply_session_mark(ApplySession *s, Error *e) {
     LiveNote note = {NOTE_BEGIN, NULL, NULL};
-    if (!apply_session_begin(s, e))
+    if (!apply_session_begin(s, e) || (s->marked && !live_send_text(s->live, note, SQL_UNMARK, 0, NULL, e)))
         return false;
+    s->marked = true;
     s->counts_marked = s->counts;
     return live_send_text(s->live, note, SQL_MARK, 0, NULL, e);
+}
+
+/* What was rolled back has moved definitions: they are what the destination says again. */
+static bool definitions_again(ApplySession *s, Error *e) {
+    if (!s->redefined)
+        return true;
+    live_pause(s->live);
+    bool ok = state_tables_again(s->pg, s->options->cfg, s->tables, e);
+    live_resume(s->live);
+    return ok;
 }
 
 bool apply_session_return(ApplySession *s, Error *e) {
     s->counts = s->counts_marked;
     plans_unprepare(s);
+    bool ok = live_return(s->live, SQL_RETURN, e) && definitions_again(s, e) && own_prepare(s, e);
     catchup_forget(s);
-    catchup_sent_forget(s);
-    return live_return(s->live, SQL_RETURN, e) && own_prepare(s, e);
+    catchup_sent_forget(s); /* behind the last answer that is held against it */
+    return ok;
 }
 
 void apply_session_collect(ApplySession *s, bool collecting) {
@@ -343,8 +372,10 @@ bool apply_settled(ApplySession *s, Error *e) {
 
 bool apply_session_reset(ApplySession *s, Error *e) {
     s->open = false;
+    s->altered = NULL;
     s->counts = (ApplyCounts){.left_out = s->counts.left_out};
     plans_unprepare(s);
+    bool ok = live_reset(s->live, e) && definitions_again(s, e) && own_prepare(s, e);
     catchup_sent_forget(s);
-    return live_reset(s->live, e) && own_prepare(s, e);
+    return ok;
 }

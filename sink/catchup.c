@@ -6,9 +6,13 @@
 
 #include "core/fault.h"
 #include "core/memory.h"
+#include "sink/apply_ddl.h"
 #include "sink/net.h"
 #include "sink/set_rows.h"
 #include "sink/set_statement.h"
+
+static const char SQL_COLUMN_TYPES[] =
+    "SELECT FROM pg_catalog.pg_attribute WHERE NOT attisdropped AND attrelid = ";
 
 enum {
     ALONE_CHANGES = 1000,      /* so many changes of a table go one by one after its set was refused, */
@@ -17,6 +21,7 @@ enum {
     SET_ROWS = 10000,
     COPY_ROWS = 100, /* for fewer, leaving the pipeline costs more than COPY wins */
     COPY_BYTES = 64 * 1024,
+    ROW_BYTES_MAX = 1 << 20,
     SENT_BYTES_MAX = 4 << 20, /* a run's worth: the server works on it while the next one is collected */
     SQL_LIMIT = 1 << 20
 };
@@ -80,11 +85,13 @@ static bool refused(Plan *plan, Error *e) {
 
 void catchup_check(const LiveNote *note, const PGresult *result, Error *e) {
     const Expected *expected = note->about;
-    if (e->kind == ERR_NONE && pg_affected(result) == expected->rows)
+    if (e->kind == ERR_NONE && (note->kind == NOTE_SET_PREPARED || pg_affected(result) == expected->rows))
         return;
     if (e->kind == ERR_NONE)
         fail(e, ERR_DATA, "%" PRId64 " rows instead of %" PRId64, pg_affected(result), expected->rows);
     fail_context(e, "%s of %" PRId64 " rows of %s", expected->what, expected->rows, expected->plan->table);
+    if (e->kind == ERR_LIMIT) /* a set is larger than its rows */
+        e->kind = ERR_DATA;
     if (e->kind == ERR_DATA)
         leave_alone(expected->plan);
 }
@@ -101,10 +108,6 @@ static SetForm form_of(const ApplySession *s) {
     return apply_in_binary(s) ? SET_BINARY : SET_TEXT;
 }
 
-static bool is_sent(const Value *value) {
-    return value->kind != VALUE_UNCHANGED && value->kind != VALUE_ABSENT;
-}
-
 /* Which columns the statement writes and by which it finds this row. */
 static void forms_write(const ApplySession *s, const Plan *plan, SetKind kind, const NetRow *row,
                         uint8_t *forms) {
@@ -113,7 +116,7 @@ static void forms_write(const ApplySession *s, const Plan *plan, SetKind kind, c
     for (uint16_t column = 0; column < columns; column++) {
         const PlanColumn *to = &plan->columns[column];
         bool set = kind == SET_UPDATE && !to->always && (row->sets_key || !to->key);
-        if (to->writable && (kind == SET_INSERT || (set && is_sent(&row->values[column]))))
+        if (to->writable && (kind == SET_INSERT || (set && value_is_known(&row->values[column]))))
             forms[column] = (uint8_t)form_of(s);
         if (kind != SET_INSERT && to->key)
             forms[columns + column] = (uint8_t)form_of(s);
@@ -125,7 +128,7 @@ static bool shape_prepare(ApplySession *s, const Plan *plan, SetShape *shape, Li
         return true;
     Writer sql = writer_new(SQL_LIMIT);
     set_statement_write(&sql, plan, shape);
-    bool sent = live_prepare(s->live, note, shape->name, writer_string(&sql), e);
+    bool sent = live_prepare(s->live, note, shape->name, writer_string(&sql), 0, NULL, e);
     writer_free(&sql);
     shape->prepared = sent;
     return sent;
@@ -231,6 +234,31 @@ static bool copy_rows(ApplySession *s, NetTable *table, const SetShape *shape, i
     return live_copy_data(s->live, writer_slice(out), e);
 }
 
+/* A statement's arrays say of which type they are; binary COPY reads its values as of the type that the column has by now.
+ * Behind it nobody can change that any more: the transaction holds the table's lock. */
+static bool copy_types_check(ApplySession *s, Plan *plan, const SetShape *shape, Error *e) {
+    if (!shape->binary)
+        return true;
+    Writer sql = writer_new(SQL_LIMIT);
+    const char *comma = "";
+    writer_text(&sql, SQL_COLUMN_TYPES);
+    pg_write_literal(&sql, s->pg, plan->table);
+    writer_text(&sql, "::pg_catalog.regclass AND (attname, atttypid) IN (");
+    for (uint16_t column = 0; column < plan->rel->column_count; column++) {
+        if (shape->forms[column] == SET_LEFT_OUT)
+            continue;
+        writer_format(&sql, "%s(", comma);
+        pg_write_literal(&sql, s->pg, plan->columns[column].name);
+        writer_format(&sql, ", %" PRIu32 ")", plan->columns[column].oid);
+        comma = ", ";
+    }
+    writer_text(&sql, ")");
+    LiveNote note = note_of(s, plan, shape->written, "types of the columns");
+    bool ok = live_send_text(s->live, note, writer_string(&sql), 0, NULL, e);
+    writer_free(&sql);
+    return ok;
+}
+
 static bool copy_run(ApplySession *s, NetTable *table, NetRow *first, Error *e) {
     uint8_t forms[2 * COLUMNS_MAX];
     Plan *plan = table->plan;
@@ -244,7 +272,7 @@ static bool copy_run(ApplySession *s, NetTable *table, NetRow *first, Error *e) 
     if (ok) {
         bool sent = copy_rows(s, table, shape, &count, e);
         LiveNote note = note_of(s, plan, count, "copy");
-        ok = live_copy_end(s->live, sent, note, e) && sent;
+        ok = live_copy_end(s->live, sent, note, e) && sent && copy_types_check(s, plan, shape, e);
     } else if (e->kind == ERR_DATA)
         leave_alone(plan);
     return ok;
@@ -288,13 +316,13 @@ static bool run_execute(ApplySession *s, Error *e) {
 bool catchup_send(ApplySession *s, Error *e) {
     Catchup *c = s->catchup;
     live_bound(s->live, SENT_BYTES_MAX);
-    if (net_changes(c->net) > 0 && !run_execute(s, e))
-        return false;
-    net_detach(c->net);
+    bool ok = net_changes(c->net) == 0 || run_execute(s, e);
+    net_detach(
+        c->net); /* also when only a part of it was sent: what is done again is done from its changes */
     Net *sent = c->net;
     c->net = c->sent;
     c->sent = sent;
-    return true;
+    return ok;
 }
 
 bool catchup_flush(ApplySession *s, Error *e) {
@@ -320,26 +348,36 @@ static bool any_writable(const Plan *plan) {
     return false;
 }
 
+/* It would leave its size behind in every buffer on its way, and there is little to win. */
+static bool is_large(const Plan *plan, const Change *change) {
+    size_t bytes = 0;
+    for (uint16_t column = 0; change->row.after != NULL && column < plan->rel->column_count; column++)
+        bytes += change->row.after[column].bytes.len;
+    return bytes > ROW_BYTES_MAX;
+}
+
 static bool fits_set(const Plan *plan, const Change *change) {
-    if (plan->kept || plan->watched || plan->unarrayed || plan->beside_prepared || plan->alone > 0)
+    if (plan->kept || plan->watched || plan->unarrayed || plan->beside_prepared || plan->alone > 0 ||
+        is_large(plan, change))
         return false;
     if (change->kind == CHANGE_INSERT)
         return any_writable(plan);
-    if (plan->where != PLAN_WHERE_KEY)
+    if (plan->where != PLAN_WHERE_KEY || !plan->key_is_unique)
         return false;
     return change->kind == CHANGE_DELETE || (any_written(plan) && !apply_reinserts(plan, change));
 }
 
 bool catchup_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
-    if (change->kind == CHANGE_TRUNCATE)
+    if (change->kind == CHANGE_TRUNCATE || apply_is_ddl(s, change))
         return catchup_flush(s, e) && apply_change(s, tx, change, e);
     if (change->kind == CHANGE_MESSAGE || change->kind == CHANGE_BEAT)
         return true;
+    const TableRecord *record = apply_record(s, change->rel, e);
+    if (record == NULL || !apply_is_due(record, tx))
+        return record != NULL;
     Plan *plan = apply_plan(s, change->rel, tx, change, e);
     if (plan == NULL)
         return false;
-    if (!apply_is_due(plan, tx))
-        return true;
     if (!plan_takes(plan, change->kind)) {
         s->counts.left_out++;
         return true;

@@ -18,7 +18,8 @@ void catchup_free(Catchup *c); /* NULL is fine */
 bool catchup_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e);
 /* Sends what was collected and reads every answer; nothing is collected any more. The transaction goes on. */
 bool catchup_flush(ApplySession *s, Error *e);
-/* The same, but the last answers have yet to be read when it returns: catchup_sent_forget behind that, or behind a failure. */
+/* The same, but the last answers have yet to be read when it returns: catchup_sent_forget behind that, or behind a
+ * failure, which leaves nothing collected either. */
 bool catchup_send(ApplySession *s, Error *e);
 void catchup_sent_forget(ApplySession *s);
 /* Drops what was collected and not sent. */

@@ -173,7 +173,8 @@ static bool send_letter(ApplySession *s, const Plan *plan, const Transaction *tx
         letter_add_text(&letter, fixed[at]);
     letter_write(s, &letter, plan, change);
     LiveNote note = {NOTE_DEAD_LETTER, tx, change};
-    bool ok = apply_session_begin(s, e) && live_prepare(s->live, note, "", writer_string(&letter.sql), e) &&
+    bool ok = apply_session_begin(s, e) &&
+              live_prepare(s->live, note, "", writer_string(&letter.sql), 0, NULL, e) &&
               live_send(s->live, note, "", letter.count, letter.values, letter.lengths, letter.formats, e) &&
               live_drain(s->live, e);
     letter_free(&letter);
@@ -229,6 +230,9 @@ static bool attempt(ApplySession *s, const Transaction *tx, const Change *change
 bool conflict_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
     if (change->kind > CHANGE_DELETE)
         return attempt(s, tx, change, e);
+    const TableRecord *record = apply_record(s, change->rel, e);
+    if (record == NULL || !apply_is_due(record, tx))
+        return record != NULL;
     Plan *plan = apply_plan(s, change->rel, tx, change, e);
     if (plan == NULL)
         return false;

@@ -155,6 +155,7 @@ static bool slot_connect(Sink *s, Slot *slot, Error *e) {
         !state_share(slot->session.pg, s->options.cfg, e) ||
         !apply_session_start(&slot->session, group_check, s, e) || !group_prepare_on(s, &slot->session, e))
         return false;
+    slot->session.parts = true;
     slot->waiter = (Waiter){s, &slot->session};
     live_look(slot->session.live, look, &slot->waiter);
     live_tell_waiting(slot->session.live, wait == NULL ? NULL : &wait->since_ms);
@@ -281,6 +282,7 @@ static bool part_apply(Sink *s, Slot *slot, const Batch *b, Error *e) {
     }
     if (ok && sets && slot->saved_count == saved_count && !slot->released)
         ok = mark_release(slot, e);
+    slot->session.marked = false; /* released, or left: a savepoint behind it may still be undone */
     slot->released = slot->released || released;
     return ok && FAULT("early.part_applied", e);
 }

@@ -204,9 +204,10 @@ static bool healthy(const Live *live, Error *e) {
     return false;
 }
 
-bool live_prepare(Live *live, LiveNote note, const char *name, const char *sql, Error *e) {
+bool live_prepare(Live *live, LiveNote note, const char *name, const char *sql, int count,
+                  const uint32_t *types, Error *e) {
     return healthy(live, e) &&
-           note_sent(live, PQsendPrepare(live->pg->conn, name, sql, 0, NULL), note, strlen(sql), e);
+           note_sent(live, PQsendPrepare(live->pg->conn, name, sql, count, types), note, strlen(sql), e);
 }
 
 bool live_send(Live *live, LiveNote note, const char *name, int count, const char *const *values,

@@ -35,7 +35,9 @@ typedef bool LiveLook(void *context, Error *e);
 void live_look(Live *live, LiveLook *look, void *context);
 void live_free(Live *live); /* NULL is fine; the connection is left as it is */
 
-bool live_prepare(Live *live, LiveNote note, const char *name, const char *sql, Error *e);
+/* types: of the first `count` parameters, 0: what the server finds. */
+bool live_prepare(Live *live, LiveNote note, const char *name, const char *sql, int count,
+                  const uint32_t *types, Error *e);
 bool live_send(Live *live, LiveNote note, const char *name, int count, const char *const *values,
                const int *lengths, const int *formats, Error *e);
 /* A statement of its own, not prepared. */

@@ -7,6 +7,7 @@
  *   origin, the same key       UPDATE        origin, another key, not all known  UPDATE that sets the key, too
  *   none                       INSERT        none, gone                          PROBE: no such row may be there (A15)
  *
+ * and a PROBE for each key that a row took on its way and left again.
  * Executed over the whole run in the order probes, deletes, updates, inserts; but for a key that was an origin nothing is
  * probed. A change that does not fit what the run says of its row (an INSERT of a key that is there, an UPDATE of one that
  * has gone) is refused: whoever called rolls back and applies change by change, which tells the conflict as it is.

@@ -1,5 +1,6 @@
 #include "sink/plan.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,12 +8,17 @@
 
 /* One row a column; the first four say the same in each row. `in_key`: in the primary key, else in the first
  * unique, valid, immediate, whole index over not-null columns. The type is without its modifier (-1, not
- * NULL: for char that would say "character", which is char(1)). eq: the default btree "=" of the type. */
+ * NULL: for char that would say "character", which is char(1)). watched: by a rule, by a trigger, or by a foreign key
+ * that follows a row's deletion, and that is in force for this session. base: what a domain is
+ * in the end, or the type itself; eq: its default btree "=". */
 const char PLAN_QUERY[] =
     "WITH rel AS (SELECT c.oid, c.relkind, EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = "
     "c.oid) AS"
-    " has_children, c.relhasrules OR EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid"
-    "  AND NOT g.tgisinternal AND g.tgenabled IN ('A', CASE pg_catalog.current_setting("
+    " has_children, c.relhasrules OR EXISTS (SELECT FROM pg_catalog.pg_trigger g LEFT JOIN"
+    "  pg_catalog.pg_constraint k ON k.oid = g.tgconstraint AND k.contype = 'f' AND k.confrelid = c.oid"
+    "  WHERE g.tgrelid = c.oid"
+    "  AND (NOT g.tgisinternal OR k.confdeltype IN ('c', 'n', 'd')) AND g.tgenabled IN ('A', CASE "
+    "pg_catalog.current_setting("
     "'session_replication_role') WHEN 'replica' THEN 'R' ELSE 'O' END)) AS watched FROM pg_catalog.pg_class "
     "c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')),"
@@ -32,18 +38,20 @@ const char PLAN_QUERY[] =
     " ARRAY(SELECT i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = rel.oid AND i.indisunique"
     "   AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL"
     "   AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])),"
-    " a.atttypid, rel.watched, NOT EXISTS (SELECT FROM pg_catalog.pg_cast x JOIN pg_catalog.pg_type t ON "
-    "t.oid ="
-    " a.atttypid WHERE x.castsource = 'pg_catalog.text'::regtype AND x.castmethod = 'f' AND x.casttarget ="
-    " CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END"
-    "   AND x.casttarget NOT IN ('pg_catalog.xml'::regtype, 'pg_catalog.name'::regtype))"
+    " a.atttypid, rel.watched, NOT EXISTS (SELECT FROM pg_catalog.pg_cast x"
+    "   WHERE x.castsource = 'pg_catalog.text'::regtype AND x.castmethod = 'f' AND x.casttarget = base.oid"
+    "   AND x.casttarget NOT IN ('pg_catalog.xml'::regtype, 'pg_catalog.name'::regtype)),"
+    " CASE WHEN base.oid <> a.atttypid THEN pg_catalog.format_type(base.oid, -1) END"
     " FROM rel JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped"
+    " CROSS JOIN LATERAL (WITH RECURSIVE down AS (SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t"
+    "   WHERE t.oid = a.atttypid UNION ALL SELECT t.oid, t.typbasetype FROM down JOIN pg_catalog.pg_type t"
+    "   ON t.oid = down.typbasetype) SELECT down.oid FROM down WHERE down.typbasetype = 0) base"
     " LEFT JOIN LATERAL (SELECT n.nspname AS schema, o.oprname AS name FROM pg_catalog.pg_opclass k"
     "   JOIN pg_catalog.pg_amop ao ON ao.amopfamily = k.opcfamily AND ao.amopstrategy = 3"
     "     AND ao.amoplefttype = k.opcintype AND ao.amoprighttype = k.opcintype"
     "   JOIN pg_catalog.pg_operator o ON o.oid = ao.amopopr JOIN pg_catalog.pg_namespace n ON n.oid = "
     "o.oprnamespace"
-    "   WHERE k.opcmethod = 403 AND k.opcdefault AND k.opcintype = a.atttypid LIMIT 1) eq ON true"
+    "   WHERE k.opcmethod = 403 AND k.opcdefault AND k.opcintype = base.oid LIMIT 1) eq ON true"
     " ORDER BY a.attnum";
 
 enum {
@@ -61,6 +69,7 @@ enum {
     CELL_TYPE_OID,
     CELL_WATCHED,
     CELL_CASTABLE,
+    CELL_BASE,
     TEXT_LIMIT = 1024
 };
 
@@ -122,6 +131,58 @@ static PlanWhere where_of(Plan *plan, const PGresult *columns) {
     return where;
 }
 
+static bool is_listed(const char *list, const char *entry, size_t length) {
+    for (const char *at = list + 1; *at != '\0' && *at != '}';) {
+        size_t size = strcspn(at, ",}");
+        if (size == length && strncmp(at, entry, length) == 0)
+            return true;
+        at += at[size] == ',' ? size + 1 : size;
+    }
+    return false;
+}
+
+static bool is_key(const Plan *plan, const char *column) {
+    for (uint16_t at = 0; at < plan->rel->column_count; at++)
+        if (plan->columns[at].key && strcmp(plan->columns[at].name, column) == 0)
+            return true;
+    return false;
+}
+
+/* No column beside the key is part of this unique index. */
+static bool within_key(const Plan *plan, const PGresult *columns, const char *oid, size_t length) {
+    for (int row = 0; row < PQntuples(columns); row++)
+        if (!is_key(plan, pg_cell(columns, row, CELL_NAME)) &&
+            is_listed(pg_cell(columns, row, CELL_UNIQUES), oid, length))
+            return false;
+    return true;
+}
+
+static bool key_is_unique(const Plan *plan, const PGresult *columns) {
+    for (int row = 0; row < PQntuples(columns); row++) {
+        if (!is_key(plan, pg_cell(columns, row, CELL_NAME)))
+            continue;
+        for (const char *at = pg_cell(columns, row, CELL_UNIQUES) + 1; *at != '\0' && *at != '}';) {
+            size_t size = strcspn(at, ",}");
+            if (within_key(plan, columns, at, size))
+                return true;
+            at += at[size] == ',' ? size + 1 : size;
+        }
+    }
+    return false;
+}
+
+/* A NaN has a sign and more that no text shows, and what was loaded in binary has kept it: floats, what is made of them,
+ * and types that we do not know. Those have a schema, because the search path is empty. */
+static bool has_many_images(const char *type) {
+    static const char *const with_floats[] = {"real", "double precision", "point", "line", "lseg", "box",
+                                              "path", "polygon",          "circle"};
+    size_t length = strcspn(type, "[");
+    for (size_t at = 0; at < sizeof with_floats / sizeof *with_floats; at++)
+        if (strlen(with_floats[at]) == length && strncmp(with_floats[at], type, length) == 0)
+            return true;
+    return strchr(type, '.') != NULL;
+}
+
 static bool column_plan(Plan *plan, Arena *arena, Pg *pg, const PGresult *columns, uint16_t column,
                         Error *e) {
     const Relation *rel = plan->rel;
@@ -136,7 +197,11 @@ static bool column_plan(Plan *plan, Arena *arena, Pg *pg, const PGresult *column
     }
     out->quoted = quoted_name(arena, pg, out->name);
     out->type = arena_text(arena, slice_text(pg_cell(columns, row, CELL_TYPE)));
+    out->base = pg_cell_null(columns, row, CELL_BASE)
+                    ? NULL
+                    : arena_text(arena, slice_text(pg_cell(columns, row, CELL_BASE)));
     out->equal = equal_operator(arena, pg, columns, row);
+    out->by_text = has_many_images(out->type);
     out->indexed = pg_cell_bool(columns, row, CELL_INDEXED);
     out->writable = !pg_cell_bool(columns, row, CELL_GENERATED);
     out->always = pg_cell_bool(columns, row, CELL_ALWAYS);
@@ -238,6 +303,7 @@ Plan *plan_build(Arena *arena, Pg *pg, const Selection *names, const Relation *r
     plan->choice = selection_choice(names, rel->schema, rel->name);
     if (plan->choice.conflicts == CONFLICTS_SOURCE_WINS)
         uniques_plan(plan, arena, columns);
+    plan->key_is_unique = plan->where == PLAN_WHERE_KEY && key_is_unique(plan, columns);
     return plan;
 }
 
@@ -284,4 +350,13 @@ SetShape *plan_set(Plan *plan, Arena *arena, SetKind kind, const uint8_t *forms,
     set->next = plan->sets;
     plan->sets = set;
     return set;
+}
+
+const char *plan_settable(const Plan *plan) {
+    uint16_t column = 0;
+    while (!plan->columns[column].writable || plan->columns[column].always) {
+        column++;
+        assert(column < plan->rel->column_count);
+    }
+    return plan->columns[column].quoted;
 }

@@ -23,12 +23,14 @@ typedef struct PlanColumn {
     const char *quoted;
     const char *equal; /* " = ", or OPERATOR(…) for types whose = lies outside pg_catalog */
     const char *type;  /* for casts, as format_type() prints it */
+    const char *base;  /* what a domain is in the end: what "equal" is for. NULL: no domain */
     bool writable;     /* exists and is not generated */
     bool always;       /* GENERATED ALWAYS AS IDENTITY: INSERT overrides, UPDATE cannot name it */
     bool key;
     bool indexed;  /* leads a btree index: finds candidates for a whole-row match */
     bool castable; /* text::type is the type's input function */
     uint32_t oid;  /* of its type, there */
+    bool by_text;  /* values of one text may have several images: a whole-row match compares the texts */
 } PlanColumn;
 
 /* A prepared statement: one for each operation and set of columns that are written. */
@@ -87,10 +89,12 @@ typedef struct Plan {
     PlanColumn *columns; /* rel->column_count */
     const char **beside; /* quoted: the destination's other columns that hold a value of their own */
     uint16_t beside_count;
-    Lsn start; /* transactions with end <= start are not for this table (trap A2) */
+    bool key_is_unique; /* PLAN_WHERE_KEY: an index there makes sure that it finds at most one row */
+    Lsn start;          /* transactions with end <= start are not for this table (trap A2) */
     Shape *shapes;
     SetShape *sets;
-    bool watched;   /* a trigger or a rule there sees each row as it comes: not for sets */
+    bool
+        watched; /* a trigger, a rule or a foreign key's action there sees each row as it comes: not for sets */
     bool unarrayed; /* a column's type takes another way from text than by its input function: not for sets */
     uint32_t alone,
         alone_next; /* so many of its changes go one by one before the next set; and after the next refusal */
@@ -114,7 +118,9 @@ static inline bool plan_takes(const Plan *plan, ChangeKind kind) {
  * yet. */
 Shape *plan_shape(Plan *plan, Arena *arena, ShapeKind kind, const bool *written, int finder,
                   uint32_t *next_name);
-/* The same for a set; forms: 2 * column_count of SetForm. */
+/* Any column that UPDATE may set, quoted; the caller has made sure that there is one. */
+const char *plan_settable(const Plan *plan);
+/* As plan_shape, for a set; forms: 2 * column_count of SetForm. */
 SetShape *plan_set(Plan *plan, Arena *arena, SetKind kind, const uint8_t *forms, uint32_t *next_name);
 
 #endif

@@ -29,14 +29,24 @@ static void write_value(Writer *out, const Plan *plan, const SetShape *shape, ui
         writer_format(out, "::%s", column->type);
 }
 
+/* A domain has no "=" of its own. */
+static void write_base(Writer *out, const PlanColumn *column) {
+    if (column->base != NULL)
+        writer_format(out, "::%s", column->base);
+}
+
 static void write_found(Writer *out, const Plan *plan, const SetShape *shape, uint16_t number) {
     uint16_t columns = plan->rel->column_count;
     const char *and = " WHERE ";
     for (uint16_t column = 0; column < columns; column++) {
+        const PlanColumn *to = &plan->columns[column];
         if (shape->forms[columns + column] == SET_LEFT_OUT)
             continue;
-        writer_format(out, "%st.%s%s", and, plan->columns[column].quoted, plan->columns[column].equal);
+        writer_format(out, "%st.%s", and, to->quoted);
+        write_base(out, to);
+        writer_text(out, to->equal);
         write_value(out, plan, shape, (uint16_t)(columns + column), ++number);
+        write_base(out, to);
         and = " AND ";
     }
 }
@@ -50,6 +60,10 @@ static void write_update(Writer *out, const Plan *plan, const SetShape *shape) {
         write_separator(out, ", ", ++number);
         writer_format(out, "%s = ", plan->columns[column].quoted);
         write_value(out, plan, shape, column, number);
+    }
+    if (number == 0) { /* nothing that was sent has changed: the rows must still be there */
+        const char *same = plan_settable(plan);
+        writer_format(out, "%s = t.%s", same, same);
     }
     writer_text(out, " FROM ");
     write_rows(out, plan, shape);

@@ -124,14 +124,29 @@ static void trap_A4_a_row_that_moves_and_is_known_goes_and_comes(void **state) {
     Fixture *f = *state;
     assert_true(update(f, "1|-|-", "2|n|m"));
     assert_true(update(f, "2|-|-", "3|?|o"));
-    assert_string_equal(settled(f), "insert moved of 1: 3|n|o");
+    assert_string_equal(settled(f), "insert moved of 1: 3|n|o; probe");
+}
+
+static void trap_A15_a_key_on_the_way_is_looked_for(void **state) {
+    Fixture *f = *state;
+    assert_true(insert(f, "1|a|b"));
+    assert_true(update(f, "1|-|-", "2|a|b"));
+    assert_string_equal(settled(f), "insert: 2|a|b; probe");
+}
+
+static void nothing_is_looked_for_where_the_destination_held_a_row(void **state) {
+    Fixture *f = *state;
+    assert_true(delete (f, "2|-|-"));
+    assert_true(insert(f, "2|a|b"));
+    assert_true(update(f, "2|-|-", "3|a|b"));
+    assert_string_equal(settled(f), "delete of 2; insert: 3|a|b; nothing");
 }
 
 static void a_row_that_moves_and_comes_back_keeps_its_place(void **state) {
     Fixture *f = *state;
     assert_true(update(f, "1|-|-", "2|n|?"));
     assert_true(update(f, "2|-|-", "1|o|?"));
-    assert_string_equal(settled(f), "update of 1: 1|o|?");
+    assert_string_equal(settled(f), "update of 1: 1|o|?; probe");
 }
 
 static void with_columns_of_the_destination_alone_a_row_is_moved_in_place(void **state) {
@@ -228,6 +243,8 @@ int main(void) {
         TEST(rows_that_are_looked_up_are_sorted_by_their_first_key),
         TEST(trap_A4_a_value_that_was_not_sent_is_that_of_the_origin),
         TEST(trap_A4_a_row_that_moves_and_is_known_goes_and_comes),
+        TEST(trap_A15_a_key_on_the_way_is_looked_for),
+        TEST(nothing_is_looked_for_where_the_destination_held_a_row),
         TEST(a_row_that_moves_and_comes_back_keeps_its_place),
         TEST(with_columns_of_the_destination_alone_a_row_is_moved_in_place),
         TEST(trap_A15_what_came_and_went_is_looked_for),
