@@ -60,3 +60,18 @@ def test_table_that_changes_all_the_time_leaves_nothing_behind(make_pair):
     job.drain(pair.source)
     pair.check_equal()
     assert pair.target.server.log().count("DEALLOCATE w") > 200
+
+
+@pytest.mark.parametrize("gear", ["live", "catch-up"])
+def test_form_that_changes_all_the_time_leaves_nothing_behind(make_pair, gear):
+    """The same where the destination's table has to follow (trap A11), its rows collected or not."""
+    pair = make_pair(target={"log_statement": "all"})
+    pair.source.sql("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    job, _ = job_of(pair, ddl="apply", target={"gear": gear})
+    for number in range(75):
+        pair.source.sql(f"ALTER TABLE t ADD c{number} int; INSERT INTO t VALUES ({number}, 'a', 1);"
+                        f" UPDATE t SET c{number} = 2 WHERE id = {number}")
+        pair.source.sql(f"ALTER TABLE t DROP c{number}; UPDATE t SET v = 'b' WHERE id = {number}")
+    pair.wait_equal(timeout=60)
+    assert job.process.alive(), job.process.err
+    assert pair.target.server.log().count("DEALLOCATE w") > 100
