@@ -165,6 +165,16 @@ static bool existing_keeps(Walk *walk, Error *e) {
     return ok;
 }
 
+/* Of a job that is about to go on: does this source belong to it, and do its tables? */
+static bool known_keep(Walk *walk, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    const JobRecord *record = &walk->job_record;
+    Position known = {record->applied, record->bound, record->system_id, record->timeline, LSN_NONE}, now;
+    return (!cfg->phases.incremental || position_check_server(cfg, &known, &now, e)) &&
+           existing_keeps(walk, e) && state_names_keep(walk->record, cfg, walk->selection->mapping, e) &&
+           recorded_keep(walk, e);
+}
+
 static bool walk_open(Walk *walk, Error *e) {
     Job *job = walk->job;
     const Config *cfg = job->cfg;
@@ -181,11 +191,7 @@ static bool walk_open(Walk *walk, Error *e) {
         !state_read(walk->record, cfg, &walk->job_record, e))
         return false;
     memcpy(job->last_instance, walk->job_record.instance, sizeof job->last_instance);
-    if (walk->job_record.exists && walk->job_record.birth == BIRTH_DONE &&
-        (!existing_keeps(walk, e) || !state_names_keep(walk->record, cfg, walk->selection->mapping, e) ||
-         !recorded_keep(walk, e)))
-        return false;
-    return true;
+    return !walk->job_record.exists || walk->job_record.birth != BIRTH_DONE || known_keep(walk, e);
 }
 
 static void plan_tell(Walk *walk) {
