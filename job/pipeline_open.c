@@ -153,10 +153,8 @@ static bool sink_follow(Pipeline *p, int sink, const ServerIdentity *server, con
 static void tell_where(Pipeline *p, const ServerIdentity *server) {
     Metrics *m = p->job->metrics;
     atomic_store(&m->applied_lsn, p->applied[0].at);
-    pthread_mutex_lock(&m->lock);
-    m->system_id = server->system_id;
-    m->timeline = server->timeline;
-    pthread_mutex_unlock(&m->lock);
+    atomic_store(&m->system_id, server->system_id);
+    atomic_store(&m->timeline, server->timeline);
 }
 
 /* What was peeked at without the lock may have been of a commit that a crash of the destination took back: checked
