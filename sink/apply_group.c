@@ -1,6 +1,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "core/budget.h"
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
@@ -21,8 +22,7 @@ enum {
     RUN_TRANSACTIONS = 20000,
     RUN_MS = 1000,
     RUN_BYTES = 12 << 20,
-    MEMORY_PARTS = 10, /* of `memory`: at most one for a group */
-    PRESSURE_MAX = 4,  /* full groups, less the times when nothing more was there */
+    PRESSURE_MAX = 4, /* full groups, less the times when nothing more was there */
     PRESSURE_CATCH_UP = 2,
     EMPTY_MS = 1000 /* progress over empty transactions alone is written this often */
 };
@@ -216,9 +216,10 @@ static void group_keep(Sink *s, Batch *b) {
     group->bytes += b->bytes;
 }
 
-/* One is collected while as many as there are lanes are on their way; MEMORY_PARTS is for one of each. */
+/* One is collected while as many as there are lanes are on their way; the budget is for one of each. */
 static size_t bytes_max(const Sink *s, size_t usual) {
-    size_t share = (size_t)s->options.cfg->memory_bytes / MEMORY_PARTS * 2 / (size_t)(runs_lanes(s) + 1);
+    size_t two = budget_of((size_t)s->options.cfg->memory_bytes, 1).group_bytes * 2;
+    size_t share = two / (size_t)(runs_lanes(s) + 1);
     return share > 0 && share < usual ? share : usual;
 }
 

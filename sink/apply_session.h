@@ -55,21 +55,22 @@ typedef struct ApplySession {
     LiveCheck *check;
     void *context;
     bool (*end_other)(void *context, Error *e); /* ends the owner's earlier transactions; NULL: it has none */
-    bool (*end_form)(void *context, Error *e);  /* those of them that are on this connection, or may change a form */
-    Arena *plan_arena;
-    Plan **plans;            /* by Relation.number */
-    TableRecord **records;   /* likewise; NULL: not looked for yet */
-    const Relation *planned; /* whom the one NOTE_PLAN under way is about */
-    bool parts;              /* of a transaction whose outcome is not known: it moves no definition */
-    bool redefined;          /* a definition of `tables` has moved in some transaction of this session */
-    TableRecord *altered;    /* whose change is why a transaction was refused (apply_alter) */
-    uint32_t plan_capacity, next_statement;
+    bool (*end_form)(void *context,
+                     Error *e); /* those of them that are on this connection, or may change a form */
+    Plan **plans;               /* by Relation.number */
+    TableRecord **records;      /* likewise; NULL: not looked for yet */
+    const Relation *planned;    /* whom the one NOTE_PLAN under way is about */
+    Arena *planned_arena;       /* and where its plan will live */
+    bool parts;                 /* of a transaction whose outcome is not known: it moves no definition */
+    bool redefined;             /* a definition of `tables` has moved in some transaction of this session */
+    TableRecord *altered;       /* whose change is why a transaction was refused (apply_alter) */
+    uint32_t plan_capacity, plan_count, plans_since_look, next_statement;
     bool collecting;       /* changes are collected into sets (sink/catchup); else each goes as it comes */
     Catchup *catchup;      /* NULL until it is needed */
     size_t sent_bytes_max; /* of sets, unanswered; the owner may change it */
-    bool
-        hurried; /* something of the open transaction was sent before it was its turn: a set that is refused */
-    Plan *doubted; /* need not be wrong, and is noted here (sink/runs) */
+    /* Something of the open transaction was sent before its turn: a set that is refused need not be wrong. Its plan. */
+    bool hurried;
+    Plan *doubted;
     /* parameters of the statement being built */
     const char *values[2 * COLUMNS_MAX];
     int lengths[2 * COLUMNS_MAX], formats[2 * COLUMNS_MAX];
