@@ -3,6 +3,7 @@
  * target.state_schema), made on first use:
  *   job            one row a job: slot, system identifier, timeline, bound, phase, birth, instance
  *   progress       insert-only (trap B1): (job, prev_lsn, lsn, ...); the newest row counts, prev_lsn is compare-and-set
+ *   audit          one row a captured table: the sums of core/audit.h, as they were at audit_position
  *   table_state    one row a captured table: loaded or not, and the LSN from which its changes count (trap A2)
  *   object_state   indexes, constraints and triggers that are already made
  *   existing       relations that the destination had before the job, as the source names them, and `existing:`

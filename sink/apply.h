@@ -10,6 +10,7 @@
 #ifndef WALFERRY_SINK_APPLY_H
 #define WALFERRY_SINK_APPLY_H
 
+#include "core/audit.h"
 #include "sink/apply_session.h"
 
 /* What a pipelined statement of the sink itself is for. */
@@ -50,6 +51,7 @@ typedef struct Group {
     int64_t since_ms;  /* when its first transaction came */
     int64_t beat;      /* newest beat in it; 0: none */
     int64_t beat_received_us, beat_decoded_us, beat_queued_us;
+    AuditDelta audit;
 } Group;
 
 struct Sink {
@@ -63,6 +65,8 @@ struct Sink {
     bool broken;  /* a transaction was refused by itself: nothing behind it may be tried */
     int pressure; /* how much more came lately than one group holds: chooses the gear */
     TableRecords tables;
+    Audit audit;        /* up to `applied` */
+    Writer audit_bytes; /* for the row of progress */
     Prepared *prepared;
     uint32_t prepared_count;
     Unflushed unflushed[UNFLUSHED_MAX];

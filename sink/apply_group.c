@@ -14,8 +14,8 @@
 #include "sink/pace.h"
 
 static const char SQL_PROGRESS[] =
-    "INSERT INTO @.progress (job, prev_lsn, lsn, committed, beat) VALUES ($1, $2, $3,"
-    " 'epoch'::timestamptz + $4::bigint * '1 microsecond'::interval, $5)";
+    "INSERT INTO @.progress (job, prev_lsn, lsn, committed, beat, audit) VALUES ($1, $2, $3,"
+    " 'epoch'::timestamptz + $4::bigint * '1 microsecond'::interval, $5, $6)";
 static const char SQL_WHERE[] =
     "SELECT pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_wal_flush_lsn()";
 /* The newest thousand always stay: they fence a writer that has fallen behind (traps A6, B1). */
@@ -97,15 +97,19 @@ static bool send_fixed(Sink *s, SinkNote kind, const char *name, Error *e) {
 static bool send_progress(Sink *s, Error *e) {
     char prev[LSN_TEXT_SIZE], end[LSN_TEXT_SIZE], committed[24], beat[24];
     const Group *group = &s->group;
+    writer_reset(&s->audit_bytes);
+    audit_write(&group->audit, group->end, &s->audit_bytes);
+    assert(!s->audit_bytes.full);
     snprintf(committed, sizeof committed, "%" PRId64, group->end_us);
     snprintf(beat, sizeof beat, "%" PRId64, group->beat);
-    const char *const values[] = {s->options.cfg->name, lsn_text(s->applied, prev), lsn_text(group->end, end),
-                                  committed, group->beat == 0 ? NULL : beat};
-    int lengths[5] = {0}, formats[5] = {0};
+    const char *const values[] = {s->options.cfg->name,           lsn_text(s->applied, prev),
+                                  lsn_text(group->end, end),      committed,
+                                  group->beat == 0 ? NULL : beat, writer_slice(&s->audit_bytes).at};
+    int lengths[6] = {[5] = (int)s->audit_bytes.len}, formats[6] = {[5] = 1};
     for (int value = 0; value < 5; value++)
         lengths[value] = values[value] == NULL ? 0 : (int)strlen(values[value]);
     LiveNote note = {NOTE_PROGRESS, NULL, NULL};
-    return live_send(s->session.live, note, NAME_PROGRESS, 5, values, lengths, formats, e);
+    return live_send(s->session.live, note, NAME_PROGRESS, 6, values, lengths, formats, e);
 }
 
 /* ---- durability ---- */
@@ -140,12 +144,15 @@ bool group_ask_flushed(Sink *s, Error *e) {
 static void group_clear(Group *group) {
     for (uint32_t at = 0; at < group->batch_count; at++)
         batch_drop(group->batches[at]);
-    *group = (Group){.batches = group->batches, .batch_capacity = group->batch_capacity};
+    audit_cut(&group->audit, 0);
+    *group =
+        (Group){.batches = group->batches, .batch_capacity = group->batch_capacity, .audit = group->audit};
 }
 
 static void group_free(Group *group) {
     group_clear(group);
     free(group->batches);
+    audit_delta_free(&group->audit);
     *group = (Group){0};
 }
 
@@ -181,13 +188,21 @@ static void tell_metrics(Sink *s, const Group *group) {
                                       group->beat_queued_us, clock_us()});
 }
 
+static bool audit_send(void *sink, const char *sql, int count, const char *const *params, Error *e) {
+    Sink *s = sink;
+    LiveNote note = {NOTE_PREPARE, NULL, NULL};
+    return live_send_text(s->session.live, note, sql, count, params, e);
+}
+
+/* One transaction: what is deleted from the progress is in the sums that are written. */
 static bool trim(Sink *s, Error *e) {
     if (++s->commits_since_trim < TRIM_EVERY)
         return true;
     s->commits_since_trim = 0;
     LiveNote note = {NOTE_PREPARE, NULL, NULL};
     const char *const job[] = {s->options.cfg->name};
-    return live_send_text(s->session.live, note, s->trim_sql, 1, job, e) && live_sync(s->session.live, e);
+    return audit_store(&s->audit, s->session.pg, s->options.cfg, audit_send, s, e) &&
+           live_send_text(s->session.live, note, s->trim_sql, 1, job, e) && live_sync(s->session.live, e);
 }
 
 static bool sent_end(void *sink, Error *e);
@@ -197,7 +212,8 @@ static bool sent_end(void *sink, Error *e);
 static bool group_send(Sink *s, Error *e) {
     assert(!s->group.inside && !lsn_is_none(s->group.end) && !is_sent(s));
     bool ok = apply_sent(&s->session, e) && apply_session_begin(&s->session, e) && send_progress(s, e);
-    Group empty = {.batches = s->sent.batches, .batch_capacity = s->sent.batch_capacity};
+    Group empty = {
+        .batches = s->sent.batches, .batch_capacity = s->sent.batch_capacity, .audit = s->sent.audit};
     s->sent = s->group;
     s->sent.left_out = s->session.counts.left_out;
     s->session.counts.left_out = 0;
@@ -220,6 +236,7 @@ static bool sent_commit(Sink *s, Error *e) {
     unflushed_add(s, s->applied);
     unflushed_settle(s);
     tell_metrics(s, &s->sent);
+    audit_commit(&s->audit, &s->sent.audit, s->applied);
     group_clear(&s->sent);
     return trim(s, e);
 }
@@ -251,6 +268,8 @@ static bool apply_piece(Sink *s, const Batch *b, const Transaction *tx, ApplyOne
                 apply_describe(tx, change, e);
             return false;
         }
+        audit_apply(&s->audit, &s->group.audit, tx, change, s->session.left_out);
+        s->session.left_out = false;
         s->group.changes++;
         s->group.touched = true;
     }
@@ -290,13 +309,18 @@ static bool transaction_restart(Sink *s, Error *e) {
     return apply_session_reset(&s->session, e) && group_prepare(s, e);
 }
 
+static bool piece_alone(Sink *s, const Batch *b, const Transaction *tx, ApplyOne *apply_one, Error *e) {
+    audit_receive(&s->audit, &s->group.audit, tx);
+    return apply_piece(s, b, tx, apply_one, e);
+}
+
 /* A whole transaction in a group of its own; the batches are the caller's. What is refused is done again statement by
  * statement, where a policy may settle it; `carefully`: at once. */
 static bool transaction_alone(Sink *s, const Batch *b, const Transaction *tx, bool carefully, Error *e) {
-    bool applied = !carefully && apply_piece(s, b, tx, apply_change, e) && live_drain(s->session.live, e);
+    bool applied = !carefully && piece_alone(s, b, tx, apply_change, e) && live_drain(s->session.live, e);
     if (!applied && !carefully && (e->kind != ERR_DATA || !s->settles || !transaction_restart(s, e)))
         return false;
-    if (!applied && !apply_piece(s, b, tx, conflict_change, e))
+    if (!applied && !piece_alone(s, b, tx, conflict_change, e))
         return false;
     note_end(s, tx);
     return alone_settled(s, tx, e);
@@ -450,6 +474,7 @@ static bool pieces_apply(Sink *s, const Transaction *last, ApplyOne *apply_one, 
     bool ok = apply_session_return(&s->session, e) && group_prepare(s, e);
     apply_session_collect(&s->session, false);
     s->group.changes = s->group.changes_marked;
+    audit_return(&s->group.audit);
     bool since = false, over = false;
     for (uint32_t at = 0; ok && at < s->group.batch_count; at++) {
         const Batch *b = s->group.batches[at];
@@ -489,6 +514,7 @@ static bool pieces_mark(Sink *s, const Transaction *tx, Error *e) {
         return true;
     gear_choose(s, true);
     s->group.marked = tx;
+    audit_mark_alone(&s->group.audit);
     return (!s->session.collecting && !s->settles) || apply_session_mark(&s->session, e);
 }
 
@@ -532,6 +558,7 @@ static bool add_piece(Sink *s, Batch *b, const Transaction *tx, Error *e) {
     if (s->group.transactions == 0 && tx->begins)
         s->group.since_ms = clock_ms();
     s->group.inside = true;
+    audit_receive(&s->audit, &s->group.audit, tx);
     if (tx->begins && tx->ends)
         return add_whole(s, b, tx, e);
     if (!add_one_piece(s, b, tx, e))

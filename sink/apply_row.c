@@ -211,10 +211,8 @@ bool apply_over(ApplySession *s, Plan *plan, const Transaction *tx, const Change
            apply_row(s, plan, SHAPE_REPLACE, tx, change, e);
 }
 
-/* The table's snapshot does not have it (trap A2). What is prepared only now was open at every snapshot, wherever its
- * PREPARE lies: prepared transactions are asked for when all that was committed before the last snapshot is here. */
 bool apply_is_due(const Plan *plan, const Transaction *tx) {
-    return tx->ending == TRANSACTION_PREPARES || lsn_before(plan->start, tx->end);
+    return change_is_due(plan->start, tx);
 }
 
 /* All listed tables that are due and take it, in one statement, never CASCADE (trap A5). */
@@ -230,6 +228,7 @@ static bool apply_truncate(ApplySession *s, const Transaction *tx, const Change 
             continue;
         if (!plan_takes(plan, CHANGE_TRUNCATE)) {
             s->counts.left_out++;
+            s->left_out = true;
             continue;
         }
         writer_format(&sql, "%s%s%s", due++ == 0 ? "" : ", ", plan->partitioned ? "" : "ONLY ", plan->table);
@@ -256,6 +255,7 @@ bool apply_change(ApplySession *s, const Transaction *tx, const Change *change, 
         return true;
     if (!plan_takes(plan, change->kind)) {
         s->counts.left_out++;
+        s->left_out = true;
         return true;
     }
     if (change->kind == CHANGE_INSERT)

@@ -57,6 +57,7 @@ typedef struct ApplySession {
     Plan **plans;            /* by Relation.number */
     const Relation *planned; /* whom the one NOTE_PLAN under way is about */
     uint32_t plan_capacity, next_statement;
+    bool left_out;    /* set where the job's choice keeps a change from the destination (core/audit) */
     bool collecting;  /* changes are collected into sets (sink/catchup); else each goes as it comes */
     Catchup *catchup; /* NULL until it is needed */
     /* parameters of the statement being built */
