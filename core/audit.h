@@ -3,7 +3,8 @@
  *   received  what the stream brought for it and its snapshot does not have (trap A2), counted as transactions are
  *             taken in, piece by piece
  *   applied   what was sent to the destination as part of a transaction that committed, counted as changes are sent
- *   left_out  what the job's choice kept from it (dml, conflicts, tables that are paused)
+ *   left_out  what the job's choice kept from it (dml, dead letters); a TRUNCATE of several tables of which one is left
+ *             out counts here for all of them
  * Each has a count for insert, update, delete and truncate, and a hash: the sum, modulo 2^64, of one number for each change,
  * made of (commit LSN, table, kind). So it is the same in either gear, in whatever groups and pieces, applied while it
  * arrived or not, in text or in binary, and a change of another transaction does not make up for one that is missing.

@@ -90,3 +90,18 @@ def test_progress_moved_by_hand_is_seen(pair):
         assert status["audit"]["broken"].startswith("the progress was moved by hand: nothing was counted at ")
         assert applied(status["tables"][0]) == {**NONE, "insert": 20}
     assert pair.target.one("SELECT count(*) FROM t") == 20
+
+
+@pytest.mark.parametrize("gear", ["live", "catch-up"])
+def test_what_is_left_out_is_counted_as_such(pair, gear):
+    """By dml, and as a dead letter: received = applied + left out."""
+    pair.source.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    job = pair.running_job(target={"gear": gear}, conflicts="skip", objects={"dml": ["insert", "update"]})
+    pair.target.sql("INSERT INTO t VALUES (5)")
+    pair.source.sql("INSERT INTO t SELECT generate_series(1, 10)")
+    pair.source.sql("DELETE FROM t WHERE id > 7")
+    job.drain(pair.source)
+    for status in running_and_stopped(job):
+        changes = status["tables"][0]["changes"]
+        assert changes == {**NONE, "insert": 9, "received": 13, "left_out": 4, "equal": True}
+    assert pair.target.one("SELECT count(*) FROM t") == 10
