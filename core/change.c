@@ -17,6 +17,9 @@ void batch_use(Batch *b) {
 void batch_drop(Batch *b) {
     unsigned before = atomic_fetch_sub(&b->users, 1);
     assert(before > 0);
-    if (before == 1)
-        arena_free(b->arena);
+    if (before > 1)
+        return;
+    if (b->ticket != NULL)
+        ticket_drop(b->ticket);
+    arena_free(b->arena);
 }

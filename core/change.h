@@ -11,6 +11,7 @@
 #include "core/arena.h"
 #include "core/bytes.h"
 #include "core/lsn.h"
+#include "core/ticket.h"
 
 enum { COLUMNS_MAX = 1600 }; /* MaxHeapAttributeNumber */
 
@@ -92,6 +93,7 @@ typedef enum TransactionEnd {
  * only `end` is compared, stored and confirmed. A non-transactional message is a transaction of its own. */
 typedef struct Transaction {
     uint32_t xid;
+    uint32_t subxid; /* BATCH_PART and BATCH_CUT only: whose changes these are, or what is undone */
     TransactionEnd ending;
     Lsn commit; /* of the record that ends it (commit, prepare, ...), or a byte inside of that record */
     Lsn end;    /* first byte behind it */
@@ -108,8 +110,21 @@ static inline bool change_is_due(Lsn start, const Transaction *tx) {
     return tx->ending == TRANSACTION_PREPARES || lsn_is_none(tx->end) || lsn_before(start, tx->end);
 }
 
+/* Sinks that take no parts see only the first. Of a transaction that they are handed in parts, the others get the
+ * parts while it arrives, then its commit or abort; and behind a commit, when its ticket says that it was given up, the
+ * whole as well. In all but the first stand `xid` and `ticket`, and `commit` and `end` only in BATCH_COMMIT. */
+typedef enum BatchKind {
+    BATCH_WHOLE,
+    BATCH_PART,   /* more of it: one Transaction for each run of changes of the same subtransaction */
+    BATCH_CUT,    /* a subtransaction was rolled back: everything since its first change is undone */
+    BATCH_COMMIT, /* that was all */
+    BATCH_ABORT   /* nothing of it counts; or it goes on unseen, and the whole comes at its commit */
+} BatchKind;
+
 /* A run of pieces in commit order, in one arena. Shared by the sinks: each holds one use. */
 typedef struct Batch {
+    BatchKind kind;
+    Ticket *ticket; /* the batch's use of it; NULL in BATCH_WHOLE */
     Arena *arena;
     uint32_t count;
     const Transaction *transactions;

@@ -21,6 +21,8 @@ typedef enum IdentityPolicy { IDENTITY_FAIL, IDENTITY_FULL, IDENTITY_INSERT_ONLY
 typedef enum ExistingPolicy { EXISTING_FAIL, EXISTING_KEEP, EXISTING_TRUNCATE, EXISTING_DROP } ExistingPolicy;
 const char *existing_policy_name(ExistingPolicy policy); /* "fail", "keep", … */
 
+/* What becomes of captured tables that change their form at the source. */
+typedef enum DdlPolicy { DDL_STOP, DDL_PAUSE_TABLE, DDL_APPLY } DdlPolicy;
 /* What becomes of a change that does not fit the destination's rows (sink/conflict.h). */
 typedef enum ConflictPolicy { CONFLICTS_STOP, CONFLICTS_SOURCE_WINS, CONFLICTS_SKIP } ConflictPolicy;
 
@@ -63,6 +65,7 @@ typedef struct Config {
     } phases;
     IdentityPolicy identity;
     ExistingPolicy existing;
+    DdlPolicy ddl;
     ConflictPolicy conflicts;
     struct {
         char *pg_dump; /* "auto" or a path */

@@ -200,11 +200,23 @@ static void names_resolve(Config *cfg) {
         cfg->source.publication = text_format("dts_sync_%s", cfg->name);
 }
 
+static bool ddl_check(const Config *cfg, Error *e) {
+    if (cfg->ddl == DDL_STOP)
+        return true;
+    const char *name = cfg->ddl == DDL_APPLY ? "apply" : "pause-table";
+    if (cfg->ddl == DDL_APPLY && cfg->source.two_phase)
+        return fail(e, ERR_CONFIG, "\"ddl: apply\" and \"source.two_phase\" exclude each other");
+    if (cfg->target.dsn == NULL || !cfg->phases.full || !cfg->phases.incremental)
+        return fail(e, ERR_CONFIG,
+                    "\"ddl: %s\" needs \"target.dsn\" and the phases \"full\" and \"incremental\"", name);
+    return true;
+}
+
 bool config_resolve(Config *cfg, const ConfigGiven *given, Error *e) {
     if (given->whole && !ends_check(cfg, e))
         return false;
     if (!phases_resolve(cfg, given, e) ||
-        (given->whole && (!two_phase_check(cfg, e) || !existing_check(cfg, e))) ||
+        (given->whole && (!two_phase_check(cfg, e) || !existing_check(cfg, e) || !ddl_check(cfg, e))) ||
         !retry_resolve(cfg, given, e) || !name_resolve(cfg, e) || !name_is_free(cfg, e) ||
         !mapping_check(cfg, e))
         return false;

@@ -169,6 +169,16 @@ TableMetrics *metrics_table(Metrics *m, const char *name) {
     return found == NULL ? NULL : *found;
 }
 
+TableMetrics *metrics_table_of(Metrics *m, const char *name, uint32_t oid) {
+    TableMetrics *named = metrics_table(m, name);
+    if (named != NULL && (named->oid == 0 || named->oid == oid))
+        return named;
+    for (int table = 0; table < m->table_count; table++)
+        if (m->tables[table].oid == oid)
+            return &m->tables[table];
+    return &m->later;
+}
+
 void metrics_copying(TableMetrics *table, int64_t now_us) {
     if (atomic_exchange(&table->stage, TABLE_COPYING) != TABLE_COPYING)
         atomic_store(&table->began_us, now_us);

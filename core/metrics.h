@@ -34,6 +34,7 @@ const char *table_stage_name(TableStage stage); /* "pending", "copying", "loaded
 
 typedef struct TableMetrics {
     char *name, *target; /* schema.table on the source, and at the destination; fixed after metrics_tables */
+    uint32_t oid;        /* at the source; 0: not told. By it a table is found that was renamed since */
     atomic_int stage;    /* TableStage */
     atomic_llong began_us; /* monotonic clock: when copying began; 0: it did not */
     atomic_llong rows, rows_estimated, bytes, bytes_estimated;
@@ -64,6 +65,7 @@ typedef struct Metrics {
     atomic_llong since_us; /* wall clock: when the phase began */
     atomic_ullong source_lsn, received_lsn, applied_lsn, confirmed_lsn, restart_lsn;
     atomic_llong retained_bytes, safe_wal_bytes; /* safe: -1 unknown */
+    atomic_llong early, early_given_up; /* transactions applied while they arrived; begun so, and given up */
     atomic_llong rows_copied, bytes_copied, changes, transactions, bytes, conflicts, dead_letters, retries;
     atomic_llong left_out; /* changes of kinds that objects.dml does not take */
     atomic_llong lag_ms, received_ms, decoded_ms, queued_ms, applied_ms; /* of the last beat; -1 unknown */
@@ -85,6 +87,7 @@ typedef struct Metrics {
     TableMetrics *tables; /* fixed array once set */
     TableMetrics **tables_by_name;
     int table_count;
+    TableMetrics later; /* of tables that are not in the array */
 } Metrics;
 
 Metrics *metrics_new(void);
@@ -93,6 +96,8 @@ void metrics_free(Metrics *m);
 void metrics_tables(Metrics *m, const char *const *names, const char *const *targets, int count);
 /* NULL when there is no such table. */
 TableMetrics *metrics_table(Metrics *m, const char *name);
+/* Never NULL: one that came to the job since has a place that nobody shows. */
+TableMetrics *metrics_table_of(Metrics *m, const char *name, uint32_t oid);
 /* Copying begins, unless it is under way. */
 void metrics_copying(TableMetrics *table, int64_t now_us);
 /* How much of a table is copied, 0 to 1; -1: nobody knows. */

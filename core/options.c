@@ -117,8 +117,11 @@ static const Option TABLE[] = {
         "what to do when a change does not fit the destination's rows; what is skipped is kept: walferry "
         "dead-letters",
         CHOICE("stop|source-wins|skip"), DEFAULT("stop"), NOW(conflicts)),
-    ROW("ddl", "what to do when a captured table changes its columns", CHOICE("stop|pause-table|apply"),
-        DEFAULT("stop"), ONLY("stop")),
+    ROW("ddl",
+        "what to do when a captured table changes its form: end and say what to do; load the table again; "
+        "make the "
+        "change at the destination",
+        CHOICE("stop|pause-table|apply"), DEFAULT("stop"), NOW(ddl)),
 
     ROW("load.workers", "tables copied at the same time; auto: the number of cores, at most 8",
         NUMBER(1, 128), .automatic = true, DEFAULT("auto"), NOW(load.workers)),

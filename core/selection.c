@@ -51,7 +51,7 @@ static const char COLUMNS_SQL[] =
     "END,"
     "  CASE WHEN s.nspname = 'pg_catalog' THEN format_type(a.atttypid, a.atttypmod)"
     "       ELSE substr(format_type(a.atttypid, a.atttypmod), length(quote_ident(s.nspname)) + 2) END,"
-    "  a.attstorage <> 'p'"
+    "  a.attstorage <> 'p', a.atttypmod"
     " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
     " JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace s ON s.oid = t.typnamespace"
@@ -67,7 +67,8 @@ enum ColumnField {
     C_ALWAYS,
     C_TYPE_SCHEMA,
     C_TYPE_NAME,
-    C_LARGE
+    C_LARGE,
+    C_MODIFIER
 };
 
 /* Indexes that count as an identity (trap A1), the best candidate first. A not-null constraint that is NOT
@@ -87,14 +88,14 @@ static const char INDEXES_SQL[] =
 enum IndexField { I_TABLE, I_NAME, I_PRIMARY, I_CHOSEN, I_KEYS };
 
 /* Trap B3: types whose binary form means the same on every server. Not: what carries or is an OID of an
- * object, xml (names its encoding), and from 17 on interval, whose infinity an older server takes for a
- * finite value. */
+ * object, xml (names its encoding), tsquery (no server reads its own binary form of an empty one), and from 17 on
+ * interval, whose infinity an older server takes for a finite value. */
 static const char TYPES_SQL[] =
     "WITH RECURSIVE plain AS (SELECT t.oid, t.typarray FROM pg_type t"
     " WHERE t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY ('{"
     "bool,bytea,char,name,int8,int2,int4,text,oid,json,point,lseg,path,box,polygon,line,circle,float4,"
     "float8,money,macaddr,macaddr8,inet,cidr,bpchar,varchar,date,time,timetz,timestamp,timestamptz,interval,"
-    "bit,varbit,numeric,uuid,tsvector,tsquery,jsonb,jsonpath,pg_lsn,int4range,int8range,numrange,daterange,"
+    "bit,varbit,numeric,uuid,tsvector,jsonb,jsonpath,pg_lsn,int4range,int8range,numrange,daterange,"
     "tsrange,tstzrange,int4multirange,int8multirange,nummultirange,datemultirange,tsmultirange,"
     "tstzmultirange}'::text[])"
     "  AND (t.typname <> 'interval' OR current_setting('server_version_num')::int < 170000)"
@@ -216,6 +217,7 @@ static void columns_read(Arena *arena, Table *t, TableColumn *columns, Catalogs 
             .type_schema = cell_copy(arena, rows, row, C_TYPE_SCHEMA),
             .type_name = cell_copy(arena, rows, row, C_TYPE_NAME),
             .type = type,
+            .modifier = (int32_t)pg_cell_int(rows, row, C_MODIFIER),
             .not_null = pg_cell_bool(rows, row, C_NOT_NULL),
             .generated = pg_cell_bool(rows, row, C_GENERATED),
             .identity_always = pg_cell_bool(rows, row, C_ALWAYS),

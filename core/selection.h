@@ -23,7 +23,8 @@ typedef struct TableColumn {
     const char *type_schema, *target_type_schema; /* "" for pg_catalog */
     const char *type_name;                        /* type_text without its schema */
     uint32_t type;
-    bool taken; /* there is no column list, or it holds this one */
+    int32_t modifier; /* atttypmod */
+    bool taken;       /* there is no column list, or it holds this one */
     bool not_null;
     bool generated; /* stored generated: not copied, not streamed */
     bool identity_always;
@@ -49,12 +50,13 @@ typedef struct Table {
     const char *target_schema, *target_name;
     const char *target_full_name; /* the same pointer as full_name where nothing changes */
     const char *top_schema,
-        *top_name;      /* the topmost ancestor, or itself: what a dropped column was named by */
-    const char *where;  /* the row filter as the job says it, or NULL */
-    ApplyChoice choice; /* what is applied of its changes (the nearest that says so) */
-    bool listed;        /* it has a column list: see TableColumn.taken */
-    bool unlogged;      /* copied, never streamed */
-    bool has_children;  /* inheritance: ONLY is needed */
+        *top_name; /* the topmost ancestor, or itself: what a dropped column was named by */
+    const char *record_schema, *record_name; /* by which the job's record knows it; NULL: by its name */
+    const char *where;                       /* the row filter as the job says it, or NULL */
+    ApplyChoice choice;                      /* what is applied of its changes (the nearest that says so) */
+    bool listed;                             /* it has a column list: see TableColumn.taken */
+    bool unlogged;                           /* copied, never streamed */
+    bool has_children;                       /* inheritance: ONLY is needed */
     bool row_security;
     bool owned; /* by a role whose rights the source account has */
     bool readable;

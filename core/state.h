@@ -4,7 +4,9 @@
  *   job            one row a job: slot, system identifier, timeline, bound, phase, birth, instance
  *   progress       insert-only (trap B1): (job, prev_lsn, lsn, ...); the newest row counts, prev_lsn is compare-and-set
  *   audit          one row a captured table: the sums of core/audit.h, as they were at audit_position
- *   table_state    one row a captured table: loaded or not, and the LSN from which its changes count (trap A2)
+ *   table_state    one row a captured table, by the name that it began with: loaded or not, the LSN from which its
+ *                  changes count (trap A2), which relation it is on either side (names may change), and the definition
+ *                  that the destination has followed
  *   object_state   indexes, constraints and triggers that are already made
  *   existing       relations that the destination had before the job, as the source names them, and `existing:`
  *   dead_letter    changes that `conflicts: skip` left out (core/dead_letter.h)
@@ -45,9 +47,13 @@ typedef struct JobRecord {
 typedef struct TableRecord {
     char *schema, *name;
     bool loaded;
-    bool kept; /* the destination had it, and `existing: keep`; by state_tables_kept */
-    Lsn start; /* valid when loaded: transactions with end <= start are skipped for this table */
+    bool kept;       /* the destination had it, and `existing: keep`; by state_tables_kept */
+    bool was_loaded; /* it is loaded, or was before it was set aside */
+    Lsn start;       /* valid when loaded: transactions with end <= start are skipped for this table */
     int64_t rows, bytes;
+    uint32_t source_oid, target_oid; /* 0: not known, as in a record of an older version */
+    char *definition;                /* core/definition, as text; NULL: not known */
+    char *target_columns; /* the destination's columns by then: {"name": attnum}; NULL: not known */
 } TableRecord;
 typedef struct TableRecords {
     int count;
@@ -91,9 +97,26 @@ bool state_flush(Pg *pg, const Config *cfg, Error *e);
 bool state_tables(Pg *pg, const Config *cfg, TableRecords *out, Error *e);
 /* Fills in `kept`. */
 bool state_tables_kept(Pg *pg, const Config *cfg, TableRecords *tables, Error *e);
+/* Takes over the definitions, as they are now, into records of before. */
+bool state_tables_again(Pg *pg, const Config *cfg, TableRecords *records, Error *e);
 void state_tables_free(TableRecords *records);
-/* A SelectionNameAt of TableRecords. */
-bool state_table_name(const void *records, int row, const char **schema, const char **name);
+/* The record's table in the selection, under whatever name it goes now (state_follow.c); NULL: none. */
+const Table *state_table_selected(const Selection *selection, const TableRecord *record);
+/* Leaves only the tables that the record has, under whatever name they go now (state_follow.c); `leaves` (NULL: nobody)
+ * is told of the others. */
+void state_tables_follow(const TableRecords *records, Selection *selection, void (*leaves)(const Table *));
+/* The record of a relation of the source: by OID, else by name where the OID is not known; NULL: none. A relation of
+ * the name of one that the record knows by another OID is not it. */
+TableRecord *state_table_find(const TableRecords *records, uint32_t oid, const char *schema,
+                              const char *name);
+/* The destination's table, named here, has followed this definition; in the caller's transaction, with what it did for
+ * it. Into the given record, too. */
+bool state_table_defined(Pg *pg, const Config *cfg, TableRecord *record, uint32_t oid, const char *definition,
+                         const char *target_schema, const char *target_name, Error *e);
+/* Sets a loaded table aside: its rows do not count any more until it is loaded again. Durable when it returns. */
+bool state_table_aside(Pg *pg, const Config *cfg, TableRecord *record, Error *e);
+/* Its table is gone from the source: nothing up to `upto`, and nothing of it will come after, is for it. */
+bool state_table_gone(Pg *pg, const Config *cfg, const TableRecord *record, Lsn upto, Error *e);
 /* In the caller's transaction, with the rows; exactly one pending row must change. */
 bool state_table_loaded(Pg *pg, const Config *cfg, const Table *table, Lsn start, int64_t rows, int64_t bytes,
                         Error *e);

@@ -5,13 +5,16 @@
 
 #include <uthash.h>
 
+#include "core/log.h"
 #include "core/memory.h"
 #include "decoder/assembler_delivery.h"
+#include "decoder/assembler_parts.h"
 
 /* A streamed transaction whose end has not been read. */
 typedef struct Streamed {
     uint32_t xid;
     Held *held;
+    Parts *parts; /* NULL: it waits for its end */
     UT_hash_handle hh;
 } Streamed;
 
@@ -28,6 +31,10 @@ struct Assembler {
     Streamed *streams;
     Streamed *in_stream; /* between STREAM START and STREAM STOP */
     Delivery *delivery;
+    PartsDesk *desk;
+    Streamed *undecided; /* all its parts are out, and assembler_decide has not been called */
+    Transaction undecided_head;
+    uint32_t unheld;
     Lsn last_end, until;
     bool passed;
     uint64_t aborts_ignored;
@@ -45,11 +52,13 @@ Assembler *assembler_new(const AssemblerOptions *options, Ledger *ledger) {
     a->budget = (HeldBudget){options->held_bytes, 0, options->spill, options->release, NULL};
     a->scratch = arena_new();
     a->delivery = delivery_new(&a->options, a->relations);
+    a->desk = parts_desk_new(&a->options, a->relations);
     return a;
 }
 
 static void stream_forget(Assembler *a, Streamed *stream) {
     HASH_DEL(a->streams, stream);
+    parts_close(&stream->parts, false);
     free(stream);
 }
 
@@ -63,6 +72,7 @@ void assembler_free(Assembler *a) {
     }
     held_free(a->current);
     held_free(a->late);
+    parts_desk_free(a->desk);
     delivery_free(a->delivery);
     arena_free(a->scratch);
     relation_cache_free(a->relations);
@@ -76,7 +86,10 @@ bool assembler_passed(const Assembler *a) {
     return a->passed;
 }
 bool assembler_full(const Assembler *a) {
-    return delivery_full(a->delivery);
+    return delivery_full(a->delivery) || parts_desk_full(a->desk) || a->undecided != NULL;
+}
+void assembler_reached(Assembler *a, Lsn at) {
+    parts_desk_reached(a->desk, at);
 }
 uint64_t assembler_aborts_ignored(const Assembler *a) {
     return a->aborts_ignored;
@@ -90,51 +103,116 @@ uint32_t assembler_held(const Assembler *a) {
     return HASH_COUNT(a->streams) + (a->current != NULL ? 1 : 0) + (a->late != NULL ? 1 : 0);
 }
 
+/* What is handed out in parts may rest on what was committed before it. */
 bool assembler_take(Assembler *a, bool flush, Batch **out, Error *e) {
-    return delivery_take(a->delivery, flush, out, e);
+    bool parts = parts_desk_full(a->desk);
+    if (!delivery_take(a->delivery, flush || parts, out, e))
+        return false;
+    if (*out == NULL && parts)
+        *out = parts_desk_take(a->desk);
+    return true;
+}
+
+uint32_t assembler_unheld(const Assembler *a) {
+    return a->unheld;
+}
+
+/* The whole of it is needed. */
+static bool is_there(Assembler *a, const Held *held, Error *e) {
+    if (!held_is_forgotten(held))
+        return true;
+    a->unheld = held_xid(held);
+    return fail(e, ERR_RETRY,
+                "transaction %u has to be applied again, and the spill folder has no room for it: it is read "
+                "from the source again",
+                a->unheld);
+}
+
+bool assembler_decide(Assembler *a, bool whole, Error *e) {
+    Streamed *stream = a->undecided;
+    assert(stream != NULL && !parts_desk_full(a->desk));
+    if (whole && !is_there(a, stream->held, e))
+        return false;
+    a->undecided = NULL;
+    parts_close(&stream->parts, !whole);
+    if (whole)
+        delivery_begin(a->delivery, stream->held, true, &a->undecided_head);
+    else
+        held_free(stream->held);
+    stream_forget(a, stream);
+    return true;
 }
 
 /* What the frame that ends a transaction says. */
 typedef struct Ending {
     TransactionEnd how;
-    bool streamed;
     Lsn commit, end;
     int64_t time_us;
 } Ending;
 
-static Ending ending_of(const Message *m, TransactionEnd how, bool streamed) {
-    return (Ending){how, streamed, m->commit.commit, m->commit.end, m->commit.time_us};
+static Ending ending_of(const Message *m, TransactionEnd how) {
+    return (Ending){how, m->commit.commit, m->commit.end, m->commit.time_us};
 }
 
+typedef enum Verdict { ENDING_BAD, ENDING_BEYOND, ENDING_GOES_OUT } Verdict;
+
 /* The end of a transaction was read: it goes out, unless it lies beyond `until`. */
-static bool deliver(Assembler *a, Held *held, Ending ending, Error *e) {
-    Lsn commit = ending.commit, end = ending.end;
+static Verdict ending_judge(Assembler *a, uint32_t xid, const Ending *ending, Error *e) {
+    Lsn commit = ending->commit, end = ending->end;
     if (!lsn_before(commit, end) || !lsn_before(a->last_end, end)) {
         fail(e, ERR_PROTOCOL,
              "commit of transaction %u ends at " LSN_FMT ", not beyond its record " LSN_FMT
              " and the commit before " LSN_FMT,
-             held_xid(held), LSN_ARGS(end), LSN_ARGS(commit), LSN_ARGS(a->last_end));
-        held_free(held);
-        return false;
+             xid, LSN_ARGS(end), LSN_ARGS(commit), LSN_ARGS(a->last_end));
+        return ENDING_BAD;
     }
     a->last_end = end;
-    if (!lsn_is_none(a->until) && lsn_before(a->until, end)) {
-        a->passed = true;
-        if (a->ledger != NULL)
-            ledger_begin(a->ledger); /* it will not be made durable: no idle position may pass it */
+    bool beyond = !lsn_is_none(a->until) && lsn_before(a->until, end);
+    a->passed = a->passed || beyond;
+    if (a->ledger != NULL && beyond)
+        ledger_begin(a->ledger); /* it will not be made durable: no idle position may pass it */
+    else if (a->ledger != NULL)
+        ledger_commit(a->ledger, end);
+    return beyond ? ENDING_BEYOND : ENDING_GOES_OUT;
+}
+
+static Transaction head_of(uint32_t xid, const Ending *ending) {
+    return (Transaction){.xid = xid,
+                         .ending = ending->how,
+                         .commit = ending->commit,
+                         .end = ending->end,
+                         .committed_us = ending->time_us,
+                         .begins = true};
+}
+
+static bool deliver(Assembler *a, Held *held, Ending ending, Error *e) {
+    Verdict verdict = ending_judge(a, held_xid(held), &ending, e);
+    Transaction head = head_of(held_xid(held), &ending);
+    if (verdict == ENDING_GOES_OUT)
+        delivery_begin(a->delivery, held, false, &head);
+    else
         held_free(held);
+    return verdict != ENDING_BAD;
+}
+
+/* Of what was handed out in parts only the end is missing; the rest waits for assembler_decide. */
+static bool deliver_streamed(Assembler *a, Streamed *stream, Ending ending, Error *e) {
+    Verdict verdict = ending_judge(a, stream->xid, &ending, e);
+    Transaction head = head_of(stream->xid, &ending);
+    if (verdict == ENDING_GOES_OUT && parts_commit(&stream->parts, &head)) {
+        a->undecided = stream;
+        a->undecided_head = head;
         return true;
     }
-    if (a->ledger != NULL)
-        ledger_commit(a->ledger, end);
-    Transaction head = {.xid = held_xid(held),
-                        .ending = ending.how,
-                        .commit = commit,
-                        .end = end,
-                        .committed_us = ending.time_us,
-                        .begins = true};
-    delivery_begin(a->delivery, held, ending.streamed, &head);
-    return true;
+    if (verdict == ENDING_GOES_OUT && !is_there(a, stream->held, e))
+        return false;
+    if (verdict == ENDING_GOES_OUT)
+        delivery_begin(a->delivery, stream->held, true, &head);
+    else
+        held_free(stream->held);
+    parts_abort(&stream->parts);
+    stream_forget(a, stream);
+    return verdict != ENDING_BAD;
 }
 
 /* ---- the protocol's state machine ---- */
@@ -173,7 +251,7 @@ static Held *current_end(Assembler *a, const Message *m, bool prepares, Error *e
 
 static bool feed_commit(Assembler *a, const Message *m, Error *e) {
     Held *held = current_end(a, m, false, e);
-    return held != NULL && deliver(a, held, ending_of(m, TRANSACTION_COMMITS, false), e);
+    return held != NULL && deliver(a, held, ending_of(m, TRANSACTION_COMMITS), e);
 }
 
 static bool is_late(const Assembler *a, const Message *m) {
@@ -188,7 +266,7 @@ static bool feed_prepare(Assembler *a, const Message *m, Error *e) {
     if (held != NULL && is_late(a, m))
         a->late = held;
     else if (held != NULL)
-        return deliver(a, held, ending_of(m, TRANSACTION_PREPARES, false), e);
+        return deliver(a, held, ending_of(m, TRANSACTION_PREPARES), e);
     return held != NULL;
 }
 
@@ -196,20 +274,20 @@ static bool feed_commit_prepared(Assembler *a, const Message *m, Error *e) {
     if (a->current != NULL || a->in_stream != NULL)
         return out_of_place(m, "inside a transaction", e);
     if (a->late == NULL)
-        return deliver(a, held_new(&a->budget, m->xid), ending_of(m, TRANSACTION_COMMITS_PREPARED, false), e);
+        return deliver(a, held_new(&a->budget, m->xid), ending_of(m, TRANSACTION_COMMITS_PREPARED), e);
     Held *held = a->late;
     if (m->xid != held_xid(held))
         return fail(e, ERR_PROTOCOL, "COMMIT PREPARED of transaction %u instead of %u", m->xid,
                     held_xid(held));
     a->late = NULL;
-    return deliver(a, held, ending_of(m, TRANSACTION_COMMITS, false), e);
+    return deliver(a, held, ending_of(m, TRANSACTION_COMMITS), e);
 }
 
 /* Its record's own LSN is not sent: its identity is the last byte of the record. */
 static bool feed_rollback_prepared(Assembler *a, const Message *m, Error *e) {
     if (a->current != NULL || a->in_stream != NULL)
         return out_of_place(m, "inside a transaction", e);
-    Ending ending = ending_of(m, TRANSACTION_ROLLS_BACK_PREPARED, false);
+    Ending ending = ending_of(m, TRANSACTION_ROLLS_BACK_PREPARED);
     ending.commit.at = ending.end.at - (lsn_is_none(ending.end) ? 0 : 1);
     return deliver(a, held_new(&a->budget, m->xid), ending, e);
 }
@@ -226,6 +304,7 @@ static bool feed_stream_start(Assembler *a, const Message *m, Error *e) {
         stream = memory_new(sizeof *stream);
         stream->xid = m->xid;
         stream->held = held_new(&a->budget, m->xid);
+        stream->parts = m->xid == a->options.early_never ? NULL : parts_begin(a->desk, m->xid);
         HASH_ADD(hh, a->streams, xid, sizeof stream->xid, stream);
     }
     a->in_stream = stream;
@@ -252,9 +331,8 @@ static bool feed_stream_end(Assembler *a, const Message *m, Error *e) {
     if (prepares && is_late(a, m))
         return fail(e, ERR_PROTOCOL, "STREAM PREPARE of transaction %u lies before the stream's beginning",
                     m->xid);
-    Held *held = stream->held;
-    stream_forget(a, stream);
-    return deliver(a, held, ending_of(m, prepares ? TRANSACTION_PREPARES : TRANSACTION_COMMITS, true), e);
+    return deliver_streamed(a, stream, ending_of(m, prepares ? TRANSACTION_PREPARES : TRANSACTION_COMMITS),
+                            e);
 }
 
 static bool feed_stream_abort(Assembler *a, const Message *m, Error *e) {
@@ -266,9 +344,15 @@ static bool feed_stream_abort(Assembler *a, const Message *m, Error *e) {
         a->aborts_ignored++; /* PostgreSQL 18 sends one although nothing was streamed (L12) */
         return true;
     }
-    if (m->stream_abort.subxid != m->xid)
-        return held_cut(stream->held, m->stream_abort.subxid, e);
+    uint32_t subxid = m->stream_abort.subxid;
+    uint64_t arrival;
+    if (subxid != m->xid) {
+        if (held_began(stream->held, subxid, &arrival))
+            parts_cut(&stream->parts, subxid, arrival);
+        return held_cut(stream->held, subxid, e);
+    }
     held_free(stream->held);
+    parts_abort(&stream->parts);
     stream_forget(a, stream);
     return true;
 }
@@ -284,7 +368,7 @@ static bool feed_message_alone(Assembler *a, const Message *m, uint64_t arrival,
         return false;
     }
     Lsn end = m->logical.lsn, commit = {end.at - (lsn_is_none(end) ? 0 : 1)};
-    return deliver(a, held, (Ending){TRANSACTION_COMMITS, false, commit, end, 0}, e);
+    return deliver(a, held, (Ending){TRANSACTION_COMMITS, commit, end, 0}, e);
 }
 
 static bool is_two_phase_kind(MessageKind kind) {
@@ -344,6 +428,38 @@ static bool feed_outside(Assembler *a, Slice frame, void *memory, size_t memory_
     return ok;
 }
 
+/* The spill is full: what is held of the largest transaction in parts is needed only if that is given up. */
+static bool room_make(Assembler *a) {
+    Streamed *stream, *next, *largest = NULL;
+    HASH_ITER (hh, a->streams, stream, next)
+        if (stream->parts != NULL && parts_begun(stream->parts) && !held_is_forgotten(stream->held) &&
+            (largest == NULL || held_bytes(stream->held) > held_bytes(largest->held)))
+            largest = stream;
+    if (!a->options.early_alone || largest == NULL)
+        return false;
+    log_info("the spill folder is full: transaction %u, which is applied while it arrives, is not kept there",
+             largest->xid);
+    held_forget(largest->held);
+    return true;
+}
+
+static bool hold(Assembler *a, Held *held, uint32_t xid, Slice frame, void *memory, size_t memory_bytes,
+                 Error *e) {
+    return held_add(held, xid, a->arrival, frame, memory, memory_bytes, e) ||
+           (e->kind == ERR_LIMIT && room_make(a));
+}
+
+static bool feed_streamed(Assembler *a, MessageKind kind, uint32_t xid, Slice frame, void *memory,
+                          size_t memory_bytes, Error *e) {
+    Streamed *stream = a->in_stream;
+    if (!parts_add(&stream->parts, xid, kind, a->arrival, frame, e) ||
+        (stream->parts == NULL && !is_there(a, stream->held, e))) {
+        a->options.release(memory);
+        return false;
+    }
+    return hold(a, stream->held, xid, frame, memory, memory_bytes, e);
+}
+
 static void scratch_empty(Assembler *a) {
     if (arena_bytes(a->scratch) < SCRATCH_BYTES)
         return;
@@ -368,9 +484,9 @@ bool assembler_feed(Assembler *a, Slice frame, void *memory, size_t memory_bytes
     }
     if (is_inside_kind(kind)) {
         if (a->in_stream != NULL)
-            return held_add(a->in_stream->held, xid, a->arrival, frame, memory, memory_bytes, e);
+            return feed_streamed(a, kind, xid, frame, memory, memory_bytes, e);
         if (a->current != NULL)
-            return held_add(a->current, held_xid(a->current), a->arrival, frame, memory, memory_bytes, e);
+            return hold(a, a->current, held_xid(a->current), frame, memory, memory_bytes, e);
         return feed_outside(a, frame, memory, memory_bytes, e);
     }
     Message m;

@@ -4,6 +4,11 @@
  *
  *   feed(frame) … feed(frame) ──▶ take(batch) until there is none ──▶ feed …
  * A large transaction is handed out in pieces; feed is not called while pieces of it are left (assembler_full).
+ * Where early_most says so, a streamed one is handed out in parts while it arrives (core/change.h, trap A7), and held all
+ * the same. Behind its BATCH_COMMIT the caller waits for the ticket and tells by assembler_decide whether the whole is
+ * still wanted: by a sink that gave it up, or by one that takes no parts. When the spill is full and nobody but the first
+ * would need it, what is held of such a transaction goes; if it then is needed, the session ends with ERR_RETRY, and
+ * assembler_unheld names the one that the next session must hold (trap A7d).
  * A non-transactional message is a transaction of its own: it ends at its LSN, which is the end of its record
  * and may be where the next commit record begins; a start one byte farther would make the server leave that
  * commit out.
@@ -28,6 +33,11 @@ typedef struct AssemblerOptions {
     size_t held_bytes;  /* memory for held transactions; beyond it they spill */
     size_t batch_bytes; /* a batch is closed when it weighs this much; a piece, too */
     uint32_t batch_changes; /* or has this many changes */
+    uint32_t early_most;    /* streamed transactions in parts at a time; 0: every one is held until its end */
+    uint32_t early_changes; /* a part is closed when it has this many changes, or weighs batch_bytes */
+    Lsn early_from;         /* none of them before the server has come so far (trap A7a) */
+    bool early_alone;       /* no sink needs the whole behind parts that were applied */
+    uint32_t early_never;   /* this transaction is held; 0: any may be in parts */
     JournalSpace *spill;
     const char *job;                      /* whose beats are ours */
     const char *beat_schema, *beat_table; /* NULL: no heartbeat table */
@@ -48,6 +58,11 @@ bool assembler_feed(Assembler *a, Slice frame, void *memory, size_t memory_bytes
 bool assembler_take(Assembler *a, bool flush, Batch **out, Error *e);
 /* True while a committed transaction is being handed out: take, do not feed. */
 bool assembler_full(const Assembler *a);
+/* The server has sent everything that it streams below this position. */
+void assembler_reached(Assembler *a, Lsn at);
+/* Behind BATCH_COMMIT, before anything else is taken. */
+bool assembler_decide(Assembler *a, bool whole, Error *e);
+uint32_t assembler_unheld(const Assembler *a); /* 0: none */
 
 /* `run --until`: transactions that end beyond it are not handed out. */
 void assembler_until(Assembler *a, Lsn until);

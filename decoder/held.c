@@ -19,7 +19,8 @@ typedef struct Kept {
 
 typedef struct Subxact {
     uint32_t xid;
-    uint64_t first; /* number of its first frame */
+    uint64_t first;   /* number of its first frame */
+    uint64_t arrival; /* of that */
     UT_hash_handle hh;
 } Subxact;
 
@@ -33,6 +34,7 @@ struct Held {
     size_t kept_bytes;
     Journal *journal; /* everything older than `kept`; NULL: nothing spilled */
     bool journal_read;
+    bool forgotten;
     Subxact **subxacts; /* in order of their first frames */
     size_t subxact_count, subxact_capacity;
     Subxact *by_xid;
@@ -65,6 +67,10 @@ static void kept_release(Held *h, Kept *kept) {
     kept->memory = NULL;
 }
 
+static bool is_being_read(const Held *h) {
+    return h->kept_read > 0 || h->journal_read;
+}
+
 static void subxacts_drop_from(Held *h, size_t index) {
     while (h->subxact_count > index) {
         Subxact *subxact = h->subxacts[--h->subxact_count];
@@ -91,6 +97,23 @@ void held_free(Held *h) {
     free(h);
 }
 
+void held_forget(Held *h) {
+    assert(!is_being_read(h));
+    while (h->kept_count > 0)
+        kept_release(h, &h->kept[--h->kept_count]);
+    journal_free(h->journal);
+    h->journal = NULL;
+    h->forgotten = true;
+}
+
+bool held_is_forgotten(const Held *h) {
+    return h->forgotten;
+}
+
+size_t held_bytes(const Held *h) {
+    return h->kept_bytes + (size_t)held_disk_bytes(h);
+}
+
 uint32_t held_xid(const Held *h) {
     return h->xid;
 }
@@ -103,7 +126,7 @@ uint64_t held_disk_bytes(const Held *h) {
     return h->journal == NULL ? 0 : journal_disk_bytes(h->journal);
 }
 
-static void subxact_note(Held *h, uint32_t subxid) {
+static void subxact_note(Held *h, uint32_t subxid, uint64_t arrival) {
     Subxact *known;
     if (subxid == h->xid)
         return;
@@ -117,6 +140,7 @@ static void subxact_note(Held *h, uint32_t subxid) {
     known = memory_new(sizeof *known);
     known->xid = subxid;
     known->first = held_count(h);
+    known->arrival = arrival;
     HASH_ADD(hh, h->by_xid, xid, sizeof known->xid, known);
     h->subxacts[h->subxact_count++] = known;
 }
@@ -150,10 +174,6 @@ static bool spill(Held *h, Error *e) {
     return ok && journal_rest(h->journal, e);
 }
 
-static bool is_being_read(const Held *h) {
-    return h->kept_read > 0 || h->journal_read;
-}
-
 /* The budget is used up: the transaction that holds most of it goes to disk. */
 static bool budget_make_room(HeldBudget *budget, Error *e) {
     Held *largest = NULL;
@@ -166,7 +186,11 @@ static bool budget_make_room(HeldBudget *budget, Error *e) {
 bool held_add(Held *h, uint32_t subxid, uint64_t arrival, Slice bytes, void *memory, size_t memory_bytes,
               Error *e) {
     assert(!is_being_read(h));
-    subxact_note(h, subxid);
+    subxact_note(h, subxid, arrival);
+    if (h->forgotten) {
+        h->budget->release(memory);
+        return true;
+    }
     if (h->kept_count == h->kept_capacity) {
         h->kept_capacity = h->kept_capacity == 0 ? 16 : h->kept_capacity * 2;
         h->kept = memory_grow(h->kept, h->kept_capacity * sizeof(Kept));
@@ -175,6 +199,14 @@ bool held_add(Held *h, uint32_t subxid, uint64_t arrival, Slice bytes, void *mem
     h->kept_bytes += memory_bytes + KEPT_OVERHEAD;
     h->budget->used_bytes += memory_bytes + KEPT_OVERHEAD;
     return h->budget->used_bytes <= h->budget->limit_bytes || budget_make_room(h->budget, e);
+}
+
+bool held_began(const Held *h, uint32_t subxid, uint64_t *arrival) {
+    Subxact *known;
+    HASH_FIND(hh, h->by_xid, &subxid, sizeof subxid, known);
+    if (known != NULL)
+        *arrival = known->arrival;
+    return known != NULL;
 }
 
 bool held_cut(Held *h, uint32_t subxid, Error *e) {
@@ -187,6 +219,8 @@ bool held_cut(Held *h, uint32_t subxid, Error *e) {
     while (h->subxacts[index - 1] != subxact)
         index--;
     subxacts_drop_from(h, index - 1);
+    if (h->forgotten)
+        return true;
     uint64_t on_disk = h->journal == NULL ? 0 : journal_count(h->journal);
     size_t keep = first > on_disk ? (size_t)(first - on_disk) : 0;
     while (h->kept_count > keep)
@@ -210,6 +244,7 @@ static bool next_from_journal(Held *h, HeldFrame *out, Error *e) {
 }
 
 bool held_next(Held *h, HeldFrame *out, Error *e) {
+    assert(!h->forgotten);
     error_clear(e);
     if (h->journal != NULL) {
         if (!h->journal_read && !journal_rewind(h->journal, e))

@@ -35,6 +35,12 @@ bool held_add(Held *h, uint32_t subxid, uint64_t arrival, Slice bytes, void *mem
               Error *e);
 /* Cuts at the first frame of subxid; an unknown one (it did nothing, or is cut already) is no error. */
 bool held_cut(Held *h, uint32_t subxid, Error *e);
+/* False: it did nothing, or is cut already; else when its first frame arrived. */
+bool held_began(const Held *h, uint32_t subxid, uint64_t *arrival);
+/* Its frames go, those to come at once: only where its subtransactions begin is still known. It cannot be read. */
+void held_forget(Held *h);
+bool held_is_forgotten(const Held *h);
+size_t held_bytes(const Held *h); /* in memory and on disk */
 uint32_t held_xid(const Held *h);
 uint64_t held_count(const Held *h);      /* frames inside */
 uint64_t held_disk_bytes(const Held *h); /* in its journal */

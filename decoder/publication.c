@@ -60,6 +60,8 @@ static const char FILTERED_BY_SQL[] =
     " AND d.refclassid = 'pg_class'::regclass AND d.refobjid = r.prrelid AND d.refobjsubid > 0"
     " WHERE p.pubname = $1";
 
+static const char EXISTS_SQL[] = "SELECT EXISTS (SELECT FROM pg_class WHERE oid = $1::oid)";
+
 typedef struct Member {
     uint32_t oid;
     const char *schema, *name;
@@ -361,10 +363,30 @@ static bool publication_mend(Pg *source, Publication *p, Error *e) {
 
 /* ---- checking ---- */
 
-static bool members_check(const Publication *p, ErrorKind kind, Error *e) {
+/* Takes out those whose tables were dropped: nobody can publish them any more, and nothing of them is lost. */
+static bool dropped_leave(Pg *source, const Member **list, int *count, Error *e) {
+    int left = 0;
+    bool ok = true;
+    for (int at = 0; ok && at < *count; at++) {
+        char oid[16], exists[8];
+        const char *const params[] = {oid};
+        snprintf(oid, sizeof oid, "%u", list[at]->oid);
+        ok = pg_value(source, EXISTS_SQL, 1, params, exists, sizeof exists, e);
+        if (ok && exists[0] == 't')
+            list[left++] = list[at];
+    }
+    *count = left;
+    return ok;
+}
+
+static bool members_check(Pg *source, const Publication *p, ErrorKind kind, Error *e) {
     const Member **list = calloc((size_t)(p->wanted.count + p->held.count) + 1, sizeof *list);
     assert(list != NULL);
     int gone = members_missing(&p->wanted, &p->held, list);
+    if (gone > 0 && !dropped_leave(source, list, &gone, e)) {
+        free(list);
+        return false;
+    }
     bool good = gone == 0;
     if (!good)
         fail(e, kind, "publication \"%s\" lacks %d of %d tables, or filters them otherwise: \"%s.%s\"",
@@ -378,7 +400,7 @@ static bool members_check(const Publication *p, ErrorKind kind, Error *e) {
     return good;
 }
 
-static bool publication_check(const Publication *p, ErrorKind kind, Error *e) {
+static bool publication_check(Pg *source, const Publication *p, ErrorKind kind, Error *e) {
     if (p->inserts && p->wanted.count == 0)
         return true;
     if (!p->exists)
@@ -388,7 +410,7 @@ static bool publication_check(const Publication *p, ErrorKind kind, Error *e) {
         return fail_hint(e, "needed: %s, publish_via_partition_root = false",
                          p->inserts ? INSERTS_SQL : ALL_SQL);
     }
-    return members_check(p, kind, e);
+    return members_check(source, p, kind, e);
 }
 
 bool publication_forbids_full(const Pg *source, const Table *table) {
@@ -426,7 +448,7 @@ bool publication_make(Pg *source, const Config *cfg, const Selection *selection,
     for (int inserts = 0; inserts <= 1; inserts++) {
         Publication p;
         bool good = publication_read(&p, source, cfg, selection, inserts > 0, e) &&
-                    (p.ours ? publication_mend(source, &p, e) : publication_check(&p, ERR_CONFIG, e));
+                    (p.ours ? publication_mend(source, &p, e) : publication_check(source, &p, ERR_CONFIG, e));
         publication_clear(&p);
         if (!good)
             return false;
@@ -438,7 +460,7 @@ bool publication_verify(Pg *source, const Config *cfg, const Selection *selectio
     for (int inserts = 0; inserts <= 1; inserts++) {
         Publication p;
         bool good = publication_read(&p, source, cfg, selection, inserts > 0, e) &&
-                    publication_check(&p, ERR_LOST, e);
+                    publication_check(source, &p, ERR_LOST, e);
         publication_clear(&p);
         if (!good)
             return false;

@@ -12,7 +12,8 @@
 
 /* Creates or mends; safe to repeat. */
 bool publication_make(Pg *source, const Config *cfg, const Selection *selection, Error *e);
-/* The publication(s) exist and hold exactly what they should: else ERR_LOST that names what is gone (F41). */
+/* The publication(s) exist and hold exactly what they should: else ERR_LOST that names what is gone (F41). Tables that
+ * were dropped are no part of that. */
 bool publication_verify(Pg *source, const Config *cfg, const Selection *selection, Error *e);
 /* For START_REPLICATION: publication_names '"a","b"'. */
 void publication_names(Pg *source, const Config *cfg, const Selection *selection, Writer *out);

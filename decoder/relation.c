@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
+
 typedef struct Entry {
     const Relation *rel; /* NULL: free */
     uint64_t arrival;    /* of the newest message that announced it */
@@ -23,6 +25,8 @@ struct RelationCache {
 
 struct RelationScope {
     OidMap map;
+    Entry *said; /* every announcement in order of arrival, for relation_scope_cut */
+    size_t said_count, said_capacity;
 };
 
 /* The oid's entry, or the free one where it belongs. */
@@ -106,6 +110,28 @@ static const Relation *version_new(RelationCache *c, const Message *m) {
     return rel;
 }
 
+static void scope_put(RelationScope *s, const Relation *rel, uint64_t arrival) {
+    if (s->said_count == s->said_capacity) {
+        s->said_capacity = s->said_capacity == 0 ? 16 : s->said_capacity * 2;
+        s->said = memory_grow(s->said, s->said_capacity * sizeof *s->said);
+    }
+    s->said[s->said_count++] = (Entry){rel, arrival};
+    map_put(&s->map, rel, arrival);
+}
+
+void relation_scope_cut(RelationScope *s, uint64_t arrival) {
+    size_t kept = s->said_count;
+    while (kept > 0 && s->said[kept - 1].arrival >= arrival)
+        kept--;
+    if (kept == s->said_count)
+        return;
+    s->said_count = kept;
+    free(s->map.entries);
+    s->map = (OidMap){0};
+    for (size_t at = 0; at < kept; at++)
+        map_put(&s->map, s->said[at].rel, s->said[at].arrival);
+}
+
 /* A streamed transaction announces what it uses again, mostly as everybody knows it: that is no new version.
  */
 bool relation_put(RelationCache *c, RelationScope *scope, uint64_t arrival, const Message *m, Error *e) {
@@ -118,7 +144,10 @@ bool relation_put(RelationCache *c, RelationScope *scope, uint64_t arrival, cons
             return fail(e, ERR_RETRY, "this session has seen %u versions of relations", c->count);
         rel = version_new(c, m);
     }
-    map_put(scope == NULL ? &c->global : &scope->map, rel, arrival);
+    if (scope == NULL)
+        map_put(&c->global, rel, arrival);
+    else
+        scope_put(scope, rel, arrival);
     return true;
 }
 
@@ -136,6 +165,7 @@ void relation_scope_free(RelationScope *s) {
     if (s == NULL)
         return;
     free(s->map.entries);
+    free(s->said);
     free(s);
 }
 

@@ -25,6 +25,8 @@ const Relation *relation_get(const RelationCache *c, const RelationScope *scope,
 
 RelationScope *relation_scope_new(void);
 void relation_scope_free(RelationScope *s);
+/* What arrived at `arrival` and later was never said: a subtransaction was rolled back. */
+void relation_scope_cut(RelationScope *s, uint64_t arrival);
 /* The streamed transaction committed: its relations become global where nothing later is. */
 void relation_scope_promote(RelationCache *c, RelationScope *scope);
 uint32_t relation_versions(const RelationCache *c);

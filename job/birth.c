@@ -4,6 +4,7 @@
 
 #include "core/fault.h"
 #include "core/log.h"
+#include "decoder/ddl_trigger.h"
 #include "decoder/heartbeat.h"
 #include "decoder/publication.h"
 #include "decoder/slot.h"
@@ -147,7 +148,8 @@ static bool source_prepare(Walk *walk, Error *e) {
     HeartbeatForm form;
     return identities_set(walk, e) &&
            (cfg->source.heartbeat_ms == 0 || heartbeat_make(walk->source, cfg, &form, e)) &&
-           publication_make(walk->source, cfg, walk->selection, e);
+           publication_make(walk->source, cfg, walk->selection, e) &&
+           (cfg->ddl != DDL_APPLY || ddl_trigger_make(walk->source, cfg, e)) && FAULT("ddl.after_trigger", e);
 }
 
 /* One snapshot of an ordinary transaction, for a job that will not follow the source. */

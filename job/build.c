@@ -29,6 +29,7 @@ static Load load_of(const Walk *walk) {
                   .selection = walk->selection,
                   .metrics = walk->job->metrics,
                   .throttle = walk->job->throttle,
+                  .again = walk->again,
                   .stop = &walk->job->stop};
 }
 
@@ -228,7 +229,7 @@ static bool rows_load(Walk *walk, const TableRecords *records, const Exported *e
     walk->progressed = walk->progressed || loaded_tables(walk) > loaded_before;
     if (ok && left > 0)
         log_info("%d tables are left: loading them again under a new snapshot", left);
-    return ok && (left > 0 || large_object_copy(&load, exported->snapshot, e));
+    return ok && (left > 0 || walk->again || large_object_copy(&load, exported->snapshot, e));
 }
 
 bool build_load_is_complete(const Walk *walk, bool *complete, Error *e) {

@@ -63,6 +63,7 @@ static const Item ITEMS[] = {
     {"prepared-transactions", ON_SOURCE | FOR_STREAM, check_prepared_transactions},
     {"two-phase", ON_SOURCE | ON_TARGET | FOR_STREAM, check_two_phase},
     {"heartbeat", ON_SOURCE | FOR_STREAM, check_heartbeat},
+    {"ddl-trigger", ON_SOURCE | FOR_STREAM, check_ddl_trigger},
     {"slot-name", ON_SOURCE | ON_TARGET | FOR_STREAM | WHEN_NEW, check_slot_name},
     {"slot", ON_SOURCE | FOR_STREAM | WHEN_RESUMED, check_slot},
     {"slot-timeout", ON_SOURCE | FOR_STREAM, check_slot_timeout},

@@ -135,7 +135,7 @@ CheckLook check_left_out, check_renamed_in_code, check_rename_rights;
 /* What the job leaves out; NULL when it chooses nothing. The caller frees it. */
 bool check_choice(Check *c, Choice **out, Error *e);
 CheckLook check_publication_rights, check_replica_identity, check_select_rights, check_row_security,
-    check_unlogged_tables, check_heartbeat;
+    check_unlogged_tables, check_heartbeat, check_ddl_trigger;
 CheckLook check_target_connection, check_target_version, check_same_database, check_encryption,
     check_database_encoding, check_target_rights, check_existing_tables, check_extensions, check_replica_role;
 CheckLook check_database_settings, check_database_locale;

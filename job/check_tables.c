@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "decoder/ddl_trigger.h"
 #include "decoder/heartbeat.h"
 #include "decoder/publication.h"
 #include "job/check_item.h"
@@ -17,14 +18,17 @@ static const char CHANGED_SQL[] =
 static const char FILTERED_SQL[] =
     "SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.oid = ANY ($1::oid[]) AND row_security_active(c.oid) ORDER BY 1";
-/* What a publication of the user's sends; and whether it takes in tables that are made later. */
+/* What a publication of the user's sends; whether it takes in tables that are made later, and sends leaves as their
+ * roots. */
 static const char SENT_SQL[] =
     "SELECT g.relid FROM pg_publication p CROSS JOIN LATERAL pg_get_publication_tables(p.pubname::text) g"
     " WHERE p.pubname = $1 ORDER BY 1";
-#define OPEN_SQL(schemas) "SELECT p.puballtables OR " schemas " FROM pg_publication p WHERE p.pubname = $1"
+#define OPEN_SQL(schemas, root)                                                                              \
+    "SELECT p.puballtables OR " schemas ", " root " FROM pg_publication p WHERE p.pubname = $1"
 static const char OPEN_15_SQL[] =
-    OPEN_SQL("EXISTS (SELECT FROM pg_publication_namespace s WHERE s.pnpubid = p.oid)");
-static const char OPEN_12_SQL[] = OPEN_SQL("false");
+    OPEN_SQL("EXISTS (SELECT FROM pg_publication_namespace s WHERE s.pnpubid = p.oid)", "p.pubviaroot");
+static const char OPEN_13_SQL[] = OPEN_SQL("false", "p.pubviaroot");
+static const char OPEN_12_SQL[] = OPEN_SQL("false", "false");
 /* The heartbeat table: is it there, is its schema, may it be made. */
 static const char BEAT_SQL[] =
     "SELECT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = $2), n.oid IS NOT "
@@ -324,15 +328,23 @@ static bool named_verify(Check *c, Finding *out, Error *e) {
 /* One that the user named is only checked: it is there, whole, and sends every table. */
 static bool named_look(Check *c, Finding *out, Error *e) {
     const char *name = c->cfg->source.publication;
-    PGresult *rows =
-        pg_query(c->source, c->source->version >= 150000 ? OPEN_15_SQL : OPEN_12_SQL, 1, &name, e);
+    const char *sql = c->source->version >= 150000   ? OPEN_15_SQL
+                      : c->source->version >= 130000 ? OPEN_13_SQL
+                                                     : OPEN_12_SQL;
+    PGresult *rows = pg_query(c->source, sql, 1, &name, e);
     if (rows == NULL)
         return false;
     bool exists = PQntuples(rows) == 1, open = exists && pg_cell_bool(rows, 0, 0);
+    bool by_root = exists && pg_cell_bool(rows, 0, 1);
     PQclear(rows);
     if (!exists) {
         finding_fix(out, "leave out source.publication: then walferry makes one");
         return finding_fail(out, "publication \"%s\" does not exist", name);
+    }
+    if (by_root) {
+        options_fix(c, out);
+        return finding_fail(
+            out, "publication \"%s\" sends partitions as their root: a TRUNCATE of one would be lost", name);
     }
     PGresult *sent = pg_query(c->source, SENT_SQL, 1, &name, e);
     if (sent == NULL)
@@ -604,4 +616,20 @@ bool check_heartbeat(Check *c, Finding *out, Error *e) {
         "none is possible: user \"%s\" may not make or use table \"%s.%s\", and the server is too "
         "old for messages",
         pg_cell(c->source_facts, 0, SOURCE_USER), schema, table);
+}
+
+bool check_ddl_trigger(Check *c, Finding *out, Error *e) {
+    Error refused;
+    (void)e;
+    out->left_out = c->cfg->ddl != DDL_APPLY;
+    if (out->left_out)
+        return true;
+    if (ddl_trigger_try(c->source, c->cfg, &refused))
+        return finding_pass(out, "event triggers tell every change of a table");
+    finding_fix(
+        out,
+        "let a superuser, or a role that may make event triggers and schemas, be the user of source.dsn; or "
+        "set ddl: pause-table or stop");
+    return finding_fail(out, "user \"%s\" cannot make the event triggers that \"ddl: apply\" needs: %s",
+                        pg_cell(c->source_facts, 0, SOURCE_USER), refused.text);
 }

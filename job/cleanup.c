@@ -9,6 +9,7 @@
 #include "core/fault.h"
 #include "core/pg.h"
 #include "core/state.h"
+#include "decoder/ddl_trigger.h"
 #include "decoder/heartbeat.h"
 #include "decoder/publication.h"
 #include "decoder/slot.h"
@@ -197,6 +198,15 @@ static bool heartbeat_remove(Cleanup *c, Error *e) {
     return true;
 }
 
+static bool triggers_remove(Cleanup *c, Error *e) {
+    bool found;
+    if (!ddl_trigger_drop(c->source, c->cfg, c->dry_run, &found, e))
+        return false;
+    if (found)
+        tell(c, "event triggers dts_%s_ddl, _drop and _rewrite on the source", c->cfg->name);
+    return true;
+}
+
 /* After the publications: a table without identity that is still published refuses the users' UPDATE (trap A1). */
 static bool identities_restore(Cleanup *c, Error *e) {
     bool ok = true;
@@ -223,9 +233,10 @@ static bool source_clean(Cleanup *c) {
     bool slots = noted(c, slot_remove(c, c->cfg->slot, &e), &e);
     slots = noted(c, slot_remove(c, c->cfg->load_slot, &e), &e) && slots;
     bool publications = noted(c, publications_remove(c, &e), &e);
+    bool triggers = noted(c, triggers_remove(c, &e), &e);
     bool heartbeat = noted(c, heartbeat_remove(c, &e), &e);
     bool identities = publications && noted(c, identities_restore(c, &e), &e);
-    return slots && publications && heartbeat && identities;
+    return slots && publications && triggers && heartbeat && identities;
 }
 
 /* ---- the target's side ---- */

@@ -34,6 +34,7 @@ typedef struct Job {
     bool connected_once;     /* both were reached: from here on the retry windows count, not first_wait_ms */
     bool plan_told;
     bool whole_transactions;   /* the next stream asks for none before its commit */
+    uint32_t held_transaction; /* of the source: the next stream holds it until its end; 0: none */
     bool text_values;          /* the next stream asks for no binary values */
     int64_t sender_timeout_ms; /* wal_sender_timeout that the next stream asks for; 0: the server's own */
     atomic_bool stop;          /* settle and end; set by job_stop, read by every thread */

@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "decoder/publication.h"
 #include "decoder/slot.h"
+#include "job/captured.h"
 #include "job/pipeline.h"
 #include "job/position.h"
 #include "job/slot_tell.h"
@@ -23,6 +24,7 @@ typedef struct Keeper {
     int64_t beat; /* number of the last one made */
     int64_t beat_due_ms, look_due_ms, guard_due_ms;
     SlotTelling telling;
+    Captured *captured;
 } Keeper;
 
 /* The source's side of the session is going: the stream is closed at once, confirmed or not, because a server
@@ -100,6 +102,8 @@ static bool duties(Keeper *k, Error *e) {
         k->guard_due_ms = now_ms + GUARD_EVERY_MS;
         if (!publication_verify(k->p->keeper, cfg, k->p->selection, e))
             return position_lost((Lsn){atomic_load(&k->p->job->metrics->applied_lsn)}, e);
+        if (!captured_look(k->captured, k->p->keeper, e))
+            return false;
     }
     tell_lag(k);
     return true;
@@ -123,7 +127,7 @@ void *keeper_thread(void *pipeline) {
     Error e;
     /* numbers go on over sessions and processes, so that an old beat in the stream is never taken for a new
      * one */
-    Keeper keeper = {.p = p, .beat = clock_wall_us() / 1000};
+    Keeper keeper = {.p = p, .beat = clock_wall_us() / 1000, .captured = captured_new(p->selection)};
     while (!atomic_load(&p->failed) && atomic_load(&p->sinks_left) > 0) {
         if (duties(&keeper, &e) && listen(&keeper, &e))
             continue;
@@ -133,6 +137,7 @@ void *keeper_thread(void *pipeline) {
             pipeline_fail(p, &e);
         break;
     }
+    captured_free(keeper.captured);
     pg_close(p->keeper);
     p->keeper = NULL;
     return NULL;

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "decoder/ddl_trigger.h"
 #include "decoder/slot.h"
+#include "job/captured.h"
 #include "job/pipeline.h"
 #include "job/plan.h"
 #include "job/position.h"
@@ -35,10 +37,33 @@ static Pg *side_open(const Walk *walk, const char *dsn, const char *side, Error 
 /* A table that was dropped or renamed before its turn: nothing can load it any more. */
 static const TableRecord *pending_without_table(const TableRecords *records, const Selection *selection) {
     for (int row = 0; row < records->count; row++)
-        if (!records->rows[row].loaded &&
-            selection_find(selection, records->rows[row].schema, records->rows[row].name) == NULL)
+        if (!records->rows[row].loaded && !records->rows[row].was_loaded &&
+            state_table_selected(selection, &records->rows[row]) == NULL)
             return &records->rows[row];
     return NULL;
+}
+
+/* Loaded from a table that is not there any more, while another one has its name; what that one holds has never been
+ * copied. */
+static const TableRecord *made_again(const TableRecords *records, const Selection *selection) {
+    for (int row = 0; row < records->count; row++) {
+        const TableRecord *record = &records->rows[row];
+        const Table *named = selection_find(selection, record->schema, record->name);
+        if (record->source_oid != 0 && named != NULL && named->oid != record->source_oid &&
+            state_table_selected(selection, record) == NULL &&
+            state_table_find(records, named->oid, "", "") == NULL)
+            return record;
+    }
+    return NULL;
+}
+
+static void gone_tell(Walk *walk, const TableRecords *records) {
+    for (int row = 0; row < records->count && !walk->job->plan_told; row++)
+        if (records->rows[row].loaded && state_table_selected(walk->selection, &records->rows[row]) == NULL)
+            log_warn(
+                "table \"%s.%s\" is not on the source any more, or has a name that the job does not take; at "
+                "the target it stays",
+                records->rows[row].schema, records->rows[row].name);
 }
 
 static void new_table_tell(const Table *table) {
@@ -50,15 +75,19 @@ static bool recorded_keep(Walk *walk, Error *e) {
     TableRecords records;
     if (!state_tables(walk->record, walk->job->cfg, &records, e))
         return false;
-    selection_keep(walk->selection, state_table_name, &records, new_table_tell);
+    const TableRecord *again = made_again(&records, walk->selection);
+    state_tables_follow(&records, walk->selection, new_table_tell);
+    gone_tell(walk, &records);
     const TableRecord *gone = pending_without_table(&records, walk->selection);
-    if (gone != NULL) {
+    if (again != NULL) {
+        captured_made_again(again->schema, again->name, e);
+    } else if (gone != NULL) {
         fail(e, ERR_DATA, "table \"%s.%s\" is gone from the source, and was not loaded yet", gone->schema,
              gone->name);
         fail_hint(e, "drop it at the target and remove the job: walferry cleanup, then start again");
     }
     state_tables_free(&records);
-    return gone == NULL;
+    return gone == NULL && again == NULL;
 }
 
 /* The rows of a finished table do not come again: its numbers are in the record. But without a stream they do, until
@@ -75,8 +104,8 @@ static bool metrics_restore(Walk *walk, Error *e) {
         return false;
     for (int row = 0; row < records.count; row++) {
         const TableRecord *record = &records.rows[row];
-        const Table *table = selection_find(walk->selection, record->schema, record->name);
-        TableMetrics *shown = table == NULL ? NULL : metrics_table(m, table->full_name);
+        const Table *table = state_table_selected(walk->selection, record);
+        TableMetrics *shown = table == NULL ? NULL : metrics_table_of(m, table->full_name, table->oid);
         if (!record->loaded || shown == NULL)
             continue;
         atomic_store(&shown->stage, TABLE_LOADED);
@@ -102,6 +131,7 @@ static void metrics_name_tables(Walk *walk) {
     metrics_tables(m, names, targets, selection->count);
     free(names);
     for (int table = 0; table < selection->count; table++) {
+        m->tables[table].oid = selection->tables[table].oid;
         atomic_store(&m->tables[table].rows_estimated, selection->tables[table].rows_estimated);
         atomic_store(&m->tables[table].bytes_estimated, selection->tables[table].bytes);
     }
@@ -330,18 +360,36 @@ static bool bring_over(Walk *walk, Exported *exported, Dump *dump, bool born, bo
     return ok;
 }
 
+/* The same for tables of a job that was complete; the others wait where the stream stands. */
+static bool bring_again(Walk *walk, bool *complete, Error *e) {
+    bool reached = true;
+    Watch *watch = watch_start(walk->job);
+    bool ok = resume(walk, e) && again_load(walk, e) && converge(walk, &reached, e);
+    watch_end(watch);
+    *complete = ok && reached;
+    return ok && (!reached || enter(walk, PHASE_CATCHING_UP, e));
+}
+
+/* `ddl: apply` may have been chosen since the job's birth. */
+static bool messages_begin(Walk *walk, Error *e) {
+    return walk->job->cfg->ddl != DDL_APPLY || ddl_trigger_make(walk->source, walk->job->cfg, e);
+}
+
 static bool walk_on(Walk *walk, Exported *exported, Dump *dump, Error *e) {
     const JobRecord *record = &walk->job_record;
     bool born = record->exists && record->birth == BIRTH_DONE;
     bool complete = born && record->phase > PHASE_FULL;
     plan_tell(walk);
-    if (born && !metrics_fill(walk, e))
+    if (born && (!again_look(walk, e) || !metrics_fill(walk, e) || !messages_begin(walk, e)))
         return false;
-    if (!complete && !bring_over(walk, exported, dump, born, &complete, e))
+    complete = complete && !walk->again;
+    if (walk->again && !bring_again(walk, &complete, e))
+        return false;
+    if (!complete && !walk->again && !bring_over(walk, exported, dump, born, &complete, e))
         return false;
     if (!complete || !walk->job->cfg->phases.incremental)
         return true;
-    if (born && record->phase > PHASE_FULL)
+    if (born && !walk->again && record->phase > PHASE_FULL)
         metrics_phase(walk->job->metrics, PHASE_CATCHING_UP);
     return follow(walk, e);
 }

@@ -3,6 +3,7 @@
  *
  *   phases.c  the walk itself
  *   birth.c   a new job: intent, publication, slot with exported snapshot, record (trap A17)
+ *   again.c   tables that are loaded again, with the form that they have by then
  *   build.c   definitions and rows at the destination: dump, load, indexes, constraints (traps A2, A10) */
 #ifndef WALFERRY_JOB_PHASES_H
 #define WALFERRY_JOB_PHASES_H
@@ -18,6 +19,7 @@ typedef struct Walk {
     Pg *record; /* the job's record at the destination; holds the job's lock once it is taken */
     Selection *selection;
     JobRecord job_record;
+    bool again; /* the load is of tables that were loaded before, or are new: the job was complete already */
     bool progressed; /* something was loaded or applied in this walk */
 } Walk;
 
@@ -46,6 +48,12 @@ bool birth_of_load_snapshot(Walk *walk, Exported *out, Error *e);
 /* A job without a target database: slot and position file; then which tables it was born with. */
 bool birth_of_file_job(Walk *walk, Error *e);
 bool birth_keep_published(Walk *walk, Error *e);
+
+/* again.c: tables that are loaded again after the job was complete: set aside by the sink (`ddl: pause-table`). */
+/* Whether there are such tables, or were when a killed run began with them. */
+bool again_look(Walk *walk, Error *e);
+/* With the job's lock: the phase goes back to `full`; gives them the form that they have at the source now, and loads them under a snapshot of a temporary slot (trap A2). */
+bool again_load(Walk *walk, Error *e);
 
 /* build.c */
 bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e);

@@ -174,6 +174,8 @@ static void session_close(Pipeline *p) {
     if (p->assembler != NULL && assembler_aborts_ignored(p->assembler) > 0)
         log_info("%llu aborts of transactions that were never streamed were passed over",
                  (unsigned long long)assembler_aborts_ignored(p->assembler));
+    if (p->assembler != NULL && assembler_unheld(p->assembler) != 0)
+        p->job->held_transaction = assembler_unheld(p->assembler);
     if (p->stream != NULL)
         stream_close(p->stream);
     for (int sink = 0; sink < p->sink_count; sink++) {

@@ -46,7 +46,8 @@ typedef struct Pipeline {
     JournalSpace spill;
     Ledger *ledger;
     Lsn received;
-    Lsn begin; /* where the server begins to send */
+    Lsn begin;      /* where the server begins to send */
+    Lsn early_from; /* behind it a streamed transaction is due for every table of the sink that takes parts */
 
     int64_t sender_timeout_ms; /* the source's own; 0: none */
     Pg *keeper;                /* keeper thread's, once it runs */

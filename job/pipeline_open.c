@@ -18,7 +18,14 @@ static const char SQL_SENDER_TIMEOUT[] =
 
 #define SQL_BE_PATIENT "SET wal_sender_timeout = '%lldms'"
 
-enum { CONNECT_MS = 10000, SLOT_WAIT_EXTRA_MS = 5000, SLOT_TRY_EVERY_MS = 250, BATCH_CHANGES = 4096 };
+enum {
+    CONNECT_MS = 10000,
+    SLOT_WAIT_EXTRA_MS = 5000,
+    SLOT_TRY_EVERY_MS = 250,
+    BATCH_CHANGES = 4096,
+    EARLY_MOST = 4,
+    EARLY_SMALL = 7
+};
 
 static Pg *source_open(const Pipeline *p, bool replication, const char *options, Error *e) {
     const Config *cfg = p->job->cfg;
@@ -164,12 +171,25 @@ static bool sinks_recover(Pipeline *p, const ServerIdentity *server, const SlotV
             return fail(e, ERR_RETRY, "the target went back from " LSN_FMT " to " LSN_FMT,
                         LSN_ARGS(p->applied[sink]), LSN_ARGS(position.applied));
         p->applied[sink] = position.applied;
+        if (p->ops[sink]->parts)
+            p->early_from = lsn_max(position.applied, position.loaded);
         lowest = sink == 0 ? position.applied : lsn_min(lowest, position.applied);
     }
     tell_where(p, server);
     p->ledger = ledger_new(p->sink_count, p->applied, lsn_max(lowest, slot->confirmed));
     p->received = lowest;
     return true;
+}
+
+/* Tests make parts of small transactions, too. */
+static uint32_t early_changes(void) {
+    Error ignored;
+    return FAULT("early.small_parts", &ignored) ? BATCH_CHANGES : EARLY_SMALL;
+}
+
+/* Prepared transactions are prepared at the destination, by the connection that keeps their record. */
+static uint32_t early_most(const Pipeline *p) {
+    return lsn_is_none(p->early_from) || p->job->cfg->source.two_phase ? 0 : EARLY_MOST;
 }
 
 static void assembler_make(Pipeline *p) {
@@ -183,6 +203,11 @@ static void assembler_make(Pipeline *p) {
         .held_bytes = share,
         .batch_bytes = share / 8 < (1u << 20) ? share / 8 : (1u << 20),
         .batch_changes = BATCH_CHANGES,
+        .early_most = early_most(p),
+        .early_changes = early_changes(),
+        .early_from = p->early_from,
+        .early_alone = p->sink_count == 1,
+        .early_never = p->job->held_transaction,
         .spill = &p->spill,
         .job = cfg->name,
         .beat_schema = cfg->source.heartbeat_schema,
@@ -191,15 +216,17 @@ static void assembler_make(Pipeline *p) {
     };
     p->assembler = assembler_new(&options, p->ledger);
     assembler_until(p->assembler, p->until);
+    assembler_reached(p->assembler, p->begin); /* what commits before it is not streamed */
     for (int sink = 0; sink < p->sink_count; sink++)
         p->queues[sink] = queue_new(share / (size_t)p->sink_count);
 }
 
-/* Only where somebody reads them: within a stream the server does not say which savepoint wrote a message, so one of a
+/* Only where somebody reads them: within a stream (which `ddl: apply` does not ask for, therefore) the server does not say which savepoint wrote a message, so one of a
  * rolled-back savepoint cannot be told from the others, and would count in the numbering of changes. */
 static bool wants_messages(const Pipeline *p) {
     return p->keeper->version >= 140000 &&
-           (p->heartbeat == HEARTBEAT_MESSAGE || p->job->cfg->file.path != NULL);
+           (p->job->cfg->ddl == DDL_APPLY || p->heartbeat == HEARTBEAT_MESSAGE ||
+            p->job->cfg->file.path != NULL);
 }
 
 /* Trap B3: it is one option for all columns of all tables, and other sinks read text. */
@@ -233,7 +260,7 @@ bool pipeline_open(Pipeline *p, Error *e) {
                              .publications = writer_string(&publications),
                              .start = start,
                              .binary = p->binary,
-                             .whole = p->job->whole_transactions,
+                             .whole = p->job->whole_transactions || p->job->cfg->ddl == DDL_APPLY,
                              .two_phase = p->two_phase,
                              .messages = wants_messages(p),
                              .sender_timeout_ms = patience_ms > 0 ? patience_ms : p->sender_timeout_ms};

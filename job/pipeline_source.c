@@ -56,18 +56,28 @@ static bool push_to(Pipeline *p, Teller *teller, Queue *queue, Batch *b, Error *
     }
 }
 
-/* One use for each queue; on failure the uses that were not handed over are dropped. */
+/* A use for each queue that wants it. */
 static bool push(Pipeline *p, Teller *teller, Batch *b, Error *e) {
     b->decoded_us = clock_us();
-    for (int sink = 1; sink < p->sink_count; sink++)
+    for (int sink = 0; sink < p->sink_count; sink++) {
+        if (b->kind != BATCH_WHOLE && !p->ops[sink]->parts)
+            continue;
         batch_use(b);
-    for (int sink = 0; sink < p->sink_count; sink++)
         if (!push_to(p, teller, p->queues[sink], b, e)) {
-            for (; sink < p->sink_count; sink++)
-                batch_drop(b);
+            batch_drop(b);
             return false;
         }
+    }
     return true;
+}
+
+/* All parts of a transaction and its commit are handed over: whether the whole has to follow is the sink's word. */
+static bool decide(Pipeline *p, Teller *teller, Ticket *ticket, Error *e) {
+    TicketOutcome outcome;
+    while ((outcome = ticket_wait(ticket, PUSH_WAIT_MS)) == TICKET_OPEN)
+        if (!tell_when_due(p, teller, e) || !interrupted(p, e))
+            return false;
+    return assembler_decide(p->assembler, outcome == TICKET_GIVEN_UP || p->sink_count > 1, e);
 }
 
 static bool hand_out(Pipeline *p, Teller *teller, bool flush, int64_t received_us, Error *e) {
@@ -78,7 +88,9 @@ static bool hand_out(Pipeline *p, Teller *teller, bool flush, int64_t received_u
         if (b == NULL)
             return true;
         b->received_us = received_us;
-        if (!push(p, teller, b, e))
+        bool ok = push(p, teller, b, e) && (b->kind != BATCH_COMMIT || decide(p, teller, b->ticket, e));
+        batch_drop(b);
+        if (!ok)
             return false;
     }
 }
@@ -90,6 +102,7 @@ static void note_received(Pipeline *p, Lsn wal_end) {
 
 static bool take_data(Pipeline *p, const Frame *frame, Error *e) {
     Lsn before = ledger_last_commit(p->ledger);
+    assembler_reached(p->assembler, frame->wal_end);
     if (!assembler_feed(p->assembler, frame->bytes, frame->memory, frame->memory_bytes, e))
         return false;
     atomic_fetch_add_explicit(&p->job->metrics->bytes, (long long)frame->bytes.len, memory_order_relaxed);
@@ -102,6 +115,7 @@ static bool take_data(Pipeline *p, const Frame *frame, Error *e) {
 
 static bool take_keepalive(Pipeline *p, Teller *teller, const Frame *frame, Error *e) {
     note_received(p, frame->wal_end);
+    assembler_reached(p->assembler, frame->wal_end);
     ledger_idle(p->ledger, frame->wal_end);
     return !frame->reply_wanted || tell(p, teller, false, e);
 }

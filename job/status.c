@@ -34,6 +34,7 @@ typedef struct Facts {
     int64_t safe_bytes, retained_bytes;
     int64_t lag_ms, received_ms, decoded_ms, queued_ms, applied_ms;
     json_t *tables, *throttle, *builds;
+    int64_t early, early_given_up;
     int64_t rows_copied, changes, transactions, bytes, conflicts, dead_letters, left_out, retries;
     int64_t rss_bytes;
     const char *gear; /* NULL: unknown */
@@ -60,6 +61,8 @@ static Facts facts_unknown(void) {
                    .conflicts = UNKNOWN,
                    .dead_letters = UNKNOWN,
                    .left_out = UNKNOWN,
+                   .early = UNKNOWN,
+                   .early_given_up = UNKNOWN,
                    .retries = UNKNOWN,
                    .rss_bytes = UNKNOWN};
 }
@@ -166,6 +169,8 @@ static json_t *facts_totals(const Facts *facts) {
     put(totals, "dead_letters", json_number(facts->dead_letters));
     put(totals, "left_out", json_number(facts->left_out));
     put(totals, "retries", json_number(facts->retries));
+    put(totals, "early", json_number(facts->early));
+    put(totals, "early_given_up", json_number(facts->early_given_up));
     return totals;
 }
 
@@ -300,6 +305,8 @@ static void facts_numbers(Facts *facts, const Config *cfg, Metrics *m) {
     facts->dead_letters = atomic_load(&m->dead_letters);
     facts->left_out = atomic_load(&m->left_out);
     facts->retries = atomic_load(&m->retries);
+    facts->early = atomic_load(&m->early);
+    facts->early_given_up = atomic_load(&m->early_given_up);
     facts->rss_bytes = status_rss_bytes();
     facts->gear = gear_name((Gear)atomic_load(&m->gear));
 }

@@ -8,6 +8,7 @@
 #include "core/fault.h"
 #include "core/log.h"
 #include "sink/apply_prepared.h"
+#include "sink/early.h"
 
 /* While a session recovers, nobody reads from the source: a server that wants to stop must not wait for that (A13). */
 static const char SQL_RECOVER_WAITS[] = "SET lock_timeout = '5s'; SET statement_timeout = '10s'";
@@ -24,6 +25,7 @@ static void apply_close(Sink *s) {
     if (s == NULL)
         return;
     group_forget(s);
+    early_free(s);
     apply_session_close(&s->session);
     audit_end(&s->audit);
     writer_free(&s->audit_bytes);
@@ -130,8 +132,30 @@ static bool apply_follow(Sink *s, const Position *now, Error *e) {
     return ok;
 }
 
+/* `ddl: pause-table`: everything before the change is applied, and the table is noted as one that has to be loaded again,
+ * which the next session finds (job/phases: again); the transaction that was refused comes again, and its rows of that table are not due
+ * then. Killed before the note, the next session is refused again. A kept table has rows
+ * of its own, which a load would have to take: there the job ends. */
+static bool altered_aside(Sink *s, Error *e) {
+    TableRecord *record = s->session.altered;
+    if (record == NULL || record->kept || e->kind != ERR_DATA || s->options.cfg->ddl == DDL_STOP)
+        return false;
+    log_warn("%s", e->text);
+    if (!apply_session_idle(&s->session, e))
+        return false;
+    group_forget(s);
+    if (!FAULT("ddl.before_aside", e) || !apply_session_reset(&s->session, e) ||
+        !live_sync(s->session.live, e))
+        return false;
+    live_pause(s->session.live);
+    bool ok = state_table_aside(s->session.pg, s->options.cfg, record, e);
+    live_resume(s->session.live);
+    return ok && FAULT("ddl.after_aside", e) &&
+           fail(e, ERR_RETRY, "table \"%s.%s\" is set aside and loaded again", record->schema, record->name);
+}
+
 static bool apply_write(Sink *s, Batch *b, Error *e) {
-    return group_add(s, b, e);
+    return (b->kind == BATCH_WHOLE ? group_add(s, b, e) : early_write(s, b, e)) || altered_aside(s, e);
 }
 
 /* Between groups only: plain statements on the same connection. */
@@ -153,7 +177,7 @@ static bool flush_now(Sink *s, Error *e) {
 
 static bool apply_settle(Sink *s, bool flush, int wait_ms, Lsn *durable, Error *e) {
     if (flush && !group_flush(s, wait_ms > 0, e))
-        return false;
+        return altered_aside(s, e);
     int64_t now_ms = clock_ms();
     if (s->unflushed_count > 0 && !s->session.open) {
         if (s->unflushed_since_ms == 0)
@@ -182,6 +206,7 @@ static bool apply_promise(Sink *s, Lsn upto, Error *e) {
 
 const SinkOps sink_apply = {
     .name = "apply",
+    .parts = true,
     .open = apply_open,
     .peek = apply_peek,
     .recover = apply_recover,

@@ -1,6 +1,7 @@
 /* apply: the sink that applies to a PostgreSQL destination: what its files share. apply.c is the sink's
  * interface, apply_session.c a connection with its statements, apply_group.c the destination's transactions, apply_row.c
- * one change to one statement, apply_prepared.c the transactions that are prepared there.
+ * one change to one statement, apply_prepared.c the transactions that are prepared there, early.c those that are applied
+ * while they arrive.
  *
  * Source transactions are put into one destination transaction (a group) while more of them wait, and
  * committed at once when nothing more is there. COMMIT is sent only after every result before it was read and
@@ -67,6 +68,7 @@ struct Sink {
     TableRecords tables;
     Audit audit;        /* up to `applied` */
     Writer audit_bytes; /* for the row of progress */
+    struct Early *early; /* sink/early */
     Prepared *prepared;
     uint32_t prepared_count;
     Unflushed unflushed[UNFLUSHED_MAX];
@@ -84,8 +86,16 @@ bool group_add(Sink *s, Batch *b, Error *e); /* a batch's transactions, committi
 /* Commits when there is something to commit: whole transactions, or (lazily, unless `now`) only empty ones.
  */
 bool group_flush(Sink *s, bool now, Error *e);
-bool group_under_way(const Sink *s);       /* something was sent or begun and is not committed */
-void group_forget(Sink *s);                /* drops its batches, commits nothing */
+bool group_under_way(const Sink *s); /* something was sent or begun and is not committed */
+void group_forget(Sink *s);          /* drops its batches, commits nothing */
+/* On a connection of the sink's choice, whose transaction `group` only counts: its own statements, after a reset, too; the
+ * changes of one piece; the end of their transaction; and its commit with the progress from s->applied to group->end,
+ * which leaves its numbers in the group. Whoever commits knows that nothing older is open. */
+bool group_prepare_on(Sink *s, ApplySession *session, Error *e);
+bool group_apply_on(Sink *s, ApplySession *session, Group *group, const Batch *b, const Transaction *tx,
+                    Error *e);
+void group_note_end(Group *group, const Transaction *tx);
+bool group_commit_on(Sink *s, ApplySession *session, Group *group, Error *e);
 bool group_ask_flushed(Sink *s, Error *e); /* the destination's WAL positions, and what is durable by them */
 void group_check(void *sink, const LiveNote *note, const PGresult *result, Error *e); /* the SinkNotes */
 

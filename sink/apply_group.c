@@ -77,26 +77,29 @@ void group_check(void *sink, const LiveNote *note, const PGresult *result, Error
 
 /* ---- the fixed statements ---- */
 
-bool group_prepare(Sink *s, Error *e) {
+bool group_prepare_on(Sink *s, ApplySession *session, Error *e) {
     LiveNote note = {NOTE_PREPARE, NULL, NULL};
     if (s->progress_sql == NULL) {
         s->progress_sql = state_sql(s->session.pg, s->options.cfg, SQL_PROGRESS);
         s->trim_sql = state_sql(s->session.pg, s->options.cfg, SQL_TRIM);
     }
-    return live_prepare(s->session.live, note, NAME_COMMIT, "COMMIT", 0, NULL, e) &&
-           live_prepare(s->session.live, note, NAME_PROGRESS, s->progress_sql, 0, NULL, e) &&
-           live_prepare(s->session.live, note, NAME_WHERE, SQL_WHERE, 0, NULL, e) &&
-           live_sync(s->session.live, e);
+    return live_prepare(session->live, note, NAME_COMMIT, "COMMIT", 0, NULL, e) &&
+           live_prepare(session->live, note, NAME_PROGRESS, s->progress_sql, 0, NULL, e) &&
+           live_prepare(session->live, note, NAME_WHERE, SQL_WHERE, 0, NULL, e) &&
+           live_sync(session->live, e);
 }
 
-static bool send_fixed(Sink *s, SinkNote kind, const char *name, Error *e) {
+bool group_prepare(Sink *s, Error *e) {
+    return group_prepare_on(s, &s->session, e);
+}
+
+static bool send_fixed(ApplySession *session, SinkNote kind, const char *name, Error *e) {
     LiveNote note = {(int)kind, NULL, NULL};
-    return live_send(s->session.live, note, name, 0, NULL, NULL, NULL, e);
+    return live_send(session->live, note, name, 0, NULL, NULL, NULL, e);
 }
 
-static bool send_progress(Sink *s, Error *e) {
+static bool send_progress(Sink *s, ApplySession *session, const Group *group, Error *e) {
     char prev[LSN_TEXT_SIZE], end[LSN_TEXT_SIZE], committed[24], beat[24];
-    const Group *group = &s->group;
     writer_reset(&s->audit_bytes);
     audit_write(&group->audit, group->end, &s->audit_bytes);
     assert(!s->audit_bytes.full);
@@ -109,7 +112,7 @@ static bool send_progress(Sink *s, Error *e) {
     for (int value = 0; value < 5; value++)
         lengths[value] = values[value] == NULL ? 0 : (int)strlen(values[value]);
     LiveNote note = {NOTE_PROGRESS, NULL, NULL};
-    return live_send(s->session.live, note, NAME_PROGRESS, 6, values, lengths, formats, e);
+    return live_send(session->live, note, NAME_PROGRESS, 6, values, lengths, formats, e);
 }
 
 /* ---- durability ---- */
@@ -133,7 +136,7 @@ static void unflushed_settle(Sink *s) {
 }
 
 bool group_ask_flushed(Sink *s, Error *e) {
-    if (!send_fixed(s, NOTE_WHERE, NAME_WHERE, e) || !live_sync(s->session.live, e))
+    if (!send_fixed(&s->session, NOTE_WHERE, NAME_WHERE, e) || !live_sync(s->session.live, e))
         return false;
     unflushed_settle(s);
     return true;
@@ -176,9 +179,9 @@ static void tell_conflicts(Metrics *m, ApplyCounts *counts) {
     counts->conflicts = counts->dead_letters = 0;
 }
 
-static void tell_metrics(Sink *s, const Group *group) {
+static void tell_metrics(Sink *s, ApplySession *session, const Group *group) {
     Metrics *m = s->options.metrics;
-    tell_conflicts(m, &s->session.counts);
+    tell_conflicts(m, &session->counts);
     atomic_fetch_add(&m->left_out, (long long)group->left_out);
     atomic_fetch_add(&m->transactions, group->counted);
     atomic_fetch_add(&m->changes, (long long)group->changes);
@@ -205,13 +208,39 @@ static bool trim(Sink *s, Error *e) {
            live_send_text(s->session.live, note, s->trim_sql, 1, job, e) && live_sync(s->session.live, e);
 }
 
+/* Everything is sent, the progress last: what is left is to read the answers. */
+static bool commit(Sink *s, ApplySession *session, Group *group, Error *e) {
+    if (!live_drain(session->live, e) || !FAULT("apply.before_commit", e) ||
+        !send_fixed(session, NOTE_COMMIT, NAME_COMMIT, e) ||
+        !send_fixed(session, NOTE_WHERE, NAME_WHERE, e) || !live_sync(session->live, e))
+        return false;
+    catchup_sent_forget(session);
+    session->open = false;
+    s->applied = group->end;
+    if (!FAULT("apply.after_commit", e))
+        return false;
+    unflushed_add(s, s->applied);
+    unflushed_settle(s);
+    tell_metrics(s, session, group);
+    audit_commit(&s->audit, &group->audit, s->applied);
+    return true;
+}
+
+bool group_commit_on(Sink *s, ApplySession *session, Group *group, Error *e) {
+    group->left_out = session->counts.left_out;
+    session->counts.left_out = 0;
+    return apply_sent(session, e) && apply_session_begin(session, e) && send_progress(s, session, group, e) &&
+           commit(s, session, group, e);
+}
+
 static bool sent_end(void *sink, Error *e);
 
 /* Everything up to group.end becomes visible together with the progress, or nothing of it. From here on it is `sent`, also
  * after a failure. */
 static bool group_send(Sink *s, Error *e) {
     assert(!s->group.inside && !lsn_is_none(s->group.end) && !is_sent(s));
-    bool ok = apply_sent(&s->session, e) && apply_session_begin(&s->session, e) && send_progress(s, e);
+    bool ok = apply_sent(&s->session, e) && apply_session_begin(&s->session, e) &&
+              send_progress(s, &s->session, &s->group, e);
     Group empty = {
         .batches = s->sent.batches, .batch_capacity = s->sent.batch_capacity, .audit = s->sent.audit};
     s->sent = s->group;
@@ -224,19 +253,8 @@ static bool group_send(Sink *s, Error *e) {
 
 static bool sent_commit(Sink *s, Error *e) {
     s->session.end_other = NULL;
-    if (!live_drain(s->session.live, e) || !FAULT("apply.before_commit", e) ||
-        !send_fixed(s, NOTE_COMMIT, NAME_COMMIT, e) || !send_fixed(s, NOTE_WHERE, NAME_WHERE, e) ||
-        !live_sync(s->session.live, e))
+    if (!commit(s, &s->session, &s->sent, e))
         return false;
-    catchup_sent_forget(&s->session);
-    s->session.open = false;
-    s->applied = s->sent.end;
-    if (!FAULT("apply.after_commit", e))
-        return false;
-    unflushed_add(s, s->applied);
-    unflushed_settle(s);
-    tell_metrics(s, &s->sent);
-    audit_commit(&s->audit, &s->sent.audit, s->applied);
     group_clear(&s->sent);
     return trim(s, e);
 }
@@ -256,33 +274,43 @@ static void note_beat(Group *group, const Batch *b, int64_t number) {
 
 typedef bool ApplyOne(ApplySession *s, const Transaction *tx, const Change *change, Error *e);
 
-static bool apply_piece(Sink *s, const Batch *b, const Transaction *tx, ApplyOne *apply_one, Error *e) {
+static bool changes_apply(Sink *s, ApplySession *session, Group *group, const Batch *b, const Transaction *tx,
+                          ApplyOne *apply_one, Error *e) {
     for (uint32_t at = 0; at < tx->count; at++) {
         const Change *change = &tx->changes[at];
         if (change->kind == CHANGE_BEAT) {
-            note_beat(&s->group, b, change->beat.number);
+            note_beat(group, b, change->beat.number);
             continue;
         }
-        if (!apply_one(&s->session, tx, change, e)) {
-            if (!live_has_failed(s->session.live))
+        if (!apply_one(session, tx, change, e)) {
+            if (!live_has_failed(session->live))
                 apply_describe(tx, change, e);
             return false;
         }
-        audit_apply(&s->audit, &s->group.audit, tx, change, s->session.left_out);
-        s->session.left_out = false;
-        s->group.changes++;
-        s->group.touched = true;
+        audit_apply(&s->audit, &group->audit, tx, change, session->left_out);
+        session->left_out = false;
+        group->changes++;
+        group->touched = true;
     }
     return true;
 }
 
-static void note_end(Sink *s, const Transaction *tx) {
-    s->group.inside = false;
-    s->group.end = tx->end;
-    s->group.end_us = tx->committed_us;
-    s->group.transactions++;
-    s->group.counted += s->group.touched ? 1 : 0;
-    s->group.touched = false;
+bool group_apply_on(Sink *s, ApplySession *session, Group *group, const Batch *b, const Transaction *tx,
+                    Error *e) {
+    return changes_apply(s, session, group, b, tx, apply_any, e);
+}
+
+static bool apply_piece(Sink *s, const Batch *b, const Transaction *tx, ApplyOne *apply_one, Error *e) {
+    return changes_apply(s, &s->session, &s->group, b, tx, apply_one, e);
+}
+
+void group_note_end(Group *group, const Transaction *tx) {
+    group->inside = false;
+    group->end = tx->end;
+    group->end_us = tx->committed_us;
+    group->transactions++;
+    group->counted += group->touched ? 1 : 0;
+    group->touched = false;
 }
 
 /* A transaction that is prepared, or the outcome of one: alone in its group, because each is a transaction of its own at
@@ -322,7 +350,7 @@ static bool transaction_alone(Sink *s, const Batch *b, const Transaction *tx, bo
         return false;
     if (!applied && !piece_alone(s, b, tx, conflict_change, e))
         return false;
-    note_end(s, tx);
+    group_note_end(&s->group, tx);
     return alone_settled(s, tx, e);
 }
 
@@ -535,7 +563,7 @@ static bool add_whole(Sink *s, const Batch *b, const Transaction *tx, Error *e) 
     bool prepares = tx->ending != TRANSACTION_COMMITS;
     if (!apply_piece(s, b, tx, apply_any, e) || (prepares && !apply_settled(&s->session, e)))
         return e->kind == ERR_DATA && several && group_again_singly(s, tx->end, e);
-    note_end(s, tx);
+    group_note_end(&s->group, tx);
     if (prepares)
         return prepared_settled(s, tx, e);
     return !group_is_due(s) || group_close(s, e);
@@ -565,7 +593,7 @@ static bool add_piece(Sink *s, Batch *b, const Transaction *tx, Error *e) {
         return false;
     if (!tx->ends)
         return true;
-    note_end(s, tx);
+    group_note_end(&s->group, tx);
     return alone_settled(s, tx, e);
 }
 

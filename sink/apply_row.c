@@ -6,6 +6,7 @@
 
 #include "core/binary_type.h"
 #include "core/memory.h"
+#include "sink/apply_ddl.h"
 #include "sink/apply_session.h"
 #include "sink/conflict.h"
 #include "sink/statement.h"
@@ -211,10 +212,6 @@ bool apply_over(ApplySession *s, Plan *plan, const Transaction *tx, const Change
            apply_row(s, plan, SHAPE_REPLACE, tx, change, e);
 }
 
-bool apply_is_due(const Plan *plan, const Transaction *tx) {
-    return change_is_due(plan->start, tx);
-}
-
 /* All listed tables that are due and take it, in one statement, never CASCADE (trap A5). */
 static bool apply_truncate(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
     Writer sql = writer_new(SQL_LIMIT);
@@ -222,9 +219,12 @@ static bool apply_truncate(ApplySession *s, const Transaction *tx, const Change 
     bool ok = true;
     writer_text(&sql, "TRUNCATE ");
     for (uint32_t table = 0; ok && table < change->truncate.count; table++) {
-        Plan *plan = apply_plan(s, change->truncate.rels[table], tx, change, e);
+        const TableRecord *record = apply_record(s, change->truncate.rels[table], e);
+        if (record != NULL && !apply_is_due(record, tx))
+            continue;
+        Plan *plan = record == NULL ? NULL : apply_plan(s, change->truncate.rels[table], tx, change, e);
         ok = plan != NULL;
-        if (!ok || !apply_is_due(plan, tx))
+        if (!ok)
             continue;
         if (!plan_takes(plan, CHANGE_TRUNCATE)) {
             s->counts.left_out++;
@@ -246,13 +246,18 @@ static bool apply_truncate(ApplySession *s, const Transaction *tx, const Change 
 bool apply_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
     if (change->kind == CHANGE_TRUNCATE)
         return apply_truncate(s, tx, change, e);
+    if (apply_is_ddl(s, change))
+        return apply_ddl(s, tx, change, e);
     if (change->kind == CHANGE_MESSAGE || change->kind == CHANGE_BEAT)
+        return true;
+    const TableRecord *record = apply_record(s, change->rel, e);
+    if (record == NULL)
+        return false;
+    if (!apply_is_due(record, tx))
         return true;
     Plan *plan = apply_plan(s, change->rel, tx, change, e);
     if (plan == NULL)
         return false;
-    if (!apply_is_due(plan, tx))
-        return true;
     if (!plan_takes(plan, change->kind)) {
         s->counts.left_out++;
         s->left_out = true;

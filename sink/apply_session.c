@@ -24,13 +24,27 @@ enum { CONNECT_MS = 10000, PLANS_LEAST = 64, ROWS_SENT_BYTES_MAX = 512 * 1024 };
 
 /* ---- plans ---- */
 
-static const TableRecord *table_find(const ApplySession *s, const Relation *rel, Error *e) {
-    for (int row = 0; row < s->tables->count; row++) {
-        const TableRecord *table = &s->tables->rows[row];
-        if (strcmp(table->name, rel->name) != 0 || strcmp(table->schema, rel->schema) != 0)
-            continue;
-        if (table->loaded)
-            return table;
+static void plans_reserve(ApplySession *s, uint32_t number) {
+    if (number < s->plan_capacity)
+        return;
+    uint32_t before = s->plan_capacity, capacity = before == 0 ? PLANS_LEAST : before;
+    while (capacity <= number)
+        capacity *= 2;
+    s->plans = memory_grow(s->plans, capacity * sizeof *s->plans);
+    s->records = memory_grow(s->records, capacity * sizeof *s->records);
+    memset(s->plans + before, 0, (capacity - before) * sizeof *s->plans);
+    memset(s->records + before, 0, (capacity - before) * sizeof *s->records);
+    s->plan_capacity = capacity;
+}
+
+TableRecord *apply_record(ApplySession *s, const Relation *rel, Error *e) {
+    plans_reserve(s, rel->number);
+    TableRecord **known = &s->records[rel->number];
+    if (*known == NULL)
+        *known = state_table_find(s->tables, rel->oid, rel->schema, rel->name);
+    if (*known != NULL && (*known)->loaded)
+        return *known;
+    if (*known != NULL) {
         fail(e, ERR_DATA, "table \"%s.%s\" is not loaded", rel->schema, rel->name);
         return NULL;
     }
@@ -57,10 +71,15 @@ static bool takes_binary(const ApplySession *s, const Plan *plan, Error *e) {
     return true;
 }
 
+/* What comes in parts ends behind all snapshots (trap A7a). What is prepared only now was open at every one of them,
+ * wherever its PREPARE lies: prepared transactions are asked for when all that was committed before the last snapshot is
+ * here. */
+bool apply_is_due(const TableRecord *table, const Transaction *tx) {
+    return tx->ending == TRANSACTION_PREPARES || lsn_is_none(tx->end) || lsn_before(table->start, tx->end);
+}
+
 static void plan_arrived(ApplySession *s, const PGresult *result, Error *e) {
-    const TableRecord *table = table_find(s, s->planned, e);
-    if (table == NULL)
-        return;
+    const TableRecord *table = s->records[s->planned->number];
     Plan *plan = plan_build(s->plan_arena, s->pg, s->options->selection, s->planned, result, table->start, e);
     if (plan == NULL || (table->kept && !plan_keep(plan, s->plan_arena, result, e)))
         return;
@@ -73,23 +92,16 @@ static void plan_arrived(ApplySession *s, const PGresult *result, Error *e) {
 /* Asks the destination about the relation the first time, within the pipeline. */
 Plan *apply_plan(ApplySession *s, const Relation *rel, const Transaction *tx, const Change *change,
                  Error *e) {
-    if (rel->number >= s->plan_capacity) {
-        uint32_t capacity = s->plan_capacity == 0 ? PLANS_LEAST : s->plan_capacity;
-        while (capacity <= rel->number)
-            capacity *= 2;
-        s->plans = memory_grow(s->plans, capacity * sizeof(Plan *));
-        memset(s->plans + s->plan_capacity, 0, (capacity - s->plan_capacity) * sizeof(Plan *));
-        s->plan_capacity = capacity;
-    }
-    if (s->plans[rel->number] == NULL) {
-        MappedName target = selection_target(s->options->selection, s->plan_arena, rel->schema, rel->name);
-        const char *const params[] = {target.schema, target.name};
-        LiveNote note = {NOTE_PLAN, tx, change};
-        s->planned = rel;
-        if (!apply_session_idle(s, e) || !live_send_text(s->live, note, PLAN_QUERY, 2, params, e) ||
-            !live_drain(s->live, e))
-            return NULL;
-    }
+    TableRecord *table = apply_record(s, rel, e);
+    if (table == NULL || s->plans[rel->number] != NULL)
+        return table == NULL ? NULL : s->plans[rel->number];
+    MappedName target = selection_target(s->options->selection, s->plan_arena, rel->schema, rel->name);
+    const char *const params[] = {target.schema, target.name};
+    LiveNote note = {NOTE_PLAN, tx, change};
+    s->planned = rel;
+    if (!apply_alter(s, table, rel, e) || !apply_session_idle(s, e) ||
+        !live_send_text(s->live, note, PLAN_QUERY, 2, params, e) || !live_drain(s->live, e))
+        return NULL;
     return s->plans[rel->number];
 }
 
@@ -187,7 +199,7 @@ static void session_check(void *session, const LiveNote *note, const PGresult *r
 
 /* ---- the session ---- */
 
-bool apply_session_open(ApplySession *s, const SinkOptions *options, const TableRecords *tables, Error *e) {
+bool apply_session_open(ApplySession *s, const SinkOptions *options, TableRecords *tables, Error *e) {
     PgAddress to = {
         .dsn = options->cfg->target.dsn, .side = "target", .job = options->cfg->name, .options = SQL_SESSION};
     Error refused;
@@ -223,6 +235,7 @@ void apply_session_close(ApplySession *s) {
     if (s->plan_arena != NULL)
         arena_free(s->plan_arena);
     free(s->plans);
+    free(s->records);
     *s = (ApplySession){0};
 }
 
@@ -261,10 +274,20 @@ bool apply_session_mark(ApplySession *s, Error *e) {
     return live_send_text(s->live, note, SQL_MARK, 0, NULL, e);
 }
 
+/* What was rolled back has moved definitions: they are what the destination says again. */
+static bool definitions_again(ApplySession *s, Error *e) {
+    if (!s->redefined)
+        return true;
+    live_pause(s->live);
+    bool ok = state_tables_again(s->pg, s->options->cfg, s->tables, e);
+    live_resume(s->live);
+    return ok;
+}
+
 bool apply_session_return(ApplySession *s, Error *e) {
     s->counts = s->counts_marked;
     plans_unprepare(s);
-    bool ok = live_return(s->live, SQL_RETURN, e) && own_prepare(s, e);
+    bool ok = live_return(s->live, SQL_RETURN, e) && definitions_again(s, e) && own_prepare(s, e);
     catchup_forget(s);
     catchup_sent_forget(s); /* behind the last answer that is held against it */
     return ok;
@@ -292,9 +315,10 @@ bool apply_settled(ApplySession *s, Error *e) {
 
 bool apply_session_reset(ApplySession *s, Error *e) {
     s->open = false;
+    s->altered = NULL;
     s->counts = (ApplyCounts){.left_out = s->counts.left_out};
     plans_unprepare(s);
-    bool ok = live_reset(s->live, e) && own_prepare(s, e);
+    bool ok = live_reset(s->live, e) && definitions_again(s, e) && own_prepare(s, e);
     catchup_sent_forget(s);
     return ok;
 }

@@ -40,7 +40,7 @@ typedef struct Refusal {
 
 typedef struct ApplySession {
     const SinkOptions *options;
-    const TableRecords *tables; /* what is loaded, and from where it counts */
+    TableRecords *tables; /* what is loaded, from where it counts, and what it looks like */
     Pg *pg;
     Live *live;
     bool open;                         /* BEGIN was sent; whoever ends the transaction resets it */
@@ -55,7 +55,11 @@ typedef struct ApplySession {
                       Error *e); /* while the owner's earlier transaction is under way: ends it */
     Arena *plan_arena;
     Plan **plans;            /* by Relation.number */
+    TableRecord **records;   /* likewise; NULL: not looked for yet */
     const Relation *planned; /* whom the one NOTE_PLAN under way is about */
+    bool parts;              /* of a transaction whose outcome is not known: it moves no definition */
+    bool redefined;          /* a definition of `tables` has moved in some transaction of this session */
+    TableRecord *altered;    /* whose change is why a transaction was refused (apply_alter) */
     uint32_t plan_capacity, next_statement;
     bool left_out;    /* set where the job's choice keeps a change from the destination (core/audit) */
     bool collecting;  /* changes are collected into sets (sink/catchup); else each goes as it comes */
@@ -66,7 +70,7 @@ typedef struct ApplySession {
 } ApplySession;
 
 /* Connects; plain statements until apply_session_start. options and tables stay the caller's and must outlive it. */
-bool apply_session_open(ApplySession *s, const SinkOptions *options, const TableRecords *tables, Error *e);
+bool apply_session_open(ApplySession *s, const SinkOptions *options, TableRecords *tables, Error *e);
 /* Begins with the pipeline and prepares the session's own statements; `check` gets the results of the owner's notes. */
 bool apply_session_start(ApplySession *s, LiveCheck *check, void *context, Error *e);
 void apply_session_close(ApplySession *s); /* rolls back what is open; one that was never opened is fine */
@@ -98,11 +102,17 @@ bool apply_over(ApplySession *s, Plan *plan, const Transaction *tx, const Change
                 Error *e);
 /* Adds table, operation, key and place of a failed change to e. */
 void apply_describe(const Transaction *tx, const Change *change, Error *e);
+/* The record of the relation's table, which is loaded; else ERR_DATA. */
+TableRecord *apply_record(ApplySession *s, const Relation *rel, Error *e);
+/* Whether the transaction counts for the table (trap A2); asked before anything else, because what came before a table
+ * was loaded may be of a form that the destination never had. */
+bool apply_is_due(const TableRecord *table, const Transaction *tx);
+/* apply_alter: the destination's table has the form of this relation, and the record says so; else ERR_DATA. May begin
+ * the transaction. */
+bool apply_alter(ApplySession *s, TableRecord *record, const Relation *rel, Error *e);
 /* The relation's plan; the destination is asked the first time, within the pipeline. `change` is named in errors. */
 Plan *apply_plan(ApplySession *s, const Relation *rel, const Transaction *tx, const Change *change, Error *e);
 bool apply_in_binary(const ApplySession *s); /* the stream's values */
-/* False: the table's snapshot has it already (trap A2). */
-bool apply_is_due(const Plan *plan, const Transaction *tx);
 /* An UPDATE that DELETE and INSERT have to do, because of a GENERATED ALWAYS identity (trap B9). */
 bool apply_reinserts(const Plan *plan, const Change *change);
 

@@ -6,6 +6,7 @@
 
 #include "core/fault.h"
 #include "core/memory.h"
+#include "sink/apply_ddl.h"
 #include "sink/net.h"
 #include "sink/set_rows.h"
 #include "sink/set_statement.h"
@@ -20,6 +21,7 @@ enum {
     SET_ROWS = 10000,
     COPY_ROWS = 100, /* for fewer, leaving the pipeline costs more than COPY wins */
     COPY_BYTES = 64 * 1024,
+    ROW_BYTES_MAX = 1 << 20,
     SENT_BYTES_MAX = 4 << 20, /* a run's worth: the server works on it while the next one is collected */
     SQL_LIMIT = 1 << 20
 };
@@ -350,8 +352,17 @@ static bool any_writable(const Plan *plan) {
     return false;
 }
 
+/* It would leave its size behind in every buffer on its way, and there is little to win. */
+static bool is_large(const Plan *plan, const Change *change) {
+    size_t bytes = 0;
+    for (uint16_t column = 0; change->row.after != NULL && column < plan->rel->column_count; column++)
+        bytes += change->row.after[column].bytes.len;
+    return bytes > ROW_BYTES_MAX;
+}
+
 static bool fits_set(const Plan *plan, const Change *change) {
-    if (plan->kept || plan->watched || plan->unarrayed || plan->beside_prepared || plan->alone > 0)
+    if (plan->kept || plan->watched || plan->unarrayed || plan->beside_prepared || plan->alone > 0 ||
+        is_large(plan, change))
         return false;
     if (change->kind == CHANGE_INSERT)
         return any_writable(plan);
@@ -361,15 +372,16 @@ static bool fits_set(const Plan *plan, const Change *change) {
 }
 
 bool catchup_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
-    if (change->kind == CHANGE_TRUNCATE)
+    if (change->kind == CHANGE_TRUNCATE || apply_is_ddl(s, change))
         return catchup_flush(s, e) && apply_change(s, tx, change, e);
     if (change->kind == CHANGE_MESSAGE || change->kind == CHANGE_BEAT)
         return true;
+    const TableRecord *record = apply_record(s, change->rel, e);
+    if (record == NULL || !apply_is_due(record, tx))
+        return record != NULL;
     Plan *plan = apply_plan(s, change->rel, tx, change, e);
     if (plan == NULL)
         return false;
-    if (!apply_is_due(plan, tx))
-        return true;
     if (!plan_takes(plan, change->kind)) {
         s->counts.left_out++;
         s->left_out = true;

@@ -231,6 +231,9 @@ static bool attempt(ApplySession *s, const Transaction *tx, const Change *change
 bool conflict_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
     if (change->kind > CHANGE_DELETE)
         return attempt(s, tx, change, e);
+    const TableRecord *record = apply_record(s, change->rel, e);
+    if (record == NULL || !apply_is_due(record, tx))
+        return record != NULL;
     Plan *plan = apply_plan(s, change->rel, tx, change, e);
     if (plan == NULL)
         return false;

@@ -31,6 +31,9 @@ struct Live {
     size_t outstanding_bytes, unflushed_bytes, bound_bytes;
     Error error;
     _Atomic int64_t *waiting_since_ms; /* NULL: nobody wants to know */
+    LiveLook *look;                    /* NULL: nobody looks */
+    void *look_context;
+    int silent_ms; /* waited since the last byte */
 };
 
 Live *live_new(Pg *pg, LiveCheck *check, void *context) {
@@ -53,6 +56,11 @@ void live_free(Live *live) {
 
 void live_tell_waiting(Live *live, _Atomic int64_t *since_ms) {
     live->waiting_since_ms = since_ms;
+}
+
+void live_look(Live *live, LiveLook *look, void *context) {
+    live->look = look;
+    live->look_context = context;
 }
 
 /* A full second without a byte, or bytes again. */
@@ -78,16 +86,21 @@ void live_resume(Live *live) {
     assert(entered == 1 || PQstatus(live->pg->conn) != CONNECTION_OK);
 }
 
-/* The connection itself failed: nothing can be drained any more. */
-static bool connection_failed(Live *live, Error *e) {
+/* Nothing can be drained any more. */
+static bool given_up(Live *live, Error *e) {
     live->count = 0;
     live->outstanding_bytes = live->unflushed_bytes = 0;
-    pg_failed(live->pg, NULL, e);
-    if (e->kind == ERR_NONE)
-        fail(e, ERR_RETRY, "%s: connection lost", live->pg->side);
     e->connection = true;
     live->error = *e;
     return false;
+}
+
+/* The connection itself failed. */
+static bool connection_failed(Live *live, Error *e) {
+    pg_failed(live->pg, NULL, e);
+    if (e->kind == ERR_NONE)
+        fail(e, ERR_RETRY, "%s: connection lost", live->pg->side);
+    return given_up(live, e);
 }
 
 /* Waits until something can be read, or written when libpq has something to write. */
@@ -97,10 +110,14 @@ static bool exchange(Live *live, Error *e) {
     if (unsent < 0 || pg_given_up(live->pg))
         return connection_failed(live, e);
     struct pollfd wait = {PQsocket(conn), (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)), 0};
-    int ready = poll(&wait, 1, ANSWER_WAIT_MS);
+    int wait_ms = live->look == NULL ? ANSWER_WAIT_MS : LIVE_LOOK_MS;
+    int ready = poll(&wait, 1, wait_ms);
     if (ready < 0 && errno != EINTR)
         return connection_failed(live, e);
-    note_waiting(live, ready == 0);
+    live->silent_ms = ready == 0 ? live->silent_ms + wait_ms : 0;
+    note_waiting(live, live->silent_ms >= ANSWER_WAIT_MS);
+    if (ready == 0 && live->look != NULL && !live->look(live->look_context, e))
+        return given_up(live, e);
     if ((wait.revents & (POLLIN | POLLERR | POLLHUP)) != 0 && PQconsumeInput(conn) == 0)
         return connection_failed(live, e);
     return true;

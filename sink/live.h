@@ -28,6 +28,11 @@ typedef void LiveCheck(void *context, const LiveNote *note, const PGresult *resu
 Live *live_new(Pg *pg, LiveCheck *check, void *context);
 /* *since_ms says since when (monotonic) an answer has been waited for without a byte; 0: not at all. */
 void live_tell_waiting(Live *live, _Atomic int64_t *since_ms);
+/* From within a wait for an answer, every LIVE_LOOK_MS that have brought none: it may end what is being waited for, on
+ * other connections. False: there is no use in waiting, and the connection counts as lost. */
+enum { LIVE_LOOK_MS = 100 };
+typedef bool LiveLook(void *context, Error *e);
+void live_look(Live *live, LiveLook *look, void *context);
 void live_free(Live *live); /* NULL is fine; the connection is left as it is */
 
 /* types: of the first `count` parameters, 0: what the server finds. */

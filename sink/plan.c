@@ -8,7 +8,8 @@
 /* One row a column; the first four say the same in each row. `in_key`: in the primary key, else in the first
  * unique, valid, immediate, whole index over not-null columns. The type is without its modifier (-1, not
  * NULL: for char that would say "character", which is char(1)). watched: by a rule, by a trigger, or by a foreign key
- * that follows a row's deletion, and that is in force for this session. eq: the default btree "=" of the type. */
+ * that follows a row's deletion, and that is in force for this session. base: what a domain is
+ * in the end, or the type itself; eq: its default btree "=". */
 const char PLAN_QUERY[] =
     "WITH rel AS (SELECT c.oid, c.relkind, EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = "
     "c.oid) AS"
@@ -36,18 +37,20 @@ const char PLAN_QUERY[] =
     " ARRAY(SELECT i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = rel.oid AND i.indisunique"
     "   AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL"
     "   AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])),"
-    " a.atttypid, rel.watched, NOT EXISTS (SELECT FROM pg_catalog.pg_cast x JOIN pg_catalog.pg_type t ON "
-    "t.oid ="
-    " a.atttypid WHERE x.castsource = 'pg_catalog.text'::regtype AND x.castmethod = 'f' AND x.casttarget ="
-    " CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END"
-    "   AND x.casttarget NOT IN ('pg_catalog.xml'::regtype, 'pg_catalog.name'::regtype))"
+    " a.atttypid, rel.watched, NOT EXISTS (SELECT FROM pg_catalog.pg_cast x"
+    "   WHERE x.castsource = 'pg_catalog.text'::regtype AND x.castmethod = 'f' AND x.casttarget = base.oid"
+    "   AND x.casttarget NOT IN ('pg_catalog.xml'::regtype, 'pg_catalog.name'::regtype)),"
+    " CASE WHEN base.oid <> a.atttypid THEN pg_catalog.format_type(base.oid, -1) END"
     " FROM rel JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped"
+    " CROSS JOIN LATERAL (WITH RECURSIVE down AS (SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t"
+    "   WHERE t.oid = a.atttypid UNION ALL SELECT t.oid, t.typbasetype FROM down JOIN pg_catalog.pg_type t"
+    "   ON t.oid = down.typbasetype) SELECT down.oid FROM down WHERE down.typbasetype = 0) base"
     " LEFT JOIN LATERAL (SELECT n.nspname AS schema, o.oprname AS name FROM pg_catalog.pg_opclass k"
     "   JOIN pg_catalog.pg_amop ao ON ao.amopfamily = k.opcfamily AND ao.amopstrategy = 3"
     "     AND ao.amoplefttype = k.opcintype AND ao.amoprighttype = k.opcintype"
     "   JOIN pg_catalog.pg_operator o ON o.oid = ao.amopopr JOIN pg_catalog.pg_namespace n ON n.oid = "
     "o.oprnamespace"
-    "   WHERE k.opcmethod = 403 AND k.opcdefault AND k.opcintype = a.atttypid LIMIT 1) eq ON true"
+    "   WHERE k.opcmethod = 403 AND k.opcdefault AND k.opcintype = base.oid LIMIT 1) eq ON true"
     " ORDER BY a.attnum";
 
 enum {
@@ -65,6 +68,7 @@ enum {
     CELL_TYPE_OID,
     CELL_WATCHED,
     CELL_CASTABLE,
+    CELL_BASE,
     TEXT_LIMIT = 1024
 };
 
@@ -166,6 +170,18 @@ static bool key_is_unique(const Plan *plan, const PGresult *columns) {
     return false;
 }
 
+/* A NaN has a sign and more that no text shows, and what was loaded in binary has kept it: floats, what is made of them,
+ * and types that we do not know. Those have a schema, because the search path is empty. */
+static bool has_many_images(const char *type) {
+    static const char *const with_floats[] = {"real", "double precision", "point", "line", "lseg", "box",
+                                              "path", "polygon",          "circle"};
+    size_t length = strcspn(type, "[");
+    for (size_t at = 0; at < sizeof with_floats / sizeof *with_floats; at++)
+        if (strlen(with_floats[at]) == length && strncmp(with_floats[at], type, length) == 0)
+            return true;
+    return strchr(type, '.') != NULL;
+}
+
 static bool column_plan(Plan *plan, Arena *arena, Pg *pg, const PGresult *columns, uint16_t column,
                         Error *e) {
     const Relation *rel = plan->rel;
@@ -180,7 +196,11 @@ static bool column_plan(Plan *plan, Arena *arena, Pg *pg, const PGresult *column
     }
     out->quoted = quoted_name(arena, pg, out->name);
     out->type = arena_text(arena, slice_text(pg_cell(columns, row, CELL_TYPE)));
+    out->base = pg_cell_null(columns, row, CELL_BASE)
+                    ? NULL
+                    : arena_text(arena, slice_text(pg_cell(columns, row, CELL_BASE)));
     out->equal = equal_operator(arena, pg, columns, row);
+    out->by_text = has_many_images(out->type);
     out->indexed = pg_cell_bool(columns, row, CELL_INDEXED);
     out->writable = !pg_cell_bool(columns, row, CELL_GENERATED);
     out->always = pg_cell_bool(columns, row, CELL_ALWAYS);

@@ -22,12 +22,14 @@ typedef struct PlanColumn {
     const char *quoted;
     const char *equal; /* " = ", or OPERATOR(…) for types whose = lies outside pg_catalog */
     const char *type;  /* for casts, as format_type() prints it */
+    const char *base;  /* what a domain is in the end: what "equal" is for. NULL: no domain */
     bool writable;     /* exists and is not generated */
     bool always;       /* GENERATED ALWAYS AS IDENTITY: INSERT overrides, UPDATE cannot name it */
     bool key;
     bool indexed;  /* leads a btree index: finds candidates for a whole-row match */
     bool castable; /* text::type is the type's input function */
     uint32_t oid;  /* of its type, there */
+    bool by_text;  /* values of one text may have several images: a whole-row match compares the texts */
 } PlanColumn;
 
 /* A prepared statement: one for each operation and set of columns that are written. */

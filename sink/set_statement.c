@@ -31,14 +31,24 @@ static void write_value(Writer *out, const Plan *plan, const SetShape *shape, ui
         writer_format(out, "::%s", column->type);
 }
 
+/* A domain has no "=" of its own. */
+static void write_base(Writer *out, const PlanColumn *column) {
+    if (column->base != NULL)
+        writer_format(out, "::%s", column->base);
+}
+
 static void write_found(Writer *out, const Plan *plan, const SetShape *shape, uint16_t number) {
     uint16_t columns = plan->rel->column_count;
     const char *and = " WHERE ";
     for (uint16_t column = 0; column < columns; column++) {
+        const PlanColumn *to = &plan->columns[column];
         if (shape->forms[columns + column] == SET_LEFT_OUT)
             continue;
-        writer_format(out, "%st.%s%s", and, plan->columns[column].quoted, plan->columns[column].equal);
+        writer_format(out, "%st.%s", and, to->quoted);
+        write_base(out, to);
+        writer_text(out, to->equal);
         write_value(out, plan, shape, (uint16_t)(columns + column), ++number);
+        write_base(out, to);
         and = " AND ";
     }
 }

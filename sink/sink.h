@@ -46,6 +46,8 @@ typedef struct Sink Sink;
 
 typedef struct SinkOps {
     const char *name;
+    /* Takes transactions in parts while they arrive, and settles their tickets; at most one sink of a job does. */
+    bool parts;
     /* Connects or opens; may block. Writes nothing. */
     Sink *(*open)(const SinkOptions *options, Error *e);
     /* Where it seems to stand, read without the lock: only for choosing where the stream begins. With two_phase that

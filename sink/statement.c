@@ -12,14 +12,24 @@ static const char *only(const Plan *plan) {
     return plan->only ? "ONLY " : "";
 }
 
+/* The casts: beside "=" alone a parameter of an OID alias would be an oid, one of a composite type no type at all; and a
+ * domain has no "=" of its own. */
+static void write_equal(Writer *out, const PlanColumn *column, uint16_t number) {
+    const char *type = column->base == NULL ? column->type : column->base;
+    writer_text(out, column->quoted);
+    if (column->base != NULL)
+        writer_format(out, "::%s", column->base);
+    writer_format(out, "%s$%u::%s", column->equal, number, type);
+}
+
 /* The condition that finds the old row; returns the last parameter's number. */
 static uint16_t write_key(Writer *out, const Plan *plan, uint16_t number) {
     const char *and = "";
     for (uint16_t column = 0; column < plan->rel->column_count; column++) {
         if (!plan->columns[column].key)
             continue;
-        writer_format(out, "%s%s%s$%u", and, plan->columns[column].quoted, plan->columns[column].equal,
-                      ++number);
+        writer_text(out, and);
+        write_equal(out, &plan->columns[column], ++number);
         and = " AND ";
     }
     return number;
@@ -37,13 +47,16 @@ static const char *place_of(const Plan *plan) {
     return plan->partitioned ? "tableoid, ctid" : "ctid";
 }
 
+static const char *image_of(const PlanColumn *column) {
+    return column->by_text ? "::text" : "";
+}
+
 /* Image equality (trap B9): json and xml have no "=", and "=" would take a row that is only equal in value.
  * Casts to record keep the parser from reading ROW *= ROW as a row comparison. */
 static uint16_t write_candidate(Writer *out, const Plan *plan, int finder, uint16_t number) {
     writer_format(out, "SELECT %s FROM %s%s WHERE ", place_of(plan), only(plan), plan->table);
     if (finder >= 0) { /* equal images are equal values: an index may look for them */
-        writer_format(out, "%s%s", plan->columns[finder].quoted, plan->columns[finder].equal);
-        write_cast(out, &plan->columns[finder], parameter_of(plan, finder, number));
+        write_equal(out, &plan->columns[finder], parameter_of(plan, finder, number));
         writer_text(out, " AND ");
     }
     writer_text(out, "ROW(");
@@ -51,7 +64,7 @@ static uint16_t write_candidate(Writer *out, const Plan *plan, int finder, uint1
     for (uint16_t column = 0; column < plan->rel->column_count; column++) {
         if (!plan->columns[column].writable)
             continue;
-        writer_format(out, "%s%s", comma, plan->columns[column].quoted);
+        writer_format(out, "%s%s%s", comma, plan->columns[column].quoted, image_of(&plan->columns[column]));
         comma = ", ";
     }
     writer_text(out, ")::record *= ROW(");
@@ -61,6 +74,7 @@ static uint16_t write_candidate(Writer *out, const Plan *plan, int finder, uint1
             continue;
         writer_text(out, comma);
         write_cast(out, &plan->columns[column], ++number);
+        writer_text(out, image_of(&plan->columns[column]));
         comma = ", ";
     }
     writer_text(out, ")::record LIMIT 1");
@@ -170,8 +184,8 @@ static bool write_met(Writer *out, const Plan *plan, const Shape *shape, const c
             parameter = (uint16_t)(parameter + (shape->written[column] ? 1 : 0));
             if (!unique->columns[column])
                 continue;
-            writer_format(out, "%s%s%s", and, to->quoted, to->equal);
-            write_cast(out, to, parameter);
+            writer_text(out, and);
+            write_equal(out, to, parameter);
             and = " AND ";
         }
         writer_text(out, ")");

@@ -40,6 +40,7 @@ typedef struct CopyJob {
     Metrics *metrics;
     Throttle *throttle;
     const atomic_bool *stop;
+    bool again;              /* as in Load */
     ExistingPolicy existing; /* of a table that was there before the job; fail: it was not */
 } CopyJob;
 

@@ -27,6 +27,6 @@ CopyResult copy_source_begin(Copying *c, Error *e);
 CopyResult copy_target_begin(Copying *c, Error *e);
 /* With `existing: keep`: out of the temporary table, what meets none of the destination's `rows`. */
 bool copy_target_keep(Copying *c, int64_t rows, Error *e);
-bool copy_definition_changed(const Table *table, Error *e); /* false, and e */
+bool copy_definition_changed(const Copying *c, Error *e); /* false, and e */
 
 #endif

@@ -25,8 +25,9 @@ static const char SQL_SOURCE_COLUMNS[] =
     " FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
     " WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
-bool copy_definition_changed(const Table *table, Error *e) {
-    fail(e, ERR_DATA, "table \"%s\" changed its definition since the schema was copied", table->full_name);
+bool copy_definition_changed(const Copying *c, Error *e) {
+    fail(e, c->job->again ? ERR_RETRY : ERR_DATA,
+         "table \"%s\" changed its definition since the schema was copied", c->table->full_name);
     return fail_hint(e, "undo the change on one side, or begin again: walferry cleanup, then walferry run");
 }
 
@@ -119,7 +120,7 @@ static bool source_columns_check(Copying *c, Error *e) {
     PGresult *now = then == NULL ? NULL : columns_now(c, e);
     bool ok = now != NULL;
     if (ok && (!columns_agree(c->table, then) || !columns_unchanged(now, then)))
-        ok = copy_definition_changed(c->table, e);
+        ok = copy_definition_changed(c, e);
     PQclear(then);
     PQclear(now);
     return ok;

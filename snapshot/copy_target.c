@@ -9,9 +9,12 @@
 
 static const char SQL_TARGET_BEGIN[] =
     "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = error";
-/* TRUNCATE refuses a table that others refer to, also when those are empty. */
-static const char SQL_REFERRED[] = "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE contype = 'f'"
-                                   " AND confrelid = pg_catalog.to_regclass($1) AND conrelid <> confrelid)";
+/* TRUNCATE refuses a table that others refer to, also when those are empty; a partitioned one knows neither ONLY nor
+ * FREEZE. */
+static const char SQL_LOOK[] =
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE contype = 'f'"
+    " AND confrelid = pg_catalog.to_regclass($1) AND conrelid <> confrelid),"
+    " (SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass($1)::oid)";
 static const char SQL_TARGET_COLUMNS[] =
     "SELECT a.attname, CASE WHEN s.nspname = 'pg_catalog' THEN '' ELSE s.nspname END,"
     " CASE WHEN s.nspname = 'pg_catalog' THEN pg_catalog.format_type(a.atttypid, a.atttypmod)"
@@ -52,23 +55,28 @@ static bool target_columns_check(Copying *c, Error *e) {
     PGresult *rows = pg_query(c->target, SQL_TARGET_COLUMNS, 1, params, e);
     if (rows == NULL)
         return false;
-    bool ok = target_columns_agree(c->table, rows) ? true : copy_definition_changed(c->table, e);
+    bool ok = target_columns_agree(c->table, rows) ? true : copy_definition_changed(c, e);
     PQclear(rows);
     return ok;
 }
 
-/* True: the table is not of the job's making, and others refer to it. Where it has rows, the references do not act: check
- * has seen to it that the session may take the replica role. */
-static bool referred_look(Copying *c, bool *referred, Error *e) {
+typedef struct Destination {
+    bool referred, partitioned;
+} Destination;
+
+/* Only where the table is not of the job's making. Where others refer to it and it has rows, the references do not act:
+ * check has seen to it that the session may take the replica role. */
+static bool destination_look(Copying *c, Destination *out, Error *e) {
     const char *const params[] = {writer_string(&c->target_name)};
-    *referred = false;
-    if (c->job->existing == EXISTING_FAIL && c->job->cfg->phases.schema)
+    *out = (Destination){0};
+    if (c->job->existing == EXISTING_FAIL && c->job->cfg->phases.schema && !c->job->again)
         return true;
-    PGresult *rows = pg_query(c->target, SQL_REFERRED, 1, params, e);
-    if (rows != NULL)
-        *referred = pg_cell_bool(rows, 0, 0);
+    PGresult *rows = pg_query(c->target, SQL_LOOK, 1, params, e);
+    if (rows == NULL)
+        return false;
+    *out = (Destination){pg_cell_bool(rows, 0, 0), pg_cell_bool(rows, 0, 1)};
     PQclear(rows);
-    return rows != NULL;
+    return true;
 }
 
 /* Waits for the transaction of an earlier attempt that is not over yet. */
@@ -84,17 +92,19 @@ CopyResult copy_target_begin(Copying *c, Error *e) {
     if (c->job->range != NULL)
         return range_begin(c, e);
     Writer sql = writer_new(COPY_SQL_MAX_BYTES);
-    bool referred, ok = pg_run(c->target, SQL_TARGET_BEGIN, e) && referred_look(c, &referred, e);
-    c->frozen = ok && !referred && c->job->existing != EXISTING_KEEP;
-    if (c->frozen)
-        writer_format(&sql, "TRUNCATE ONLY %s", writer_string(&c->target_name));
-    else if (c->job->existing == EXISTING_KEEP)
+    Destination there = {0};
+    bool ok = pg_run(c->target, SQL_TARGET_BEGIN, e) && destination_look(c, &there, e);
+    bool empties = ok && c->job->existing != EXISTING_KEEP;
+    const char *only = there.partitioned ? "" : "ONLY ";
+    c->frozen = empties && !there.referred && !there.partitioned;
+    if (empties)
+        writer_format(&sql, "%s %s%s", there.referred ? "DELETE FROM" : "TRUNCATE", only,
+                      writer_string(&c->target_name));
+    else if (ok)
         writer_format(&sql,
                       "CREATE TEMPORARY TABLE " COPY_KEPT_ROWS " ON COMMIT DROP AS SELECT %s FROM %s"
                       " WITH NO DATA",
                       writer_string(&c->target_columns), writer_string(&c->target_name));
-    else
-        writer_format(&sql, "DELETE FROM ONLY %s", writer_string(&c->target_name));
     ok = ok && session_run(c->target, writer_string(&sql), c->job->stop, e) && target_columns_check(c, e);
     writer_free(&sql);
     return ok ? COPY_DONE : COPY_FAILED;

@@ -21,6 +21,8 @@ typedef struct Load {
     Throttle *throttle;
     const PGresult *existing; /* of state_existing; only load_tables needs it */
     const atomic_bool *stop;
+    bool
+        again; /* of tables that were loaded before: one whose form changes meanwhile has its form given anew */
 } Load;
 
 /* Copies every table that `records` does not call loaded. Tables that were rewritten since the snapshot (A10) or are

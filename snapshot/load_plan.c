@@ -19,7 +19,7 @@ int load_plan_tables(const Selection *selection, const TableRecords *records, in
     assert(loaded != NULL);
     for (int at = 0; records != NULL && at < records->count; at++) {
         const TableRecord *record = &records->rows[at];
-        const Table *table = selection_find(selection, record->schema, record->name);
+        const Table *table = state_table_selected(selection, record);
         if (table != NULL && record->loaded)
             loaded[table - selection->tables] = true;
     }

@@ -88,10 +88,11 @@ static CopyJob copy_job(const TableWork *work, const Table *table, const atomic_
                      .table = table,
                      .snapshot = work->snapshot,
                      .point = work->point,
-                     .progress = metrics_table(work->load->metrics, table->full_name),
+                     .progress = metrics_table_of(work->load->metrics, table->full_name, table->oid),
                      .metrics = work->load->metrics,
                      .throttle = work->load->throttle,
                      .existing = existing_of(work->load, table),
+                     .again = work->load->again,
                      .stop = halt};
 }
 
@@ -150,7 +151,8 @@ static bool range_over(TableWork *work, TableSession *session, SplitTable *split
     if (atomic_fetch_sub(&split->left, 1) > 1)
         return true;
     bool loaded = false;
-    TableMetrics *progress = metrics_table(work->load->metrics, split->table->full_name);
+    TableMetrics *progress =
+        metrics_table_of(work->load->metrics, split->table->full_name, split->table->oid);
     if (!atomic_load(&split->given_up) &&
         !ranges_end(session->target, work->load->cfg, split, work->point, &loaded, e))
         return false;
@@ -207,7 +209,7 @@ static void told_take_back(const TableWork *work, const int *order, int count) {
 static bool split_begin(const TableWork *work, const TableSession *session, const Table *table, Cuts *cuts,
                         Error *e) {
     bool begun = false;
-    if (existing_of(work->load, table) != EXISTING_FAIL)
+    if (work->load->again || existing_of(work->load, table) != EXISTING_FAIL)
         return true; /* its rows go or stay in one transaction with the new ones */
     if (!cuts_find(session->source, table, cuts, e))
         return false;

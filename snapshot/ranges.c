@@ -12,6 +12,7 @@
 #define VACUUM_NOTE        "vacuum "
 #define LOCK_NOT_AVAILABLE "55P03"
 #define REFERRED_TO        "0A000"
+#define PARTITIONED        "42809" /* there is no TRUNCATE ONLY of it */
 enum { SQL_MAX_BYTES = 1024, RING_SINCE = 160000 };
 
 /* All other tables wait for this one here. Long enough for the server to send its own VACUUM away. */
@@ -64,7 +65,8 @@ bool ranges_begin(Pg *target, const Load *load, const Table *table, const char *
     *begun = begin_try(target, load, table, snapshot, e);
     if (*begun)
         return true;
-    if (strcmp(e->sqlstate, LOCK_NOT_AVAILABLE) != 0 && strcmp(e->sqlstate, REFERRED_TO) != 0)
+    if (strcmp(e->sqlstate, LOCK_NOT_AVAILABLE) != 0 && strcmp(e->sqlstate, REFERRED_TO) != 0 &&
+        strcmp(e->sqlstate, PARTITIONED) != 0)
         return fail_context(e, "table \"%s\"", table->full_name);
     log_info("table \"%s\" is copied whole, not in ranges: %s", table->full_name, e->text);
     return true;

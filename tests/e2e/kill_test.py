@@ -30,7 +30,8 @@ LOAD_POINTS = {"snapshot.after_slot": 1, "snapshot.after_export": 1, "snapshot.m
                "snapshot.before_handover": 1}
 STREAM_POINTS = {"source.before_feedback": 8, "source.after_commit_parsed": 40, "assembler.spill_write": 2,
                  "apply.before_commit": 40, "apply.after_commit": 40, "apply.before_progress_read": 1,
-                 "ledger.after_durable": 40}
+                 "ledger.after_durable": 40, "early.part_applied": 30, "early.before_commit": 2,
+                 "early.after_commit": 2}
 DROP_POINT = "slot.before_drop"  # a slot that only an intent knows is dropped and made again
 MOMENT, LOAD_MOMENT, TARGET, SOURCE = "random moment", "random moment in load", "destination server", "source server"
 BOTH = "both servers"    # restart in a loop (F15); walferry itself lives through it

@@ -17,7 +17,8 @@ STATUS_KEYS = {
     "source": {"system_identifier", "timeline", "lsn"},
     "slot": {"name", "confirmed_lsn", "restart_lsn", "wal_status", "safe_wal_bytes", "retained_bytes"},
     "lag": {"bytes", "ms", "stages"},
-    "totals": {"rows_copied", "changes", "transactions", "bytes", "conflicts", "dead_letters", "left_out", "retries"},
+    "totals": {"rows_copied", "changes", "transactions", "bytes", "conflicts", "dead_letters", "left_out", "retries",
+               "early", "early_given_up"},
 }
 
 

@@ -1,6 +1,7 @@
 """Replica identities: what an UPDATE or DELETE of the users carries, and that publishing never breaks their work."""
 import pytest
 
+GEARS = pytest.mark.parametrize("gear", ["live", "catch-up"])
 BARE = """
 CREATE TABLE bare (a int, b text);
 INSERT INTO bare VALUES (1, 'one'), (2, 'two'), (2, 'two');
@@ -15,8 +16,9 @@ def nothing_is_made_on(source):
     assert source.sql("SELECT relname FROM pg_class WHERE relname LIKE 'dts\\_%'") == []
 
 
+@GEARS
 @pytest.mark.asan
-def test_default_index_and_full_identities_follow_every_change(pair):
+def test_default_index_and_full_identities_follow_every_change(pair, gear):
     pair.source.sql("""
         CREATE TABLE by_key (a int, b text, c int, PRIMARY KEY (c, a));
         CREATE TABLE by_index (a int NOT NULL, b text NOT NULL, c int, d int PRIMARY KEY);
@@ -28,7 +30,7 @@ def test_default_index_and_full_identities_follow_every_change(pair):
         INSERT INTO by_index SELECT i, 'x' || i, NULL, i FROM generate_series(1, 50) i;
         INSERT INTO by_full SELECT i % 10, 'x', i % 10 FROM generate_series(1, 50) i;
         INSERT INTO by_full VALUES (NULL, NULL, NULL), (NULL, NULL, NULL), (77, NULL, 1.50)""")
-    job = pair.running_job()
+    job = pair.running_job(target={"gear": gear})
     for statement in (
             "UPDATE by_key SET b = 'changed' WHERE c = 1; UPDATE by_key SET a = a + 1000 WHERE c = 2",
             "UPDATE by_index SET c = 5 WHERE a < 20; UPDATE by_index SET b = b || '!' WHERE a < 10",
@@ -44,14 +46,15 @@ def test_default_index_and_full_identities_follow_every_change(pair):
     pair.check_equal()
 
 
-def test_trap_B9_whole_row_match_is_by_image_and_knows_every_type(pair):
+@GEARS
+def test_trap_B9_whole_row_match_is_by_image_and_knows_every_type(pair, gear):
     """json, xml and point have no "="; 1.0 and 1.00 are equal, yet another row."""
     pair.source.sql("""
         CREATE TABLE odd (n numeric, j json, x xml, p point, f float8, c "char");
         ALTER TABLE odd REPLICA IDENTITY FULL;
         INSERT INTO odd VALUES (1.0, '{"a":1}', '<a/>', '(1,2)', 0, 'x'), (1.00, '{"a":1}', '<a/>', '(1,2)', '-0', 'x'),
             (1, '{"a": 1}', '<a />', '(1,2)', 'NaN', NULL), (NULL, NULL, NULL, NULL, NULL, NULL)""")
-    job = pair.running_job()
+    job = pair.running_job(target={"gear": gear})
     pair.source.sql("DELETE FROM odd WHERE n::text = '1.00'")
     pair.source.sql("UPDATE odd SET j = '[]' WHERE n::text = '1'")
     pair.source.sql("UPDATE odd SET n = 5 WHERE n IS NULL")

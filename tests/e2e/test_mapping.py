@@ -235,7 +235,8 @@ def test_a_new_column_is_named_with_both_names(pair):
     job = pair.running_job(objects={"rename": {"tables": {"public.t": "x.T"}}}, **ROWS)
     pair.source.sql("ALTER TABLE t ADD more int; INSERT INTO t VALUES (1, 'a', 2)")
     assert job.process.wait() == 5
-    assert 'table "public.t", there "x.T", has no column "more" at the target' in job.process.err
+    assert 'table "public.t" has changed on the source: added "more" integer' in job.process.err
+    assert 'ALTER TABLE "x"."T" ADD COLUMN "more" integer' in job.process.err
     pair.target.sql('ALTER TABLE x."T" ADD more int')
     job.start()
     job.wait_for("running")

@@ -221,13 +221,14 @@ class Play:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_random_work_gives_what_a_native_subscription_gives(pair_of, other_server, seed):
-    """Differential: the same WAL through the server's own apply worker."""
+    """Differential: the same WAL through the server's own apply worker; the second time in small parts."""
     native = other_server.database(pair_of.name)
     native.sql("CREATE TABLE s (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY, v text)")
     pair_of.source.sql("CREATE PUBLICATION native FOR TABLE s, u")
     native.sql(f"CREATE SUBSCRIPTION native CONNECTION 'host=127.0.0.1 port={pair_of.source.server.port}"
                f" dbname={pair_of.name} user=postgres' PUBLICATION native WITH (streaming = on)")
-    job = pair_of.running_job()
+    small = "early.small_parts:fail" if seed else None
+    job = pair_of.running_job(fault=small)
     play = Play(seed)
     print(f"seed {seed}")
     connection = pair_of.source.connect()
@@ -235,7 +236,7 @@ def test_random_work_gives_what_a_native_subscription_gives(pair_of, other_serve
         connection.cursor().execute(play.transaction())
         if number in (50, 100):
             job.process.kill9()
-            job.start()
+            job.start(fault=small)
     connection.close()
     job.wait_for("running")
     job.drain(pair_of.source)

@@ -188,7 +188,13 @@ class Job:
     def drain(self, source, timeout=60):
         """Until everything that is committed at the source now is applied (by the next beat)."""
         upto = source.lsn()
-        poll_until(lambda: self.applied() >= upto, "everything is applied", timeout, every=0.1)
+
+        def there():
+            alive = self.process.alive()  # before the look: what it applied last counts
+            there = self.applied() >= upto
+            assert there or alive, f"walferry ended with {self.process.popen.returncode}:\n{self.process.err[-4000:]}"
+            return there
+        poll_until(there, "everything is applied", timeout, every=0.1)
 
     def close(self):
         """Ends what is left; returns what no process may have printed."""

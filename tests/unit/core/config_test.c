@@ -196,8 +196,9 @@ static void what_comes_later_is_answered_so_with_its_line(void **state) {
         refused(text, CASES[n][1], NULL);
     }
     refused(SOURCE TARGET "target2: 1\n", "job.yaml:3: unknown key \"target2\"", NULL);
-    refused(SOURCE TARGET "ddl: apply\n", "job.yaml:3: \"ddl: apply\" is not available yet in this version",
-            "this version takes: stop");
+    refused(SOURCE TARGET "ddl: pause-table\nphases: [full]\n",
+            "job.yaml: \"ddl: pause-table\" needs \"target.dsn\" and the phases \"full\" and \"incremental\"",
+            NULL);
 }
 
 static void objects_are_kept_as_they_were_written(void **state) {

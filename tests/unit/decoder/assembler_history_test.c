@@ -1,5 +1,6 @@
 /* Random histories, each sent by a server of our own making as protocol 1 would (every transaction whole, at its
- * commit) and as streams in random chunks: what comes out must be equal, and equal to what the history means (C2). */
+ * commit) and as streams in random chunks: what comes out must be equal, and equal to what the history means (C2). And
+ * once more with a sink that takes parts (A7): what survives there must be the same, and so must the whole beside it. */
 #include "data/assembling.h"
 
 enum {
@@ -203,11 +204,14 @@ static int lsn_of(int event) {
 
 /* ---- what it means ---- */
 
-static void meaning_row(Writer *out, const Event *event, int seq) {
+static void meaning_row(Writer *out, const Event *event, int seq, bool bare) {
     int table = event->tables[0], version = event->versions[0], value = event->value;
     if (event->row == ROW_BEAT && value % 2 == 1)
         return; /* another job's */
-    writer_format(out, " %d:", seq);
+    if (bare)
+        writer_u8(out, ' ');
+    else
+        writer_format(out, " %d:", seq);
     switch (event->row) {
     case ROW_INSERT: writer_format(out, "I t%dv%d(%d,x)", table, version, value); break;
     case ROW_UPDATE: writer_format(out, "U t%dv%d(%d,.)>(%d,~)", table, version, value, value + 1); break;
@@ -222,11 +226,13 @@ static void meaning_row(Writer *out, const Event *event, int seq) {
     }
 }
 
-static void meaning_write(Writer *out, const History *h) {
+static void meaning_write(Writer *out, const History *h, bool bare) {
+    writer_reset(out);
     for (int at = 0; at < h->count; at++) {
         const Event *end = &h->events[at];
         if (end->kind == EVENT_ALONE)
-            writer_format(out, "[0 %d-%d 0:m app=%d]", lsn_of(at + 1) - 1, lsn_of(at + 1), at);
+            writer_format(out, "[0 %d-%d %sm app=%d]", lsn_of(at + 1) - 1, lsn_of(at + 1),
+                          bare ? "" : "0:", at);
         if (end->kind != EVENT_COMMIT)
             continue;
         int seq = 0;
@@ -234,7 +240,7 @@ static void meaning_write(Writer *out, const History *h) {
         for (int event = 0; event < at; event++)
             if (h->events[event].kind == EVENT_ROW && h->events[event].tx == end->tx &&
                 survives(h, event, at))
-                meaning_row(out, &h->events[event], seq++);
+                meaning_row(out, &h->events[event], seq++, bare);
         writer_text(out, "]");
     }
 }
@@ -382,7 +388,10 @@ static void play(Server *s) {
 
 typedef struct Totals {
     uint64_t chunks, cuts, transactions, spilled;
+    uint64_t parts_applied, parts_given_up, parts_cut, parts_aborted;
 } Totals;
+
+typedef enum Way { WAY_WHOLE, WAY_STREAMED, WAY_PARTS, WAY_PARTS_AND_WHOLE } Way;
 
 static void bench_vary(Bench *b, uint64_t *seed) {
     static const size_t held[] = {0, 300, 3000, 1 << 20}, bytes[] = {1, 20 * 1000, 1 << 24};
@@ -392,18 +401,35 @@ static void bench_vary(Bench *b, uint64_t *seed) {
     b->options.batch_changes = changes[random_below(seed, 4)];
 }
 
-static void send_and_compare(const History *h, uint64_t seed, bool streaming, const char *expected,
-                             Totals *t) {
+static void bench_vary_parts(Bench *b, Way way, uint64_t *seed) {
+    static const uint32_t changes[] = {1, 2, 5};
+    b->options.early_most = 1 + random_below(seed, 4);
+    b->options.early_changes = changes[random_below(seed, 3)];
+    b->options.batch_bytes = 20 * 1000;
+    b->options.early_from = (Lsn){FIRST_LSN};
+    b->part_seed = *seed;
+    b->bare = way == WAY_PARTS;
+    b->whole = way == WAY_PARTS_AND_WHOLE;
+}
+
+static void send_and_compare(const History *h, uint64_t seed, Way way, const char *expected, Totals *t) {
     static Server s;
     Bench b;
     bench_init(&b);
     bench_vary(&b, &seed);
+    if (way >= WAY_PARTS)
+        bench_vary_parts(&b, way, &seed);
     bench_begin(&b, NULL);
-    s = (Server){.h = h, .b = &b, .seed = seed, .streaming = streaming};
+    assembler_reached(b.assembler, (Lsn){FIRST_LSN});
+    s = (Server){.h = h, .b = &b, .seed = seed, .streaming = way != WAY_WHOLE};
     play(&s);
     t->spilled += b.options.held_bytes == 0;
     t->chunks += s.chunks;
     t->cuts += s.cuts;
+    t->parts_applied += b.parts_applied;
+    t->parts_given_up += b.parts_given_up;
+    t->parts_cut += b.parts_cut;
+    t->parts_aborted += b.parts_aborted;
     if (!bench_take(&b, true))
         fail_test("%s", b.e.text);
     if (strcmp(writer_string(&b.out), expected) != 0)
@@ -419,19 +445,27 @@ static void streamed_or_not_the_same_comes_out(void **unused) {
     Writer meaning = writer_new(1 << 20);
     for (uint64_t number = 0; number < HISTORIES; number++) {
         history_make(&h, number);
-        writer_reset(&meaning);
-        meaning_write(&meaning, &h);
+        meaning_write(&meaning, &h, false);
         for (int event = 0; event < h.count; event++)
             t.transactions += h.events[event].kind == EVENT_COMMIT;
-        send_and_compare(&h, number, false, writer_string(&meaning), &t);
+        send_and_compare(&h, number, WAY_WHOLE, writer_string(&meaning), &t);
         for (uint64_t streaming = 1; streaming <= STREAMINGS; streaming++)
-            send_and_compare(&h, number * 10 + streaming, true, writer_string(&meaning), &t);
+            send_and_compare(&h, number * 10 + streaming, WAY_STREAMED, writer_string(&meaning), &t);
+        send_and_compare(&h, number * 10 + STREAMINGS + 1, WAY_PARTS_AND_WHOLE, writer_string(&meaning), &t);
+        meaning_write(&meaning, &h, true);
+        for (uint64_t parts = 2; parts <= STREAMINGS; parts++)
+            send_and_compare(&h, number * 10 + STREAMINGS + parts, WAY_PARTS, writer_string(&meaning), &t);
     }
     writer_free(&meaning);
     printf("assembler: %llu transactions, each whole and %d times streamed: %llu chunks, %llu rollbacks\n",
            (unsigned long long)t.transactions, STREAMINGS, (unsigned long long)t.chunks,
            (unsigned long long)t.cuts);
+    printf("parts: %llu transactions, %llu given up, %llu rollbacks, %llu ended\n",
+           (unsigned long long)t.parts_applied, (unsigned long long)t.parts_given_up,
+           (unsigned long long)t.parts_cut, (unsigned long long)t.parts_aborted);
     /* a generator that got stuck would prove nothing */
+    assert_true(t.parts_applied > HISTORIES && t.parts_given_up > HISTORIES / 10);
+    assert_true(t.parts_cut > HISTORIES / 10 && t.parts_aborted > HISTORIES / 10);
     assert_true(t.transactions > 3 * HISTORIES && t.chunks > 10 * HISTORIES && t.cuts > HISTORIES);
     assert_true(t.spilled > HISTORIES / 2);
 }

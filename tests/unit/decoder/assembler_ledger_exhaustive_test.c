@@ -273,7 +273,7 @@ static void oracle(const Session *s) {
 static void sink_receive(Session *s, const Transaction *tx) {
     if (tx->begins)
         writer_reset(&s->piece);
-    text_transaction(&s->piece, tx, true);
+    text_transaction(&s->piece, tx, true, false);
     if (!tx->ends || !lsn_before(s->applied, tx->end))
         return;
     assert_true(s->received_count < TRANSACTIONS && s->piece.len < sizeof s->received[0].text);

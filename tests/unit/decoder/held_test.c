@@ -372,6 +372,33 @@ static void random_adds_and_cuts_behave_as_an_array(void **unused) {
     assert_true(spilled_bytes > 1000 * 1000); /* it did go to disk, and not only to the journal's tail */
 }
 
+/* Only where subtransactions began is known after that, and cut as before. */
+static void what_is_forgotten_takes_no_room(void **unused) {
+    (void)unused;
+    for (int limit = 0; limit < 2; limit++) {
+        Store s;
+        uint64_t arrival = 0;
+        store_begin(&s, LIMITS[limit]);
+        Held *h = held_new(&s.budget, TOP);
+        add(h, TOP, 1, "a");
+        add(h, 101, 2, "b");
+        assert_true(held_bytes(h) > 0);
+        held_forget(h);
+        assert_int_equal(held_bytes(h), 0);
+        assert_int_equal(s.budget.used_bytes + s.space.used_bytes, 0);
+        add(h, 102, 3, "c");
+        add(h, 103, 4, "d");
+        assert_int_equal(held_bytes(h), 0);
+        assert_true(held_began(h, 102, &arrival));
+        assert_int_equal(arrival, 3);
+        cut(h, 102);
+        assert_true(held_began(h, 101, &arrival));
+        assert_false(held_began(h, 102, &arrival) || held_began(h, 103, &arrival));
+        held_free(h);
+        store_end(&s);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #ifdef WALFERRY_FAULTS
@@ -386,6 +413,7 @@ int main(void) {
         cmocka_unit_test(whatever_was_read_is_the_readers),
         cmocka_unit_test(a_full_disk_is_an_error_and_loses_no_memory),
         cmocka_unit_test(random_adds_and_cuts_behave_as_an_array),
+        cmocka_unit_test(what_is_forgotten_takes_no_room),
     };
     return cmocka_run_group_tests_name("held", tests, NULL, NULL);
 }

@@ -222,23 +222,26 @@ static void verify_names_what_is_gone(void **state) {
         const char *main, *members, *inserts, *insert_members;
         ErrorKind kind; /* ERR_NONE: right */
         const char *text;
+        bool dropped; /* on the source */
     } cases[] = {
-        {WHOLE, "20|s|b|~|~\n30|s|a|~|~", INSERTS, "10|s|c|~|~", ERR_NONE, ""},
-        {NULL, NULL, INSERTS, "10|s|c|~|~", ERR_LOST, "\"dts_sync_shop\" does not exist"},
-        {WHOLE, "20|s|b|~|~\n30|s|a|~|~", NULL, NULL, ERR_LOST, "\"dts_sync_shop_i\" does not exist"},
+        {WHOLE, "20|s|b|~|~\n30|s|a|~|~", INSERTS, "10|s|c|~|~", ERR_NONE, "", false},
+        {WHOLE, "20|s|b|~|~", INSERTS, "10|s|c|~|~", ERR_NONE, "", true},
+        {NULL, NULL, INSERTS, "10|s|c|~|~", ERR_LOST, "\"dts_sync_shop\" does not exist", false},
+        {WHOLE, "20|s|b|~|~\n30|s|a|~|~", NULL, NULL, ERR_LOST, "\"dts_sync_shop_i\" does not exist", false},
         {WHOLE, "20|s|b|~|~", INSERTS, "10|s|c|~|~", ERR_LOST,
-         "lacks 1 of 2 tables, or filters them otherwise: \"s.a\""},
-        {WHOLE, "20|s|b|(x > 1)|~\n30|s|a|~|~", INSERTS, "10|s|c|~|~", ERR_LOST, "\"s.b\"b\""},
-        {WHOLE, "20|s|b|~|~\n30|s|a|~|~\n31|s|z|~|~", INSERTS, "10|s|c|~|~", ERR_CONFIG, "\"s.z\""},
-        {"f|t|t|f|t|f|f", "20|s|b|~|~\n30|s|a|~|~", INSERTS, "10|s|c|~|~", ERR_LOST, "what it should"},
-        {"f|t|t|t|t|t|f", "20|s|b|~|~\n30|s|a|~|~", INSERTS, "10|s|c|~|~", ERR_LOST, "what it should"},
-        {WHOLE, "20|s|b|~|~\n30|s|a|~|~", "f|t|t|f|t|f|f", "10|s|c|~|~", ERR_LOST, "dts_sync_shop_i"},
+         "lacks 1 of 2 tables, or filters them otherwise: \"s.a\"", false},
+        {WHOLE, "20|s|b|(x > 1)|~\n30|s|a|~|~", INSERTS, "10|s|c|~|~", ERR_LOST, "\"s.b\"b\"", false},
+        {WHOLE, "20|s|b|~|~\n30|s|a|~|~\n31|s|z|~|~", INSERTS, "10|s|c|~|~", ERR_CONFIG, "\"s.z\"", false},
+        {"f|t|t|f|t|f|f", "20|s|b|~|~\n30|s|a|~|~", INSERTS, "10|s|c|~|~", ERR_LOST, "what it should", false},
+        {"f|t|t|t|t|t|f", "20|s|b|~|~\n30|s|a|~|~", INSERTS, "10|s|c|~|~", ERR_LOST, "what it should", false},
+        {WHOLE, "20|s|b|~|~\n30|s|a|~|~", "f|t|t|f|t|f|f", "10|s|c|~|~", ERR_LOST, "dts_sync_shop_i", false},
     };
     for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
         FakeRule rules[] = {{.contains = "puballtables", .rows = cases[n].main, .times = 1},
                             {.contains = "pg_publication_rel", .rows = cases[n].members, .times = 1},
                             {.contains = "puballtables", .rows = cases[n].inserts, .times = 1},
                             {.contains = "pg_publication_rel", .rows = cases[n].insert_members, .times = 1},
+                            {.contains = "WHERE oid = ", .rows = cases[n].dropped ? "f" : "t"},
                             {0}};
         FakeServer f = {.rules = rules};
         Config cfg = config(false);
@@ -323,6 +326,7 @@ static void filters_are_compared_by_what_the_server_does(void **state) {
         FakeRule rules[] = {{.contains = "puballtables", .rows = WHOLE, .times = 1},
                             {.contains = "pg_publication_rel", .rows = cases[n].members, .times = 1},
                             {.contains = "EXPLAIN", .rows = cases[n].plan, .times = 1},
+                            {.contains = "WHERE oid = ", .rows = "t"},
                             {0}};
         FakeServer f = {.rules = rules};
         Config cfg = config(false);

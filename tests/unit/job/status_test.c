@@ -60,7 +60,8 @@ static void status_has_exactly_the_documented_keys(void **unused) {
     keys_are(json_object_get(json_array_get(json_object_get(status, "tables"), 0), "changes"),
              "insert update delete truncate received left_out equal");
     keys_are(json_object_get(status, "totals"),
-             "rows_copied changes transactions bytes conflicts dead_letters left_out retries");
+             "rows_copied changes transactions bytes conflicts dead_letters left_out retries early "
+             "early_given_up");
     json_decref(status);
     metrics_free(m);
 }

@@ -17,13 +17,24 @@ typedef struct Maker {
     uint32_t transaction_count, change_count, capacity, first;
 } Maker;
 
+/* The versions of a relation have its OID. */
+static inline uint32_t relation_oid(const char *schema, const char *name) {
+    uint32_t oid = 5381;
+    for (const char *at = schema; *at != '\0'; at++)
+        oid = oid * 33 + (unsigned char)*at;
+    for (const char *at = name; *at != '\0'; at++)
+        oid = oid * 33 + (unsigned char)*at;
+    return 16384 + oid % 1000000;
+}
+
 static inline Relation *relation_make(Arena *arena, uint32_t number, const char *schema, const char *name,
                                       char identity, const char *columns) {
     char text[400];
     Column *list = arena_alloc(arena, 20 * sizeof *list);
     Relation *rel = arena_alloc(arena, sizeof *rel);
     snprintf(text, sizeof text, "%s", columns);
-    *rel = (Relation){.number = number, .oid = 16384 + number, .identity = identity, .columns = list};
+    *rel = (Relation){
+        .number = number, .oid = relation_oid(schema, name), .identity = identity, .columns = list};
     rel->schema = arena_text(arena, slice_text(schema));
     rel->name = arena_text(arena, slice_text(name));
     char *rest = text;

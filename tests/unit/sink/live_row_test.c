@@ -448,7 +448,7 @@ static void a_new_column_that_is_missing_there_stops_before_its_transaction(void
     maker_insert(&m, relation(f, "t", 'd', "id*,v,w"), "2|b|c");
     maker_commit(&m, 6, 0x2100);
     apply_refused(f, &m);
-    assert_said(f, ERR_DATA, "ending at 0/2100: table \"s.t\" has no column \"w\" at the target");
+    assert_said(f, ERR_DATA, "ending at 0/2100: table \"s.t\" has changed on the source: added \"w\" text");
     assert_value(f, "SELECT string_agg(id || v, ' ') FROM s.t", "1a");
 }
 

@@ -7,7 +7,7 @@
 
 /* The columns of PLAN_QUERY. */
 enum {
-    CELLS = 11,
+    CELLS = 15,
     KIND = 0,
     CHILDREN,
     NAME,
@@ -18,7 +18,11 @@ enum {
     INDEXED,
     EQUAL_SCHEMA,
     EQUAL_NAME,
-    UNIQUES
+    UNIQUES,
+    TYPE_OID,
+    WATCHED,
+    CASTABLE,
+    BASE
 };
 
 typedef struct Fixture {
@@ -231,6 +235,25 @@ static void equality_is_the_types_own(void **state) {
     assert_string_equal(plan->columns[2].equal, " = ");
 }
 
+static void a_domain_is_known_by_its_base(void **state) {
+    Fixture *f = *state;
+    cell_set(f, target_column(f, "a", "public.real_mood", ""), BASE, "public.mood");
+    target_column(f, "b", "integer", "");
+    Plan *plan = plan_for(f, 'd', "a*,b");
+    assert_string_equal(plan->columns[0].base, "public.mood");
+    assert_null(plan->columns[1].base);
+}
+
+static void types_with_floats_and_types_of_users_have_many_images(void **state) {
+    Fixture *f = *state;
+    static const char *const types[] = {"real", "point[]", "public.mood", "realm", "integer", "numeric[]"};
+    for (size_t at = 0; at < 6; at++)
+        target_column(f, (const char[]){(char)('a' + (int)at), '\0'}, types[at], "");
+    Plan *plan = plan_for(f, 'f', "a,b,c,d,e,f");
+    for (size_t at = 0; at < 6; at++)
+        assert_int_equal(plan->columns[at].by_text, at < 3);
+}
+
 static void a_shape_is_made_once_and_found_again(void **state) {
     Fixture *f = *state;
     uint32_t next = 7;
@@ -275,6 +298,8 @@ int main(void) {
         TEST(tables_with_children_and_partitions_are_told_apart),
         TEST(names_are_quoted),
         TEST(equality_is_the_types_own),
+        TEST(a_domain_is_known_by_its_base),
+        TEST(types_with_floats_and_types_of_users_have_many_images),
         TEST(a_shape_is_made_once_and_found_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

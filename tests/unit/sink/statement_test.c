@@ -84,35 +84,40 @@ static void an_insert_overrides_an_always_identity_it_names(void **state) {
 
 static void an_update_finds_its_row_by_the_key(void **state) {
     assert_sql(*state, SHAPE_UPDATE, ".xx",
-               "UPDATE \"public\".\"t\" SET \"v\" = $1, \"w\" = $2 WHERE \"id\" = $3", 3);
-    assert_sql(*state, SHAPE_UPDATE, "x..", "UPDATE \"public\".\"t\" SET \"id\" = $1 WHERE \"id\" = $2", 2);
+               "UPDATE \"public\".\"t\" SET \"v\" = $1, \"w\" = $2 WHERE \"id\" = $3::integer", 3);
+    assert_sql(*state, SHAPE_UPDATE, "x..",
+               "UPDATE \"public\".\"t\" SET \"id\" = $1 WHERE \"id\" = $2::integer", 2);
 }
 
 static void a_key_of_several_columns_needs_all_of_them(void **state) {
     Fixture *f = *state;
     f->columns[2].key = true;
     assert_sql(f, SHAPE_UPDATE, ".x.",
-               "UPDATE \"public\".\"t\" SET \"v\" = $1 WHERE \"id\" = $2 AND \"w\" = $3", 3);
-    assert_sql(f, SHAPE_DELETE, "...", "DELETE FROM \"public\".\"t\" WHERE \"id\" = $1 AND \"w\" = $2", 2);
+               "UPDATE \"public\".\"t\" SET \"v\" = $1 WHERE \"id\" = $2::integer AND \"w\" = $3::json", 3);
+    assert_sql(f, SHAPE_DELETE, "...",
+               "DELETE FROM \"public\".\"t\" WHERE \"id\" = $1::integer AND \"w\" = $2::json", 2);
 }
 
 static void an_update_of_nothing_still_looks_for_its_row(void **state) {
     Fixture *f = *state;
-    assert_sql(f, SHAPE_UPDATE, "...", "UPDATE \"public\".\"t\" SET \"id\" = \"id\" WHERE \"id\" = $1", 1);
+    assert_sql(f, SHAPE_UPDATE, "...",
+               "UPDATE \"public\".\"t\" SET \"id\" = \"id\" WHERE \"id\" = $1::integer", 1);
     f->columns[0].always = f->plan.has_always = true;
     f->columns[1].writable = false;
-    assert_sql(f, SHAPE_UPDATE, "...", "UPDATE \"public\".\"t\" SET \"w\" = \"w\" WHERE \"id\" = $1", 1);
+    assert_sql(f, SHAPE_UPDATE, "...", "UPDATE \"public\".\"t\" SET \"w\" = \"w\" WHERE \"id\" = $1::integer",
+               1);
 }
 
 static void a_delete_finds_its_row_by_the_key(void **state) {
-    assert_sql(*state, SHAPE_DELETE, "...", "DELETE FROM \"public\".\"t\" WHERE \"id\" = $1", 1);
+    assert_sql(*state, SHAPE_DELETE, "...", "DELETE FROM \"public\".\"t\" WHERE \"id\" = $1::integer", 1);
 }
 
 static void a_parent_table_is_changed_alone(void **state) {
     Fixture *f = *state;
     f->plan.only = true;
-    assert_sql(f, SHAPE_UPDATE, ".x.", "UPDATE ONLY \"public\".\"t\" SET \"v\" = $1 WHERE \"id\" = $2", 2);
-    assert_sql(f, SHAPE_DELETE, "...", "DELETE FROM ONLY \"public\".\"t\" WHERE \"id\" = $1", 1);
+    assert_sql(f, SHAPE_UPDATE, ".x.",
+               "UPDATE ONLY \"public\".\"t\" SET \"v\" = $1 WHERE \"id\" = $2::integer", 2);
+    assert_sql(f, SHAPE_DELETE, "...", "DELETE FROM ONLY \"public\".\"t\" WHERE \"id\" = $1::integer", 1);
     assert_sql(f, SHAPE_INSERT, "x..", "INSERT INTO \"public\".\"t\" (\"id\") VALUES ($1)", 1);
     whole_row(f);
     assert_sql(f, SHAPE_DELETE, "...",
@@ -124,8 +129,16 @@ static void a_parent_table_is_changed_alone(void **state) {
 static void an_operator_outside_pg_catalog_is_named_whole(void **state) {
     Fixture *f = *state;
     f->columns[0].equal = " OPERATOR(\"public\".=) ";
-    assert_sql(f, SHAPE_DELETE, "...", "DELETE FROM \"public\".\"t\" WHERE \"id\" OPERATOR(\"public\".=) $1",
-               1);
+    assert_sql(f, SHAPE_DELETE, "...",
+               "DELETE FROM \"public\".\"t\" WHERE \"id\" OPERATOR(\"public\".=) $1::integer", 1);
+}
+
+static void a_domain_is_compared_as_what_it_is_in_the_end(void **state) {
+    Fixture *f = *state;
+    f->columns[0].type = "public.real_mood";
+    f->columns[0].base = "public.mood";
+    assert_sql(f, SHAPE_DELETE, "...",
+               "DELETE FROM \"public\".\"t\" WHERE \"id\"::public.mood = $1::public.mood", 1);
 }
 
 static void names_are_taken_as_they_were_quoted(void **state) {
@@ -134,7 +147,7 @@ static void names_are_taken_as_they_were_quoted(void **state) {
     f->columns[0].quoted = "\"I d\"";
     f->columns[1].quoted = "\"sel\"\"ect\"";
     assert_sql(f, SHAPE_UPDATE, ".x.",
-               "UPDATE \"my \"\"schema\"\"\".\"a.b\" SET \"sel\"\"ect\" = $1 WHERE \"I d\" = $2", 2);
+               "UPDATE \"my \"\"schema\"\"\".\"a.b\" SET \"sel\"\"ect\" = $1 WHERE \"I d\" = $2::integer", 2);
 }
 
 static void trap_B9_a_whole_row_is_matched_by_its_image_and_one_row_only(void **state) {
@@ -148,6 +161,18 @@ static void trap_B9_a_whole_row_is_matched_by_its_image_and_one_row_only(void **
     assert_sql(f, SHAPE_DELETE, "...",
                "DELETE FROM \"public\".\"t\" WHERE ctid = (SELECT ctid FROM \"public\".\"t\" WHERE"
                " ROW(\"id\", \"v\", \"w\")::record *= ROW($1::integer, $2::text, $3::json)::record LIMIT 1)",
+               3);
+}
+
+static void types_with_many_images_are_matched_by_their_text(void **state) {
+    Fixture *f = *state;
+    whole_row(f);
+    f->columns[1].type = "real";
+    f->columns[1].by_text = true;
+    assert_sql(f, SHAPE_DELETE, "...",
+               "DELETE FROM \"public\".\"t\" WHERE ctid = (SELECT ctid FROM \"public\".\"t\" WHERE"
+               " ROW(\"id\", \"v\"::text, \"w\")::record *="
+               " ROW($1::integer, $2::real::text, $3::json)::record LIMIT 1)",
                3);
 }
 
@@ -188,20 +213,20 @@ static void a_reinsert_takes_from_the_row_what_is_not_written(void **state) {
     Fixture *f = *state;
     f->columns[0].always = f->plan.has_always = true;
     assert_sql(f, SHAPE_REINSERT, "x.x",
-               "WITH old AS (DELETE FROM \"public\".\"t\" WHERE \"id\" = $3 RETURNING *) INSERT INTO"
+               "WITH old AS (DELETE FROM \"public\".\"t\" WHERE \"id\" = $3::integer RETURNING *) INSERT INTO"
                " \"public\".\"t\" (\"id\", \"v\", \"w\") OVERRIDING SYSTEM VALUE"
                " SELECT $1::integer, old.\"v\", $2::json FROM old",
                3);
     f->columns[1].writable = false;
     assert_sql(f, SHAPE_REINSERT, "x..",
-               "WITH old AS (DELETE FROM \"public\".\"t\" WHERE \"id\" = $2 RETURNING *) INSERT INTO"
+               "WITH old AS (DELETE FROM \"public\".\"t\" WHERE \"id\" = $2::integer RETURNING *) INSERT INTO"
                " \"public\".\"t\" (\"id\", \"w\") OVERRIDING SYSTEM VALUE"
                " SELECT $1::integer, old.\"w\" FROM old",
                2);
     f->plan.beside = (const char *[]){"\"own\""};
     f->plan.beside_count = 1;
     assert_sql(f, SHAPE_REINSERT, "x..",
-               "WITH old AS (DELETE FROM \"public\".\"t\" WHERE \"id\" = $2 RETURNING *) INSERT INTO"
+               "WITH old AS (DELETE FROM \"public\".\"t\" WHERE \"id\" = $2::integer RETURNING *) INSERT INTO"
                " \"public\".\"t\" (\"id\", \"w\", \"own\") OVERRIDING SYSTEM VALUE"
                " SELECT $1::integer, old.\"w\", old.\"own\" FROM old",
                2);
@@ -254,7 +279,8 @@ static void a_kept_table_s_update_does_so_beside_the_old_row(void **state) {
     f->plan.only = true;
     assert_sql(
         f, SHAPE_REPLACE_OLD, "xxx",
-        "WITH gone AS (DELETE FROM ONLY \"public\".\"t\" WHERE (\"id\" = $4) OR (\"id\" = $1::integer) OR"
+        "WITH gone AS (DELETE FROM ONLY \"public\".\"t\" WHERE (\"id\" = $4::integer) OR (\"id\" = "
+        "$1::integer) OR"
         " (\"v\" = $2::text AND \"w\" = $3::json) RETURNING 1) INSERT INTO \"public\".\"t\" (\"id\", \"v\","
         " \"w\") OVERRIDING SYSTEM VALUE SELECT $1::integer, $2::text, $3::json FROM (SELECT"
         " pg_catalog.count(*) FROM gone) AS counted",
@@ -266,15 +292,19 @@ static void what_was_not_sent_comes_from_the_old_row(void **state) {
     kept(f);
     assert_sql(
         f, SHAPE_REINSERT_OVER, "x.x",
-        "WITH old AS (DELETE FROM \"public\".\"t\" WHERE \"id\" = $3 RETURNING *), gone AS (DELETE FROM"
-        " \"public\".\"t\" WHERE NOT (\"id\" = $3) AND ((\"id\" = $1::integer)) RETURNING 1) INSERT INTO"
+        "WITH old AS (DELETE FROM \"public\".\"t\" WHERE \"id\" = $3::integer RETURNING *), gone AS (DELETE "
+        "FROM"
+        " \"public\".\"t\" WHERE NOT (\"id\" = $3::integer) AND ((\"id\" = $1::integer)) RETURNING 1) INSERT "
+        "INTO"
         " \"public\".\"t\" (\"id\", \"v\", \"w\") OVERRIDING SYSTEM VALUE SELECT $1::integer, old.\"v\","
         " $2::json FROM old, (SELECT pg_catalog.count(*) FROM gone) AS counted",
         3);
     assert_sql(
         f, SHAPE_REINSERT_OVER, ".x.",
-        "WITH old AS (DELETE FROM \"public\".\"t\" WHERE \"id\" = $2 RETURNING *), gone AS (DELETE FROM"
-        " \"public\".\"t\" WHERE NOT (\"id\" = $2) AND false RETURNING 1) INSERT INTO \"public\".\"t\""
+        "WITH old AS (DELETE FROM \"public\".\"t\" WHERE \"id\" = $2::integer RETURNING *), gone AS (DELETE "
+        "FROM"
+        " \"public\".\"t\" WHERE NOT (\"id\" = $2::integer) AND false RETURNING 1) INSERT INTO "
+        "\"public\".\"t\""
         " (\"id\", \"v\", \"w\") OVERRIDING SYSTEM VALUE SELECT old.\"id\", $1::text, old.\"w\" FROM old,"
         " (SELECT pg_catalog.count(*) FROM gone) AS counted",
         2);
@@ -294,8 +324,10 @@ int main(void) {
         TEST(a_kept_table_s_update_does_so_beside_the_old_row),
         TEST(what_was_not_sent_comes_from_the_old_row),
         TEST(an_operator_outside_pg_catalog_is_named_whole),
+        TEST(a_domain_is_compared_as_what_it_is_in_the_end),
         TEST(names_are_taken_as_they_were_quoted),
         TEST(trap_B9_a_whole_row_is_matched_by_its_image_and_one_row_only),
+        TEST(types_with_many_images_are_matched_by_their_text),
         TEST(generated_columns_are_no_part_of_a_whole_row),
         TEST(an_indexed_column_finds_the_candidates_of_a_whole_row),
         TEST(a_row_of_a_partitioned_table_is_in_one_of_its_partitions),

@@ -1,0 +1,20 @@
+/* captured: what becomes of captured tables without a row in the stream that would show it: dropped, made again under the
+ * same name, attached or detached as a partition (seen against the session's beginning). The keeper looks now and then, on its own connection. */
+#ifndef WALFERRY_JOB_CAPTURED_H
+#define WALFERRY_JOB_CAPTURED_H
+
+#include "core/pg.h"
+#include "core/selection.h"
+
+typedef struct Captured Captured;
+
+Captured *captured_new(const Selection *selection); /* lent: must live as long */
+void captured_free(Captured *c);                    /* NULL is fine */
+/* Tells once of each table that is gone. ERR_DATA when another one has taken its name: what that one holds was never
+ * copied. */
+bool captured_look(Captured *c, Pg *source, Error *e);
+
+/* That sentence; returns false. */
+bool captured_made_again(const char *schema, const char *name, Error *e);
+
+#endif

@@ -1,0 +1,346 @@
+#include "sink/apply_ddl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/fault.h"
+#include "core/log.h"
+#include "sink/alteration.h"
+
+#define PREFIX "dts_ddl."
+
+/* As for TRUNCATE: long enough for readers to leave. */
+static const char SQL_WAIT[] = "SET LOCAL lock_timeout = '10s'";
+static const char SQL_OVER[] = "SET LOCAL lock_timeout = 0";
+/* By its OID at the destination: the table, and the one that its columns are changed of. */
+static const char SQL_FIND[] =
+    "SELECT n.nspname, c.relname, c.relispartition, tn.nspname, t.relname FROM pg_catalog.pg_class c"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " JOIN pg_catalog.pg_class t ON t.oid = CASE WHEN c.relispartition"
+    "   THEN pg_catalog.pg_partition_root(c.oid)::oid ELSE c.oid END"
+    " JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace WHERE c.oid = $1::oid";
+/* What ALTERED_COLUMNS_SQL says, by OID. */
+static const char SQL_COLUMNS[] =
+    "SELECT a.attname, a.attnum, a.atttypid, a.atttypmod, a.attnotnull,"
+    " pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attribute a"
+    " LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
+    " WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped";
+enum { CELL_NAME, CELL_NUMBER, CELL_TYPE, CELL_MODIFIER, CELL_NOT_NULL, CELL_DEFAULT };
+
+enum { SQL_LIMIT = 1 << 20 };
+
+typedef struct Ddl {
+    ApplySession *s;
+    Pg *pg;
+    TableRecord *record;
+    const DdlMessage *message;
+    Arena *arena;
+    const Definition *before, *after; /* without generated columns */
+    Writer top;                       /* the table whose columns are changed, quoted */
+    char oid[16];
+    bool partition;
+    PGresult *columns;
+    AlteredThere there;
+} Ddl;
+
+bool apply_is_ddl(const ApplySession *s, const Change *change) {
+    if (change->kind != CHANGE_MESSAGE || s->options->cfg->ddl != DDL_APPLY)
+        return false;
+    size_t length = strlen(PREFIX);
+    Slice prefix = change->message.prefix;
+    return prefix.len > length && memcmp(prefix.at, PREFIX, length) == 0 &&
+           slice_is((Slice){prefix.at + length, prefix.len - length}, s->options->cfg->name);
+}
+
+static const char *column_name(void *ddl, const char *column) {
+    const Ddl *d = ddl;
+    const Definition *now = d->message->definition;
+    return selection_target_column(d->s->options->selection, d->arena, now->schema, now->name, column);
+}
+
+static bool run(const Ddl *d, Writer *sql, Error *e) {
+    bool ok = pg_run(d->pg, writer_string(sql), e);
+    if (ok)
+        log_info("at the target: %s", writer_string(sql));
+    writer_free(sql);
+    return ok;
+}
+
+static Writer alter(const Ddl *d, const char *what, const char *column) {
+    Writer sql = writer_new(SQL_LIMIT);
+    writer_format(&sql, "ALTER TABLE %.*s %s COLUMN ", (int)d->top.len, d->top.at, what);
+    pg_write_name(&sql, d->pg, column);
+    return sql;
+}
+
+/* ---- the table ---- */
+
+static bool name_settle(Ddl *d, const char *schema, const char *name, Error *e) {
+    MappedName to = selection_target(d->s->options->selection, d->arena, d->message->definition->schema,
+                                     d->message->definition->name);
+    d->there.schema = to.schema;
+    d->there.name = to.name;
+    bool ok = true;
+    Writer sql = writer_new(SQL_LIMIT);
+    if (strcmp(schema, to.schema) != 0) {
+        writer_text(&sql, "ALTER TABLE ");
+        pg_write_table(&sql, d->pg, schema, name);
+        writer_text(&sql, " SET SCHEMA ");
+        pg_write_name(&sql, d->pg, to.schema);
+        ok = run(d, &sql, e);
+        sql = writer_new(SQL_LIMIT);
+    }
+    if (ok && strcmp(name, to.name) != 0) {
+        writer_text(&sql, "ALTER TABLE ");
+        pg_write_table(&sql, d->pg, to.schema, name);
+        writer_text(&sql, " RENAME TO ");
+        pg_write_name(&sql, d->pg, to.name);
+        return run(d, &sql, e);
+    }
+    writer_free(&sql);
+    return ok;
+}
+
+static bool table_settle(Ddl *d, Error *e) {
+    const char *const params[] = {d->oid};
+    snprintf(d->oid, sizeof d->oid, "%u", d->record->target_oid);
+    PGresult *found = pg_query(d->pg, SQL_FIND, 1, params, e);
+    bool ok = found != NULL &&
+              (PQntuples(found) == 1 ||
+               fail(e, ERR_DATA, "table \"%s.%s\" is not the one at the target that was loaded",
+                    d->record->schema, d->record->name)) &&
+              name_settle(d, pg_cell(found, 0, 0), pg_cell(found, 0, 1), e);
+    if (ok) {
+        d->partition = pg_cell_bool(found, 0, 2);
+        pg_write_table(&d->top, d->pg, d->partition ? pg_cell(found, 0, 3) : d->there.schema,
+                       d->partition ? pg_cell(found, 0, 4) : d->there.name);
+    }
+    PQclear(found);
+    return ok;
+}
+
+/* ---- its columns ---- */
+
+static bool columns_read(Ddl *d, Error *e) {
+    const char *const params[] = {d->oid};
+    PQclear(d->columns);
+    d->columns = pg_query(d->pg, SQL_COLUMNS, 1, params, e);
+    d->there.columns = d->columns;
+    return d->columns != NULL;
+}
+
+static const DdlColumn *more_of(const Ddl *d, const DefinedColumn *column) {
+    const Definition *now = d->message->definition;
+    for (int at = 0; at < now->count; at++)
+        if (now->columns[at].number == column->number)
+            return &d->message->columns[at];
+    return NULL;
+}
+
+static void type_write(const Ddl *d, Writer *sql, const DdlColumn *more) {
+    const Selection *selection = d->s->options->selection;
+    if (more->type_schema[0] != '\0') {
+        pg_write_name(sql, d->pg,
+                      selection == NULL ? more->type_schema
+                                        : mapping_schema(selection->mapping, d->arena, more->type_schema));
+        writer_u8(sql, '.');
+    }
+    writer_text(sql, more->type_text);
+}
+
+static bool column_add(const Ddl *d, const Alteration *a, Error *e) {
+    const char *name = column_name((void *)(uintptr_t)d, a->after->name);
+    const DdlColumn *more = more_of(d, a->after);
+    Writer sql = alter(d, "ADD", name);
+    writer_u8(&sql, ' ');
+    type_write(d, &sql, more);
+    if (more->missing != NULL) {
+        writer_text(&sql, " DEFAULT ");
+        pg_write_literal(&sql, d->pg, more->missing);
+    }
+    if (!run(d, &sql, e))
+        return false;
+    if (more->missing == NULL)
+        return true;
+    sql = alter(d, "ALTER", name);
+    writer_text(&sql, " DROP DEFAULT");
+    return run(d, &sql, e);
+}
+
+static bool alteration_run(const Ddl *d, const Alteration *a, Error *e) {
+    Writer sql;
+    switch (a->kind) {
+    case ALTERED_DROPPED: sql = alter(d, "DROP", column_name((void *)(uintptr_t)d, a->before->name)); break;
+    case ALTERED_RENAMED:
+        sql = alter(d, "RENAME", column_name((void *)(uintptr_t)d, a->before->name));
+        writer_text(&sql, " TO ");
+        pg_write_name(&sql, d->pg, column_name((void *)(uintptr_t)d, a->after->name));
+        break;
+    case ALTERED_RETYPED:
+        sql = alter(d, "ALTER", column_name((void *)(uintptr_t)d, a->after->name));
+        writer_text(&sql, " TYPE ");
+        type_write(d, &sql, more_of(d, a->after));
+        break;
+    case ALTERED_ADDED:
+    default: return column_add(d, a, e);
+    }
+    return run(d, &sql, e);
+}
+
+/* The source has renamed one column at a time, each told by a message of its own: no two meet. */
+static bool columns_alter(Ddl *d, Error *e) {
+    size_t most = 2 * ((size_t)d->before->count + (size_t)d->after->count) + 1;
+    Alteration *list = arena_alloc(d->arena, most * sizeof *list);
+    int count = definition_alterations(d->before, d->after, list);
+    bool ok = columns_read(d, e);
+    for (int at = 0; ok && at < count; at++)
+        ok = (list[at].kind != ALTERED_RETYPED && alteration_is_there(&d->there, &list[at])) ||
+             (alteration_run(d, &list[at], e) && columns_read(d, e));
+    return ok;
+}
+
+static bool default_settle(const Ddl *d, const DdlColumn *more, int row, const char *name, Error *e) {
+    const char *there =
+        pg_cell_null(d->columns, row, CELL_DEFAULT) ? "" : pg_cell(d->columns, row, CELL_DEFAULT);
+    if (strcmp(there, more->value == NULL ? "" : more->value) == 0)
+        return true;
+    Writer sql = alter(d, "ALTER", name);
+    if (more->value == NULL)
+        writer_text(&sql, " DROP DEFAULT");
+    else
+        writer_format(&sql, " SET DEFAULT %s", more->value);
+    if (!pg_run(d->pg, "SAVEPOINT walferry_default", e)) {
+        writer_free(&sql);
+        return false;
+    }
+    Error refused;
+    bool set = pg_run(d->pg, writer_string(&sql), &refused);
+    if (!set)
+        log_warn("left out at the target: %s (%s)", writer_string(&sql), refused.text);
+    writer_free(&sql);
+    return pg_run(d->pg,
+                  set ? "RELEASE SAVEPOINT walferry_default"
+                      : "ROLLBACK TO SAVEPOINT walferry_default; RELEASE SAVEPOINT walferry_default",
+                  e);
+}
+
+static bool constraints_settle(const Ddl *d, Error *e) {
+    bool ok = true;
+    for (int at = 0; ok && at < d->after->count; at++) {
+        const DdlColumn *more = more_of(d, &d->after->columns[at]);
+        const char *name = column_name((void *)(uintptr_t)d, d->after->columns[at].name);
+        for (int row = 0; ok && row < PQntuples(d->columns); row++) {
+            if (strcmp(pg_cell(d->columns, row, CELL_NAME), name) != 0)
+                continue;
+            ok = default_settle(d, more, row, name, e);
+            if (!ok || pg_cell_bool(d->columns, row, CELL_NOT_NULL) == more->not_null)
+                continue;
+            Writer sql = alter(d, "ALTER", name);
+            writer_format(&sql, " %s NOT NULL", more->not_null ? "SET" : "DROP");
+            ok = run(d, &sql, e);
+        }
+    }
+    return ok;
+}
+
+/* ---- one message ---- */
+
+static const Table *selected(const ApplySession *s, uint32_t oid) {
+    const Selection *selection = s->options->selection;
+    for (int at = 0; selection != NULL && at < selection->count; at++)
+        if (selection->tables[at].oid == oid)
+            return &selection->tables[at];
+    return NULL;
+}
+
+/* What travels: not what is generated, nor what a column list leaves out. */
+static const Definition *travelling(const Ddl *d) {
+    const Definition *all = d->message->definition;
+    const Table *table = selected(d->s, d->message->oid);
+    Definition *out = arena_alloc(d->arena, sizeof *out);
+    DefinedColumn *columns = arena_alloc(d->arena, ((size_t)all->count + 1) * sizeof *columns);
+    *out = (Definition){all->schema, all->name, 0, columns};
+    for (int at = 0; at < all->count; at++) {
+        bool listed = table == NULL || !table->listed;
+        for (int own = 0; !listed && own < table->column_count; own++)
+            listed = table->columns[own].number == all->columns[at].number && table->columns[own].taken;
+        if (listed && !d->message->columns[at].generated)
+            columns[out->count++] = all->columns[at];
+    }
+    return out;
+}
+
+static bool record_move(const Ddl *d, Error *e) {
+    Writer text = writer_new(SQL_LIMIT);
+    definition_write(&text, d->after);
+    bool ok = text.len == 0 || state_table_defined(d->pg, d->s->options->cfg, d->record, d->message->oid,
+                                                   writer_string(&text), d->there.schema, d->there.name, e);
+    writer_free(&text);
+    return ok;
+}
+
+/* Plain statements in the stream's transaction. */
+static bool definition_apply(Ddl *d, Error *e) {
+    d->there = (AlteredThere){.record = d->record, .column_name = column_name, .context = d};
+    d->before = d->record->definition == NULL ? NULL : definition_read(d->arena, d->record->definition);
+    d->after = travelling(d);
+    if (d->before == NULL)
+        return true; /* the first row begins the record */
+    bool ok = pg_run(d->pg, SQL_WAIT, e) && table_settle(d, e) && columns_alter(d, e) &&
+              constraints_settle(d, e) && record_move(d, e) && pg_run(d->pg, SQL_OVER, e) &&
+              FAULT("ddl.after_statements", e);
+    PQclear(d->columns);
+    return ok;
+}
+
+static bool definition_follow(ApplySession *s, TableRecord *record, const DdlMessage *message, Arena *arena,
+                              Error *e) {
+    Ddl d = {.s = s,
+             .pg = s->pg,
+             .record = record,
+             .message = message,
+             .arena = arena,
+             .top = writer_new(SQL_LIMIT)};
+    bool ok = apply_session_begin(s, e) && apply_settled(s, e) && live_sync(s->live, e);
+    if (ok) {
+        bool patient = s->pg->patient;
+        pg_expect_work(s->pg);
+        live_pause(s->live);
+        s->redefined = true;
+        ok = definition_apply(&d, e);
+        live_resume(s->live);
+        s->pg->patient = patient;
+    }
+    writer_free(&d.top);
+    if (ok || (e->kind != ERR_DATA && e->kind != ERR_CONFIG))
+        return ok;
+    s->altered = record;
+    e->kind = ERR_DATA;
+    return fail_context(e,
+                        "table \"%s.%s\" has changed on the source, and cannot be changed so at the target",
+                        record->schema, record->name);
+}
+
+static bool message_follow(ApplySession *s, const Transaction *tx, const DdlMessage *message, Arena *arena,
+                           Error *e) {
+    TableRecord *record = message->oid == 0 ? NULL : state_table_find(s->tables, message->oid, "", "");
+    if (message->index != NULL && (message->oid == 0 || record != NULL))
+        log_warn("an index %s on the source, and not at the target: %s",
+                 message->oid == 0 ? "was dropped" : "was made", message->index);
+    if (record == NULL || message->index != NULL || !apply_is_due(record, tx))
+        return true;
+    if (!message->rewrite)
+        return definition_follow(s, record, message, arena, e);
+    s->altered = record;
+    return fail(e, ERR_DATA, "the rows of table \"%s.%s\" were written anew on the source", record->schema,
+                record->name);
+}
+
+bool apply_ddl(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
+    Arena *arena = arena_new();
+    DdlMessage message;
+    bool ok = !ddl_message_read(arena, change->message.content, &message) ||
+              message_follow(s, tx, &message, arena, e);
+    arena_free(arena);
+    return ok;
+}

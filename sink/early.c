@@ -1,0 +1,399 @@
+#include "sink/early.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/fault.h"
+#include "core/log.h"
+#include "core/memory.h"
+#include "sink/catchup.h"
+#include "sink/pace.h"
+
+/* Who of ours ($2) is in the way of $1, or of somebody who is in the way. */
+static const char SQL_IN_THE_WAY[] =
+    "WITH RECURSIVE blocker (pid) AS (SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids($1::int))"
+    " UNION SELECT further.pid FROM blocker,"
+    "  pg_catalog.unnest(pg_catalog.pg_blocking_pids(blocker.pid)) AS further (pid))"
+    " SELECT pid FROM blocker WHERE pid = ANY ($2::int[])";
+
+static const char SQL_RELEASE_MARK[] = "RELEASE SAVEPOINT walferry_mark";
+
+enum {
+    CONNECT_MS = 10000,
+    SQL_BYTES = 64,
+    PID_BYTES = 12,
+    RUNS_FOR_SETS = 4 /* a part of more runs goes change by change: each savepoint would cut a set in two */
+};
+
+typedef struct Savepoint {
+    uint32_t subxid;
+    Group counts; /* what was counted before it */
+    ApplyCounts found;
+} Savepoint;
+
+typedef struct Waiter {
+    Sink *sink;
+    const ApplySession *session;
+} Waiter;
+
+typedef struct Slot {
+    ApplySession session; /* pg NULL: not connected */
+    Waiter waiter;
+    Ticket *ticket; /* NULL: free */
+    uint32_t xid;
+    Group counts;
+    Savepoint saved[EARLY_SAVEPOINTS]; /* nested, the outermost first */
+    uint32_t saved_count;
+    bool released; /* there were more, which cannot be undone any more */
+} Slot;
+
+typedef struct Early {
+    Slot slots[EARLY_MOST];
+    Waiter in_order;
+    Pg *eye;      /* asks who is in the way; NULL: nobody has waited yet */
+    bool looking; /* giving up waits for answers, too */
+    bool off;
+} Early;
+
+static bool is_lost(const ApplySession *session, const Error *e) {
+    return e->connection || PQstatus(session->pg->conn) == CONNECTION_BAD || pg_given_up(session->pg);
+}
+
+/* ---- slots ---- */
+
+static Slot *slot_of(Early *early, const Ticket *ticket) {
+    for (int at = 0; at < EARLY_MOST; at++)
+        if (early->slots[at].ticket == ticket)
+            return &early->slots[at];
+    return NULL;
+}
+
+static void slot_settle(Slot *slot, TicketOutcome outcome) {
+    ticket_settle(slot->ticket, outcome);
+    ticket_drop(slot->ticket);
+    slot->ticket = NULL;
+}
+
+static bool slot_roll_back(Sink *s, Slot *slot, Error *e) {
+    catchup_forget(&slot->session);
+    return apply_session_reset(&slot->session, e) && group_prepare_on(s, &slot->session, e);
+}
+
+static bool slot_give_up(Sink *s, Slot *slot, const char *why, Error *e) {
+    log_debug("transaction %" PRIu32 " waits for its commit, what was applied of it is rolled back: %s",
+              slot->xid, why);
+    if (!slot_roll_back(s, slot, e))
+        return false;
+    atomic_fetch_add(&s->options.metrics->early_given_up, 1);
+    slot_settle(slot, TICKET_GIVEN_UP);
+    return true;
+}
+
+/* A statement of it failed. */
+static bool slot_refused(Sink *s, Slot *slot, Error *e) {
+    Error why = *e;
+    if (is_lost(&slot->session, e))
+        return false;
+    error_clear(e);
+    return slot_give_up(s, slot, why.text, e);
+}
+
+/* ---- who is in the way ---- */
+
+static Pg *eye_open(Sink *s, Error *e) {
+    PgAddress to = {.dsn = s->options.cfg->target.dsn, .side = "target", .job = s->options.cfg->name};
+    return pg_open(&to, CONNECT_MS, e);
+}
+
+static PGresult *in_the_way(Sink *s, const ApplySession *waiting, Error *e) {
+    Early *early = s->early;
+    char pid[PID_BYTES], ours[2 + EARLY_MOST * PID_BYTES];
+    const char *const params[] = {pid, ours};
+    size_t length = 0;
+    snprintf(pid, sizeof pid, "%d", waiting->pg->backend_pid);
+    for (int at = 0; at < EARLY_MOST; at++) {
+        const Slot *slot = &early->slots[at];
+        if (slot->session.open && &slot->session != waiting)
+            length += (size_t)snprintf(ours + length, sizeof ours - length, "%c%d", length == 0 ? '{' : ',',
+                                       slot->session.pg->backend_pid);
+    }
+    if (length == 0)
+        return NULL;
+    snprintf(ours + length, sizeof ours - length, "}");
+    if (early->eye == NULL && (early->eye = eye_open(s, e)) == NULL)
+        return NULL;
+    return pg_query(early->eye, SQL_IN_THE_WAY, 2, params, e);
+}
+
+static bool look(void *waiter, Error *e) {
+    const Waiter *w = waiter;
+    Early *early = w->sink->early;
+    if (early->looking)
+        return true;
+    early->looking = true;
+    error_clear(e);
+    PGresult *found = in_the_way(w->sink, w->session, e);
+    bool ok = e->kind == ERR_NONE;
+    for (int row = 0; ok && row < PQntuples(found); row++)
+        for (int at = 0; ok && at < EARLY_MOST; at++) {
+            Slot *slot = &early->slots[at];
+            if (slot->session.open && slot->session.pg->backend_pid == (int)pg_cell_int(found, row, 0))
+                ok = slot_give_up(w->sink, slot, "another one waits for it", e);
+        }
+    PQclear(found);
+    early->looking = false;
+    return ok;
+}
+
+/* ---- connections ---- */
+
+/* To what they were at a savepoint. */
+static void counts_return(Slot *slot, const Group *then) {
+    AuditDelta audit = slot->counts.audit;
+    audit_cut(&audit, then->audit.count);
+    slot->counts = *then;
+    slot->counts.audit = audit;
+}
+
+static bool slot_connect(Sink *s, Slot *slot, Error *e) {
+    TargetWait *wait = s->options.wait;
+    if (!apply_session_open(&slot->session, &s->options, &s->tables, e) ||
+        !state_share(slot->session.pg, s->options.cfg, e) ||
+        !apply_session_start(&slot->session, group_check, s, e) || !group_prepare_on(s, &slot->session, e))
+        return false;
+    slot->session.parts = true;
+    slot->waiter = (Waiter){s, &slot->session};
+    live_look(slot->session.live, look, &slot->waiter);
+    live_tell_waiting(slot->session.live, wait == NULL ? NULL : &wait->since_ms);
+    return true;
+}
+
+/* NULL: there is no connection to be had. */
+static Slot *slot_begin(Sink *s, const Batch *b) {
+    Early *early = s->early;
+    Slot *slot = slot_of(early, NULL);
+    Error e;
+    if (early->off || slot == NULL)
+        return NULL;
+    if (slot->session.pg == NULL && !slot_connect(s, slot, &e)) {
+        log_info("streamed transactions are applied behind their commit from here on: %s", e.text);
+        apply_session_close(&slot->session);
+        early->off = true;
+        return NULL;
+    }
+    ticket_use(b->ticket);
+    slot->ticket = b->ticket;
+    slot->xid = b->transactions[0].xid;
+    counts_return(slot, &(Group){.transactions = 0});
+    slot->session.counts = (ApplyCounts){.left_out = 0};
+    slot->saved_count = 0;
+    slot->released = false;
+    return slot;
+}
+
+/* Whom the job's eye on the target looks at while the sink waits there. */
+static void tell_who_works(Sink *s, const ApplySession *session) {
+    if (s->options.wait != NULL)
+        atomic_store(&s->options.wait->backend_pid, session->pg->backend_pid);
+}
+
+static Early *early_of(Sink *s) {
+    if (s->early == NULL) {
+        s->early = memory_new(sizeof *s->early);
+        s->early->in_order = (Waiter){s, &s->session};
+        live_look(s->session.live, look, &s->early->in_order);
+    }
+    return s->early;
+}
+
+void early_free(Sink *s) {
+    Early *early = s->early;
+    if (early == NULL)
+        return;
+    for (int at = 0; at < EARLY_MOST; at++) {
+        if (early->slots[at].ticket != NULL)
+            ticket_drop(early->slots[at].ticket);
+        apply_session_close(&early->slots[at].session);
+        audit_delta_free(&early->slots[at].counts.audit);
+    }
+    pg_close(early->eye);
+    free(early);
+    s->early = NULL;
+}
+
+/* ---- savepoints ---- */
+
+static bool savepoint_send(Slot *slot, const char *what, uint32_t subxid, Error *e) {
+    char sql[SQL_BYTES];
+    LiveNote note = {NOTE_BEGIN, NULL, NULL};
+    snprintf(sql, sizeof sql, "%s walferry_%" PRIu32, what, subxid);
+    return (!slot->session.collecting || apply_settled(&slot->session, e)) &&
+           live_send_text(slot->session.live, note, sql, 0, NULL, e);
+}
+
+static uint32_t savepoint_find(const Slot *slot, uint32_t subxid) {
+    uint32_t at = 0;
+    while (at < slot->saved_count && slot->saved[at].subxid != subxid)
+        at++;
+    return at;
+}
+
+/* Before a run of this subtransaction's changes. */
+static bool savepoint_before(Slot *slot, uint32_t subxid, Error *e) {
+    if (subxid == slot->xid || savepoint_find(slot, subxid) < slot->saved_count)
+        return true;
+    if (slot->saved_count == EARLY_SAVEPOINTS) {
+        if (!savepoint_send(slot, "RELEASE SAVEPOINT", slot->saved[0].subxid, e))
+            return false;
+        slot->saved_count = 0;
+        slot->released = true;
+    }
+    if (!savepoint_send(slot, "SAVEPOINT", subxid, e))
+        return false;
+    audit_mark(&slot->counts.audit);
+    slot->saved[slot->saved_count++] = (Savepoint){subxid, slot->counts, slot->session.counts};
+    return true;
+}
+
+/* Savepoints behind the mark would go with it. */
+static bool mark_release(Slot *slot, Error *e) {
+    LiveNote note = {NOTE_BEGIN, NULL, NULL};
+    return live_send_text(slot->session.live, note, SQL_RELEASE_MARK, 0, NULL, e);
+}
+
+/* ---- batches ---- */
+
+static bool runs_apply(Sink *s, Slot *slot, const Batch *b, bool sets, Error *e) {
+    apply_session_collect(&slot->session, sets);
+    for (uint32_t run = 0; run < b->count; run++) {
+        if (!savepoint_before(slot, b->transactions[run].subxid, e))
+            return false;
+        audit_receive(&s->audit, &slot->counts.audit, &b->transactions[run]);
+        if (!group_apply_on(s, &slot->session, &slot->counts, b, &b->transactions[run], e))
+            return false;
+    }
+    return apply_settled(&slot->session, e);
+}
+
+/* A part that is refused as sets is applied again change by change, from the mark at its beginning. */
+static bool part_apply(Sink *s, Slot *slot, const Batch *b, Error *e) {
+    uint32_t saved_count = slot->saved_count;
+    if (saved_count == 0)
+        audit_mark_alone(&slot->counts.audit);
+    else
+        audit_mark(&slot->counts.audit);
+    Group counts = slot->counts;
+    bool released = slot->released;
+    bool sets = s->options.cfg->target.gear != GEAR_CHOICE_LIVE && b->count <= RUNS_FOR_SETS;
+    slot->released = false;
+    bool ok = apply_session_begin(&slot->session, e) && (!sets || apply_session_mark(&slot->session, e)) &&
+              runs_apply(s, slot, b, sets, e);
+    if (!ok && sets && e->kind == ERR_DATA && !slot->released) {
+        error_clear(e);
+        slot->saved_count = saved_count;
+        counts_return(slot, &counts);
+        ok = apply_session_return(&slot->session, e) && group_prepare_on(s, &slot->session, e) &&
+             runs_apply(s, slot, b, false, e);
+    }
+    if (ok && sets && slot->saved_count == saved_count && !slot->released)
+        ok = mark_release(slot, e);
+    slot->session.marked = false; /* released, or left: a savepoint behind it may still be undone */
+    slot->released = slot->released || released;
+    return ok && FAULT("early.part_applied", e);
+}
+
+static bool write_part(Sink *s, const Batch *b, Error *e) {
+    Slot *slot = slot_of(s->early, b->ticket);
+    if (slot == NULL && ticket_outcome(b->ticket) == TICKET_GIVEN_UP)
+        return true;
+    if (!group_flush(s, false, e))
+        return false;
+    if (slot == NULL) /* the flush may have given it up, but only one that had begun */
+        slot = slot_begin(s, b);
+    else if (slot->ticket != b->ticket)
+        return true;
+    if (slot == NULL) {
+        ticket_settle(b->ticket, TICKET_GIVEN_UP);
+        return true;
+    }
+    tell_who_works(s, &slot->session);
+    pace_wait(&s->options);
+    for (uint32_t run = 0; run < b->count; run++)
+        pace_take(&s->options, &b->transactions[run]);
+    bool ok = part_apply(s, slot, b, e) || slot_refused(s, slot, e);
+    tell_who_works(s, &s->session);
+    return ok;
+}
+
+static bool write_cut(Sink *s, const Batch *b, Error *e) {
+    Slot *slot = slot_of(s->early, b->ticket);
+    if (slot == NULL)
+        return true;
+    uint32_t subxid = b->transactions[0].subxid, at = savepoint_find(slot, subxid);
+    if (at == slot->saved_count) /* else nothing of it was for the destination */
+        return !slot->released || slot_give_up(s, slot, "a subtransaction is undone after its savepoint", e);
+    slot->saved_count = at;
+    counts_return(slot, &slot->saved[at].counts);
+    slot->session.counts = slot->saved[at].found;
+    bool ok = savepoint_send(slot, "ROLLBACK TO SAVEPOINT", subxid, e) &&
+              savepoint_send(slot, "RELEASE SAVEPOINT", subxid, e) && live_drain(slot->session.live, e);
+    return ok || slot_refused(s, slot, e);
+}
+
+/* Only what the destination says of the rows makes room for another try: whoever does not know whether it has committed
+ * asks the progress, in the next session. */
+static bool slot_commit(Sink *s, Slot *slot, const Transaction *tx, Error *e) {
+    group_note_end(&slot->counts, tx);
+    audit_known(&slot->counts.audit, tx);
+    if (!FAULT("early.before_commit", e) || !group_commit_on(s, &slot->session, &slot->counts, e))
+        return e->kind == ERR_DATA && slot_refused(s, slot, e);
+    log_debug("transaction %" PRIu32 " was applied while it arrived: %" PRIu64 " changes", slot->xid,
+              slot->counts.changes);
+    atomic_fetch_add(&s->options.metrics->early, 1);
+    slot_settle(slot, TICKET_APPLIED);
+    return FAULT("early.after_commit", e);
+}
+
+static bool write_commit(Sink *s, const Batch *b, Error *e) {
+    const Transaction *tx = &b->transactions[0];
+    Slot *slot = slot_of(s->early, b->ticket);
+    assert(slot != NULL || ticket_outcome(b->ticket) == TICKET_GIVEN_UP);
+    if (slot == NULL)
+        return true;
+    if (!group_flush(s, true, e))
+        return false;
+    if (slot->ticket != b->ticket)
+        return true; /* the flush waited for it */
+    if (!lsn_before(lsn_max(s->applied, s->tables.highest_start), tx->end))
+        return slot_give_up(s, slot, "it is not behind all snapshots", e);
+    tell_who_works(s, &slot->session);
+    bool ok = slot_commit(s, slot, tx, e);
+    tell_who_works(s, &s->session);
+    return ok;
+}
+
+static bool write_abort(Sink *s, const Batch *b, Error *e) {
+    Slot *slot = slot_of(s->early, b->ticket);
+    if (slot == NULL)
+        return true;
+    if (!slot_roll_back(s, slot, e))
+        return false;
+    ticket_drop(slot->ticket);
+    slot->ticket = NULL;
+    return true;
+}
+
+bool early_write(Sink *s, const Batch *b, Error *e) {
+    early_of(s);
+    switch (b->kind) {
+    case BATCH_WHOLE: break;
+    case BATCH_PART: return write_part(s, b, e);
+    case BATCH_CUT: return write_cut(s, b, e);
+    case BATCH_COMMIT: return write_commit(s, b, e);
+    case BATCH_ABORT: return write_abort(s, b, e);
+    }
+    assert(false);
+    return false;
+}
