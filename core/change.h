@@ -46,6 +46,11 @@ typedef struct Value {
     Slice bytes; /* TEXT and BINARY: a view into the batch's arena; behind a TEXT stands a NUL */
 } Value;
 
+/* The source sent it: NULL is known, an absent or unchanged value is not. */
+static inline bool value_is_known(const Value *value) {
+    return value->kind == VALUE_TEXT || value->kind == VALUE_BINARY || value->kind == VALUE_NULL;
+}
+
 typedef enum ChangeKind {
     CHANGE_INSERT,
     CHANGE_UPDATE,

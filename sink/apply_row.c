@@ -41,10 +41,6 @@ static void parameters_bind(ApplySession *s, const Parameters *p) {
     }
 }
 
-static bool is_known(const Value *value) {
-    return value->kind == VALUE_TEXT || value->kind == VALUE_BINARY || value->kind == VALUE_NULL;
-}
-
 /* The old row's columns: from the old tuple where there is one, else the key has not changed and the new one
  * has it. */
 static bool add_where(const Plan *plan, const Change *change, Parameters *p, Error *e) {
@@ -54,7 +50,7 @@ static bool add_where(const Plan *plan, const Change *change, Parameters *p, Err
             plan->where == PLAN_WHERE_KEY ? plan->columns[column].key : plan->columns[column].writable;
         if (!used)
             continue;
-        if (!is_known(&old[column]))
+        if (!value_is_known(&old[column]))
             return fail(e, ERR_DATA, "the source did not send the old value of column \"%s\"",
                         plan->rel->columns[column].name);
         parameter_add(p, plan, column, &old[column]);
@@ -108,8 +104,8 @@ static bool send_shape(ApplySession *s, Plan *plan, ShapeKind kind, const bool *
 /* The new value of a column, or the old one when that is sent and the same. */
 static const Value *value_after(const Change *change, uint16_t column) {
     const Value *after = &change->row.after[column];
-    bool from_old =
-        after->kind == VALUE_UNCHANGED && change->row.before != NULL && is_known(&change->row.before[column]);
+    bool from_old = after->kind == VALUE_UNCHANGED && change->row.before != NULL &&
+                    value_is_known(&change->row.before[column]);
     return from_old ? &change->row.before[column] : after;
 }
 
@@ -124,7 +120,7 @@ static bool apply_row(ApplySession *s, Plan *plan, ShapeKind kind, const Transac
         written[column] = plan->columns[column].writable;
         if (!written[column])
             continue;
-        if (!is_known(value))
+        if (!value_is_known(value))
             return fail(e, ERR_DATA, "the source did not send the value of column \"%s\"",
                         plan->rel->columns[column].name);
         parameter_add(&p, plan, column, value);
@@ -167,7 +163,7 @@ static bool apply_update(ApplySession *s, Plan *plan, const Transaction *tx, con
         bool key_kept = change->row.before == NULL && plan->rel->columns[column].key;
         bool settable = to->writable && (kind == SHAPE_REINSERT || !to->always);
         any_settable = any_settable || settable;
-        written[column] = settable && !key_kept && is_known(&change->row.after[column]);
+        written[column] = settable && !key_kept && value_is_known(&change->row.after[column]);
     }
     if (!any_settable)
         return true; /* only an identity column, and that has not changed */
@@ -184,7 +180,7 @@ static bool apply_kept_update(ApplySession *s, Plan *plan, const Transaction *tx
     p.count = 0;
     for (uint16_t column = 0; column < plan->rel->column_count; column++) {
         const Value *value = value_after(change, column);
-        written[column] = plan->columns[column].writable && is_known(value);
+        written[column] = plan->columns[column].writable && value_is_known(value);
         whole = whole && written[column] == plan->columns[column].writable;
         if (written[column])
             parameter_add(&p, plan, column, value);

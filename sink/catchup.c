@@ -108,10 +108,6 @@ static SetForm form_of(const ApplySession *s) {
     return apply_in_binary(s) ? SET_BINARY : SET_TEXT;
 }
 
-static bool is_sent(const Value *value) {
-    return value->kind != VALUE_UNCHANGED && value->kind != VALUE_ABSENT;
-}
-
 /* Which columns the statement writes and by which it finds this row. */
 static void forms_write(const ApplySession *s, const Plan *plan, SetKind kind, const NetRow *row,
                         uint8_t *forms) {
@@ -120,7 +116,7 @@ static void forms_write(const ApplySession *s, const Plan *plan, SetKind kind, c
     for (uint16_t column = 0; column < columns; column++) {
         const PlanColumn *to = &plan->columns[column];
         bool set = kind == SET_UPDATE && !to->always && (row->sets_key || !to->key);
-        if (to->writable && (kind == SET_INSERT || (set && is_sent(&row->values[column]))))
+        if (to->writable && (kind == SET_INSERT || (set && value_is_known(&row->values[column]))))
             forms[column] = (uint8_t)form_of(s);
         if (kind != SET_INSERT && to->key)
             forms[columns + column] = (uint8_t)form_of(s);

@@ -96,17 +96,13 @@ static Tracking *tracking_of(Net *net, Plan *plan) {
 
 /* ---- keys ---- */
 
-static bool is_known(const Value *value) {
-    return value->kind == VALUE_TEXT || value->kind == VALUE_BINARY || value->kind == VALUE_NULL;
-}
-
 /* The key's image in net->key; false: not all of it was sent. */
 static bool key_write(Net *net, const Plan *plan, const Value *values) {
     writer_reset(&net->key);
     for (uint16_t column = 0; column < plan->rel->column_count; column++) {
         if (!plan->columns[column].key)
             continue;
-        if (!is_known(&values[column]))
+        if (!value_is_known(&values[column]))
             return false;
         writer_u8(&net->key, (uint8_t)values[column].kind);
         writer_u32(&net->key, (uint32_t)values[column].bytes.len);
@@ -165,9 +161,9 @@ static Tracked *row_held(Net *net, Tracking *tracking, const Value *key_values) 
 
 static const Value *newest(const Change *change, const Value *base, uint16_t column) {
     const Value *after = &change->row.after[column], *before = change->row.before;
-    if (is_known(after))
+    if (value_is_known(after))
         return after;
-    if (before != NULL && is_known(&before[column]))
+    if (before != NULL && value_is_known(&before[column]))
         return &before[column];
     return base != NULL ? &base[column] : after;
 }
@@ -176,7 +172,7 @@ static const Value *newest(const Change *change, const Value *base, uint16_t col
 static const Value *values_after(Net *net, const Plan *plan, const Change *change, const Value *base) {
     bool whole = true;
     for (uint16_t column = 0; column < plan->rel->column_count; column++)
-        whole = whole && is_known(&change->row.after[column]);
+        whole = whole && value_is_known(&change->row.after[column]);
     if (whole)
         return change->row.after;
     Value *values = arena_alloc(net->arena, plan->rel->column_count * sizeof *values);
@@ -255,7 +251,7 @@ bool net_add(Net *net, Plan *plan, const Change *change) {
 
 static bool all_known(const Plan *plan, const Value *values) {
     for (uint16_t column = 0; column < plan->rel->column_count; column++)
-        if (plan->columns[column].writable && !is_known(&values[column]))
+        if (plan->columns[column].writable && !value_is_known(&values[column]))
             return false;
     return true;
 }

@@ -1,5 +1,6 @@
 #include "sink/plan.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -348,4 +349,13 @@ SetShape *plan_set(Plan *plan, Arena *arena, SetKind kind, const uint8_t *forms,
     set->next = plan->sets;
     plan->sets = set;
     return set;
+}
+
+const char *plan_settable(const Plan *plan) {
+    uint16_t column = 0;
+    while (!plan->columns[column].writable || plan->columns[column].always) {
+        column++;
+        assert(column < plan->rel->column_count);
+    }
+    return plan->columns[column].quoted;
 }

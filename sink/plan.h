@@ -116,7 +116,9 @@ static inline bool plan_takes(const Plan *plan, ChangeKind kind) {
  * yet. */
 Shape *plan_shape(Plan *plan, Arena *arena, ShapeKind kind, const bool *written, int finder,
                   uint32_t *next_name);
-/* The same for a set; forms: 2 * column_count of SetForm. */
+/* Any column that UPDATE may set, quoted; the caller has made sure that there is one. */
+const char *plan_settable(const Plan *plan);
+/* As plan_shape, for a set; forms: 2 * column_count of SetForm. */
 SetShape *plan_set(Plan *plan, Arena *arena, SetKind kind, const uint8_t *forms, uint32_t *next_name);
 
 #endif

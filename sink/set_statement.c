@@ -1,7 +1,5 @@
 #include "sink/set_statement.h"
 
-#include <assert.h>
-
 static void write_separator(Writer *out, const char *separator, uint16_t number) {
     if (number > 1)
         writer_text(out, separator);
@@ -53,16 +51,6 @@ static void write_found(Writer *out, const Plan *plan, const SetShape *shape, ui
     }
 }
 
-/* Any column that UPDATE may set; the caller has made sure that there is one. */
-static const char *settable_column(const Plan *plan) {
-    uint16_t column = 0;
-    while (!plan->columns[column].writable || plan->columns[column].always) {
-        column++;
-        assert(column < plan->rel->column_count);
-    }
-    return plan->columns[column].quoted;
-}
-
 static void write_update(Writer *out, const Plan *plan, const SetShape *shape) {
     uint16_t number = 0;
     writer_format(out, "UPDATE %s%s AS t SET ", plan->only ? "ONLY " : "", plan->table);
@@ -74,7 +62,7 @@ static void write_update(Writer *out, const Plan *plan, const SetShape *shape) {
         write_value(out, plan, shape, column, number);
     }
     if (number == 0) { /* nothing that was sent has changed: the rows must still be there */
-        const char *same = settable_column(plan);
+        const char *same = plan_settable(plan);
         writer_format(out, "%s = t.%s", same, same);
     }
     writer_text(out, " FROM ");

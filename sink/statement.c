@@ -136,16 +136,6 @@ static uint16_t write_insert(Writer *out, const Plan *plan, const Shape *shape) 
     return number;
 }
 
-/* Any column that UPDATE may set; the caller has made sure that there is one. */
-static const char *settable_column(const Plan *plan) {
-    uint16_t column = 0;
-    while (!plan->columns[column].writable || plan->columns[column].always) {
-        column++;
-        assert(column < plan->rel->column_count);
-    }
-    return plan->columns[column].quoted;
-}
-
 static uint16_t write_update(Writer *out, const Plan *plan, const Shape *shape) {
     uint16_t number = 0;
     writer_format(out, "UPDATE %s%s SET ", only(plan), plan->table);
@@ -156,7 +146,7 @@ static uint16_t write_update(Writer *out, const Plan *plan, const Shape *shape) 
         writer_format(out, "%s%s = $%u", number == 1 ? "" : ", ", plan->columns[column].quoted, number);
     }
     if (number == 0) { /* nothing that can be written has changed: the row must still be there */
-        const char *same = settable_column(plan);
+        const char *same = plan_settable(plan);
         writer_format(out, "%s = %s", same, same);
     }
     return write_where(out, plan, shape->finder, number);

@@ -272,8 +272,8 @@ def test_F58_the_identity_is_swapped_between_rows(pair_of):
 
 # From, to at the source, and what the destination has been given beforehand: every text of both is a text of that.
 RETYPED = {"int": ("int", "bigint", "bigint"), "numeric": ("int", "numeric", "numeric"), "text": ("varchar(10)", "text", "text"),
-           "float": ("real", "float8", "float8"), "stamp": ("date", "timestamp", "timestamp"), "enum": ("text", "mood", "text"),
-           "array": ("int[]", "bigint[]", "bigint[]"), "narrow": ("numeric", "numeric(12,2)", "numeric")}
+           "float": ("real", "float8", "float8"), "stamp": ("date", "timestamp", "timestamp"), "enum": ("text", "mood", "mood"),
+           "array": ("int[]", "bigint[]", "bigint[]"), "narrow": ("numeric", "numeric(12,2)", "numeric(12,2)")}
 TEXT_OF = {"stamp": "'2026-01-0{}'", "array": "'{{{},NULL}}'", "enum": "'m{}'"}
 
 
@@ -293,7 +293,8 @@ def test_F58_columns_are_retyped_where_the_destination_was_retyped_before(pair_o
     for side in (pair_of.target, native.database):
         for name, (old, _, there) in RETYPED.items():
             keyed = f"ALTER id TYPE {there}, " if name in ("int", "numeric", "text") else ""
-            side.sql(f"ALTER TABLE r_{name} {keyed}ALTER v TYPE {there}")
+            using = f" USING v::{there}" if name == "enum" else ""
+            side.sql(f"ALTER TABLE r_{name} {keyed}ALTER v TYPE {there}{using}")
     for name, (_, new, _) in RETYPED.items():
         value = values[name]
         cast = f" USING v::{new}" if name == "enum" else ""

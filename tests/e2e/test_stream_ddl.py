@@ -289,7 +289,7 @@ def test_aborts_that_are_history_when_they_are_decoded(make_pair, version, undec
     job = pair.running_job()
     assert job.process.terminate() == 0
     pair.target.sql(ADD)
-    run(pair.source, UNDECODABLE if undecodable else ["BEGIN", rows(1, 4500), ADD, "COMMIT"])
+    run(pair.source, [*UNDECODABLE, "COMMIT"] if undecodable else ["BEGIN", rows(1, 4500), ADD, "COMMIT"])
     for number in range(1, 6):
         first = number * 100000
         run(pair.source, ["BEGIN", rows(first, 3000), "ROLLBACK"])

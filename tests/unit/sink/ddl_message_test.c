@@ -59,8 +59,7 @@ static void what_is_no_message_of_ours_is_refused(void **state) {
         "{\"oid\": \"17\"}",
         "{\"oid\": 17}",
         "{\"oid\": 17, \"schema\": \"s\", \"name\": \"t\", \"columns\": [[\"id\"]]}",
-        "{\"oid\": 17, \"schema\": \"s\", \"name\": \"t\", \"columns\": [[\"id\", 23, -1, 1, \"\", \"int\", "
-        "true, null]]}",
+        "{\"oid\":17,\"schema\":\"s\",\"name\":\"t\",\"columns\":[[\"id\",23,-1,1,\"\",\"int\",true]]}",
     };
     (void)state;
     Arena *arena = arena_new();
