@@ -52,105 +52,106 @@ static uint64_t change_hash(const AuditTable *table, Lsn commit, ChangeKind kind
 
 /* ---- tables ---- */
 
-void audit_begin(Audit *a, const TableRecords *records, Metrics *metrics) {
-    *a = (Audit){.records = records, .metrics = metrics};
-}
-
-void audit_end(Audit *a) {
-    for (uint32_t at = 0; at < a->count; at++) {
-        free(a->tables[at]->schema);
-        free(a->tables[at]->name);
-        free(a->tables[at]);
-    }
-    free(a->tables);
-    free(a->by_relation);
-    *a = (Audit){0};
-}
-
 static uint64_t name_id(const char *schema, const char *name) {
     XXH64_hash_t seed = XXH64(schema, strlen(schema), 0);
     return XXH64(name, strlen(name), seed);
 }
 
-static AuditTable *table_of_id(const Audit *a, uint64_t id) {
-    for (uint32_t at = 0; at < a->count; at++)
-        if (a->tables[at]->id == id)
-            return a->tables[at];
-    return NULL;
-}
-
-static char *copy(const char *text) {
-    size_t size = strlen(text) + 1;
-    return memcpy(memory_raw(size), text, size);
-}
-
-AuditTable *audit_table(Audit *a, const char *schema, const char *name) {
-    uint64_t id = name_id(schema, name);
-    AuditTable *table = table_of_id(a, id);
-    if (table != NULL)
-        return table;
+static TableMetrics *metrics_of(Metrics *metrics, const TableRecord *record) {
     char full_name[NAME_SIZE];
-    table = memory_new(sizeof *table);
-    table->id = id;
-    table->schema = copy(schema);
-    table->name = copy(name);
-    snprintf(full_name, sizeof full_name, "%s.%s", schema, name);
-    table->metrics = a->metrics == NULL ? NULL : metrics_table(a->metrics, full_name);
-    if ((a->count & (a->count - 1)) == 0)
-        a->tables = memory_grow(a->tables, (a->count == 0 ? 1 : 2u * a->count) * sizeof(AuditTable *));
-    a->tables[a->count++] = table;
-    return table;
+    if (metrics == NULL)
+        return NULL;
+    snprintf(full_name, sizeof full_name, "%s.%s", record->schema, record->name);
+    return record->source_oid == 0 ? metrics_table(metrics, full_name)
+                                   : metrics_table_of(metrics, full_name, record->source_oid);
 }
 
-void audit_tables_changed(Audit *a) {
-    if (a->relation_capacity > 0)
-        memset(a->by_relation, 0, a->relation_capacity * sizeof(AuditTable *));
+static int ids_compare(const void *a, const void *b) {
+    uint64_t left = ((const AuditTable *)a)->id, right = ((const AuditTable *)b)->id;
+    return (left > right) - (left < right);
 }
 
-static void relations_grow(Audit *a, uint32_t number) {
-    uint32_t capacity = a->relation_capacity == 0 ? 64 : a->relation_capacity;
-    while (capacity <= number)
-        capacity *= 2;
-    a->by_relation = memory_grow(a->by_relation, capacity * sizeof(AuditTable *));
-    memset(a->by_relation + a->relation_capacity, 0,
-           (capacity - a->relation_capacity) * sizeof(AuditTable *));
-    a->relation_capacity = capacity;
+void audit_begin(Audit *a, const TableRecords *records, Metrics *metrics) {
+    *a = (Audit){.records = records, .metrics = metrics, .count = (uint32_t)records->count};
+    a->tables = memory_new((a->count + 1u) * sizeof *a->tables);
+    for (uint32_t at = 0; at < a->count; at++) {
+        const TableRecord *record = &records->rows[at];
+        a->tables[at] = (AuditTable){.record = record, .metrics = metrics_of(metrics, record)};
+        a->tables[at].id = name_id(record->schema, record->name);
+    }
+    qsort(a->tables, a->count, sizeof *a->tables, ids_compare);
+    for (uint32_t at = 0; at < a->count; at++)
+        a->tables[at].number = at;
+    while (a->by_oid_mask < 2 * a->count)
+        a->by_oid_mask = 2 * a->by_oid_mask + 1;
+    a->by_oid = memory_new((a->by_oid_mask + 1u) * sizeof *a->by_oid);
+}
+
+void audit_end(Audit *a) {
+    free(a->tables);
+    free(a->by_oid);
+    *a = (Audit){0};
+}
+
+static AuditTable *table_of_id(const Audit *a, uint64_t id) {
+    AuditTable wanted = {.id = id};
+    return bsearch(&wanted, a->tables, a->count, sizeof *a->tables, ids_compare);
+}
+
+AuditTable *audit_table(const Audit *a, const char *schema, const char *name) {
+    return table_of_id(a, name_id(schema, name));
 }
 
 /* NULL: not a table of the job, which nobody will apply. */
-static AuditTable *relation_find(Audit *a, const Relation *rel) {
-    for (int row = 0; row < a->records->count; row++) {
-        const TableRecord *record = &a->records->rows[row];
-        if (!record->loaded || strcmp(record->name, rel->name) != 0 ||
-            strcmp(record->schema, rel->schema) != 0)
-            continue;
-        AuditTable *table = audit_table(a, rel->schema, rel->name);
-        table->start = record->start;
-        a->by_relation[rel->number] = table;
-        return table;
-    }
-    return NULL;
+static AuditTable *relation_find(const Audit *a, const Relation *rel) {
+    const TableRecord *record = state_table_find(a->records, rel->oid, rel->schema, rel->name);
+    return record == NULL || !record->loaded ? NULL : audit_table(a, record->schema, record->name);
 }
 
+/* A relation has many versions, but one OID. */
 static AuditTable *table_of(Audit *a, const Relation *rel) {
-    if (rel->number >= a->relation_capacity)
-        relations_grow(a, rel->number);
-    AuditTable *table = a->by_relation[rel->number];
-    return table != NULL ? table : relation_find(a, rel);
+    uint32_t at = rel->oid * 0x9E3779B1u & a->by_oid_mask;
+    while (a->by_oid[at].table != NULL && a->by_oid[at].oid != rel->oid)
+        at = (at + 1) & a->by_oid_mask;
+    if (a->by_oid[at].table != NULL)
+        return a->by_oid[at].table;
+    AuditTable *table = relation_find(a, rel);
+    if (table != NULL && rel->oid != 0 && a->known < a->count) {
+        a->by_oid[at] = (AuditPlace){rel->oid, table};
+        a->known++;
+    }
+    return table;
 }
 
 /* ---- while changes pass ---- */
 
+static void places_reserve(AuditDelta *d, uint32_t number) {
+    uint32_t before = d->place_count;
+    if (number < before)
+        return;
+    d->place_count = before == 0 ? 8 : before;
+    while (d->place_count <= number)
+        d->place_count *= 2;
+    d->places = memory_grow(d->places, d->place_count * sizeof *d->places);
+    memset(d->places + before, 0, (d->place_count - before) * sizeof *d->places);
+}
+
+static bool is_row_of(const AuditDelta *d, uint32_t at, uint32_t from, const AuditTable *table) {
+    return at >= from && at < d->count && d->rows[at].table == table;
+}
+
 static AuditRow *row_of(AuditDelta *d, AuditTable *table) {
-    if (table->row >= d->marked && table->row < d->count && d->rows[table->row].table == table)
-        return &d->rows[table->row];
+    places_reserve(d, table->number);
+    uint32_t *place = &d->places[table->number];
+    if (is_row_of(d, *place, d->marked, table))
+        return &d->rows[*place];
     if (d->count == d->capacity) {
         d->capacity = d->capacity == 0 ? 8 : 2 * d->capacity;
         d->rows = memory_grow(d->rows, d->capacity * sizeof *d->rows);
     }
-    table->row = d->count++;
-    d->rows[table->row] = (AuditRow){.table = table};
-    return &d->rows[table->row];
+    *place = d->count++;
+    d->rows[*place] = (AuditRow){.table = table};
+    return &d->rows[*place];
 }
 
 typedef enum Which { RECEIVED, APPLIED, LEFT_OUT } Which;
@@ -158,7 +159,7 @@ typedef enum Which { RECEIVED, APPLIED, LEFT_OUT } Which;
 static void count_one(Audit *a, AuditDelta *d, const Transaction *tx, const Relation *rel, ChangeKind kind,
                       Which which) {
     AuditTable *table = table_of(a, rel);
-    if (table == NULL || !change_is_due(table->start, tx))
+    if (table == NULL || !change_is_due(table->record->start, tx))
         return;
     AuditThree *sums = &row_of(d, table)->sums;
     AuditSums *to = which == RECEIVED ? &sums->received : which == APPLIED ? &sums->applied : &sums->left_out;
@@ -166,21 +167,18 @@ static void count_one(Audit *a, AuditDelta *d, const Transaction *tx, const Rela
     to->hash += change_hash(table, tx->commit, kind);
 }
 
-static void count_change(Audit *a, AuditDelta *d, const Transaction *tx, const Change *change, Which which) {
-    if (change->kind < CHANGE_TRUNCATE)
-        count_one(a, d, tx, change->rel, change->kind, which);
-    else if (change->kind == CHANGE_TRUNCATE)
-        for (uint32_t table = 0; table < change->truncate.count; table++)
-            count_one(a, d, tx, change->truncate.rels[table], CHANGE_TRUNCATE, which);
-}
-
 void audit_receive(Audit *a, AuditDelta *d, const Transaction *tx) {
-    for (uint32_t at = 0; at < tx->count; at++)
-        count_change(a, d, tx, &tx->changes[at], RECEIVED);
+    for (const Change *change = tx->changes; change < tx->changes + tx->count; change++)
+        if (change->kind < CHANGE_TRUNCATE)
+            count_one(a, d, tx, change->rel, change->kind, RECEIVED);
+        else if (change->kind == CHANGE_TRUNCATE)
+            for (uint32_t table = 0; table < change->truncate.count; table++)
+                count_one(a, d, tx, change->truncate.rels[table], CHANGE_TRUNCATE, RECEIVED);
 }
 
-void audit_apply(Audit *a, AuditDelta *d, const Transaction *tx, const Change *change, bool left_out) {
-    count_change(a, d, tx, change, left_out ? LEFT_OUT : APPLIED);
+void audit_apply(Audit *a, AuditDelta *d, const Transaction *tx, const Relation *rel, ChangeKind kind,
+                 bool left_out) {
+    count_one(a, d, tx, rel, kind, left_out ? LEFT_OUT : APPLIED);
 }
 
 void audit_mark(AuditDelta *d) {
@@ -192,16 +190,17 @@ void audit_cut(AuditDelta *d, uint32_t count) {
     d->count = d->marked = count;
 }
 
-/* One row for each table is enough. */
-void audit_mark_alone(AuditDelta *d) {
-    uint32_t kept = 0;
-    for (uint32_t at = 0; at < d->count; at++) {
+void audit_mark_behind(AuditDelta *d, uint32_t count) {
+    uint32_t kept = count;
+    assert(count <= d->count);
+    for (uint32_t at = count; at < d->count; at++) {
         AuditRow row = d->rows[at];
-        if (row.table->row < kept && d->rows[row.table->row].table == row.table) {
-            three_add(&d->rows[row.table->row].sums, &row.sums);
+        uint32_t *place = &d->places[row.table->number];
+        if (*place < kept && is_row_of(d, *place, count, row.table)) {
+            three_add(&d->rows[*place].sums, &row.sums);
             continue;
         }
-        row.table->row = kept;
+        *place = kept;
         d->rows[kept++] = row;
     }
     d->count = d->marked = kept;
@@ -239,7 +238,7 @@ static void tell_metrics(const AuditTable *table) {
 
 void audit_tell(const Audit *a) {
     for (uint32_t at = 0; at < a->count; at++)
-        tell_metrics(a->tables[at]);
+        tell_metrics(&a->tables[at]);
     if (a->metrics != NULL)
         metrics_audit(a->metrics, a->since, a->broken);
 }
@@ -256,6 +255,7 @@ void audit_commit(Audit *a, AuditDelta *d, Lsn end) {
 
 void audit_delta_free(AuditDelta *d) {
     free(d->rows);
+    free(d->places);
     *d = (AuditDelta){0};
 }
 

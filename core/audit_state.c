@@ -57,11 +57,11 @@ static bool load_position(Audit *a, Pg *pg, const Config *cfg, Lsn applied, Erro
 }
 
 static bool load_sums(Audit *a, Pg *pg, const Config *cfg, Error *e) {
-    for (int row = 0; row < a->records->count; row++)
-        audit_table(a, a->records->rows[row].schema, a->records->rows[row].name);
     PGresult *result = ask(pg, cfg, SQL_SUMS, 1, (const char *const[]){cfg->name}, e);
     for (int row = 0; result != NULL && row < PQntuples(result); row++) {
         AuditTable *table = audit_table(a, pg_cell(result, row, 0), pg_cell(result, row, 1));
+        if (table == NULL)
+            continue;
         table->sums.received = sums_parse(pg_cell(result, row, 2));
         table->sums.applied = sums_parse(pg_cell(result, row, 3));
         table->sums.left_out = sums_parse(pg_cell(result, row, 4));
@@ -113,8 +113,8 @@ static bool store_table(const AuditTable *table, const Config *cfg, const char *
                         void *context, Error *e) {
     char received[SUMS_TEXT_SIZE], applied[SUMS_TEXT_SIZE], left_out[SUMS_TEXT_SIZE];
     const char *const params[] = {cfg->name,
-                                  table->schema,
-                                  table->name,
+                                  table->record->schema,
+                                  table->record->name,
                                   sums_text(&table->sums.received, received),
                                   sums_text(&table->sums.applied, applied),
                                   sums_text(&table->sums.left_out, left_out)};
@@ -127,7 +127,7 @@ bool audit_store(Audit *a, Pg *pg, const Config *cfg, AuditSend *send, void *con
     char *position = state_sql(pg, cfg, SQL_STORE_POSITION), *sums = state_sql(pg, cfg, SQL_STORE_SUMS);
     bool ok = send(context, position, 4, params, e);
     for (uint32_t at = 0; ok && at < a->count; at++) {
-        AuditTable *table = a->tables[at];
+        AuditTable *table = &a->tables[at];
         ok = !table->unwritten || store_table(table, cfg, sums, send, context, e);
         table->unwritten = table->unwritten && !ok;
     }

@@ -274,6 +274,21 @@ static void note_beat(Group *group, const Batch *b, int64_t number) {
 
 typedef bool ApplyOne(ApplySession *s, const Transaction *tx, const Change *change, Error *e);
 
+/* A TRUNCATE was cut down to the tables that take it. */
+static void count_applied(Sink *s, const ApplySession *session, Group *group, const Transaction *tx,
+                          const Change *change) {
+    if (change->kind < CHANGE_TRUNCATE)
+        audit_apply(&s->audit, &group->audit, tx, change->rel, change->kind, session->left_out);
+    if (change->kind != CHANGE_TRUNCATE)
+        return;
+    for (uint32_t table = 0; table < change->truncate.count; table++) {
+        const Relation *rel = change->truncate.rels[table];
+        const Plan *plan = session->plans[rel->number];
+        bool left_out = plan != NULL && !plan_takes(plan, CHANGE_TRUNCATE);
+        audit_apply(&s->audit, &group->audit, tx, rel, CHANGE_TRUNCATE, left_out);
+    }
+}
+
 static bool changes_apply(Sink *s, ApplySession *session, Group *group, const Batch *b, const Transaction *tx,
                           ApplyOne *apply_one, Error *e) {
     for (uint32_t at = 0; at < tx->count; at++) {
@@ -282,13 +297,13 @@ static bool changes_apply(Sink *s, ApplySession *session, Group *group, const Ba
             note_beat(group, b, change->beat.number);
             continue;
         }
+        session->left_out = false;
         if (!apply_one(session, tx, change, e)) {
             if (!live_has_failed(session->live))
                 apply_describe(tx, change, e);
             return false;
         }
-        audit_apply(&s->audit, &group->audit, tx, change, session->left_out);
-        session->left_out = false;
+        count_applied(s, session, group, tx, change);
         group->changes++;
         group->touched = true;
     }
@@ -542,7 +557,7 @@ static bool pieces_mark(Sink *s, const Transaction *tx, Error *e) {
         return true;
     gear_choose(s, true);
     s->group.marked = tx;
-    audit_mark_alone(&s->group.audit);
+    audit_mark_behind(&s->group.audit, 0);
     return (!s->session.collecting && !s->settles) || apply_session_mark(&s->session, e);
 }
 

@@ -224,7 +224,6 @@ static bool apply_truncate(ApplySession *s, const Transaction *tx, const Change 
             continue;
         if (!plan_takes(plan, CHANGE_TRUNCATE)) {
             s->counts.left_out++;
-            s->left_out = true;
             continue;
         }
         writer_format(&sql, "%s%s%s", due++ == 0 ? "" : ", ", plan->partitioned ? "" : "ONLY ", plan->table);

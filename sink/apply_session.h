@@ -61,7 +61,7 @@ typedef struct ApplySession {
     bool redefined;          /* a definition of `tables` has moved in some transaction of this session */
     TableRecord *altered;    /* whose change is why a transaction was refused (apply_alter) */
     uint32_t plan_capacity, next_statement;
-    bool left_out;    /* set where the job's choice keeps a change from the destination (core/audit) */
+    bool left_out;    /* set where the job's choice keeps a row's change from the destination (core/audit) */
     bool collecting;  /* changes are collected into sets (sink/catchup); else each goes as it comes */
     Catchup *catchup; /* NULL until it is needed */
     /* parameters of the statement being built */

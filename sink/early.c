@@ -280,10 +280,8 @@ static bool runs_apply(Sink *s, Slot *slot, const Batch *b, bool sets, Error *e)
 /* A part that is refused as sets is applied again change by change, from the mark at its beginning. */
 static bool part_apply(Sink *s, Slot *slot, const Batch *b, Error *e) {
     uint32_t saved_count = slot->saved_count;
-    if (saved_count == 0)
-        audit_mark_alone(&slot->counts.audit);
-    else
-        audit_mark(&slot->counts.audit);
+    audit_mark_behind(&slot->counts.audit,
+                      saved_count == 0 ? 0 : slot->saved[saved_count - 1].counts.audit.count);
     Group counts = slot->counts;
     bool released = slot->released;
     bool sets = s->options.cfg->target.gear != GEAR_CHOICE_LIVE && b->count <= RUNS_FOR_SETS;

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from harness.poll import poll_until
+from harness.streaming import EARLY
 
 LINE = re.compile(r'table "?(\w+)"?\."?(\w+)"?: (INSERT|UPDATE|DELETE)')
 TRUNCATED = re.compile(r"table (\w+\.\w+(?:, \w+\.\w+)*): TRUNCATE")
@@ -93,15 +94,86 @@ def test_progress_moved_by_hand_is_seen(pair):
 
 
 @pytest.mark.parametrize("gear", ["live", "catch-up"])
-def test_what_is_left_out_is_counted_as_such(pair, gear):
-    """By dml, and as a dead letter: received = applied + left out."""
-    pair.source.sql("CREATE TABLE t (id int PRIMARY KEY)")
-    job = pair.running_job(target={"gear": gear}, conflicts="skip", objects={"dml": ["insert", "update"]})
-    pair.target.sql("INSERT INTO t VALUES (5)")
-    pair.source.sql("INSERT INTO t SELECT generate_series(1, 10)")
+@pytest.mark.parametrize("policy", ["skip", "source-wins"])
+def test_what_is_left_out_is_counted_as_such(pair, policy, gear):
+    """By dml, and as a dead letter: received = applied + left out. What the source wins is applied. A TRUNCATE of two tables
+    counts for each as that one takes it."""
+    pair.source.sql("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY); INSERT INTO u VALUES (1)")
+    job = pair.running_job(target={"gear": gear}, conflicts=policy,
+                           objects={"dml": ["insert", "update"], "tables": {"public.u": {"dml": list(KINDS)}}})
+    pair.target.sql("INSERT INTO t VALUES (5); DELETE FROM u")
+    pair.source.sql("INSERT INTO t SELECT generate_series(1, 10); DELETE FROM u")
     pair.source.sql("DELETE FROM t WHERE id > 7")
+    pair.source.sql("TRUNCATE t, u")
     job.drain(pair.source)
+    letters = 1 if policy == "skip" else 0
     for status in running_and_stopped(job):
-        changes = status["tables"][0]["changes"]
-        assert changes == {**NONE, "insert": 9, "received": 13, "left_out": 4, "equal": True}
+        changes = {table["name"]: table["changes"] for table in status["tables"]}
+        assert changes == {
+            "public.t": {**NONE, "insert": 10 - letters, "received": 14, "left_out": 4 + letters, "equal": True},
+            "public.u": {**NONE, "delete": 1 - letters, "truncate": 1, "received": 2, "left_out": letters, "equal": True}}
     assert pair.target.one("SELECT count(*) FROM t") == 10
+
+
+@pytest.mark.parametrize("gear", ["live", "catch-up"])
+def test_what_is_applied_while_it_arrives_is_counted(make_pair, gear):
+    """Trap A7: only what savepoints leave, and nothing of what is rolled back or comes again after a kill."""
+    pair = make_pair(source=EARLY)
+    rows = "INSERT INTO s SELECT i, md5(i::text) FROM generate_series({0}, {0} + 1499) i"
+    pair.source.sql("CREATE TABLE s (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY, v text)")
+    pair.source.sql("SELECT pg_create_logical_replication_slot('native', 'test_decoding')")
+    job = pair.running_job(target={"gear": gear}, fault="early.small_parts:fail")
+    for statement in ("{0}; SAVEPOINT a; {1}; ROLLBACK TO a; {2}; INSERT INTO u VALUES (1, 'x'); COMMIT",
+                      "SAVEPOINT a; {3}; UPDATE s SET v = 'y' WHERE id % 7 = 0; SAVEPOINT b; {4}; ROLLBACK TO a; {5};"
+                      " COMMIT",
+                      "{6}; ROLLBACK",
+                      "DELETE FROM s WHERE id % 2 = 0; SAVEPOINT a; {7}; RELEASE a; SAVEPOINT b; {8}; COMMIT"):
+        pair.source.sql("BEGIN; " + statement.format(*(rows.format(part * 10000) for part in range(9))))
+    job.drain(pair.source)
+    early = job.status()["totals"]["early"]
+    session = pair.source.connect(autocommit=False)
+    session.cursor().execute(rows.format(90000))
+    poll_until(lambda: pair.target.one("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND backend_xid"
+                                       " IS NOT NULL", (f"walferry_{job.name}",)) == 1, "one is applied while it arrives")
+    job.process.kill9()
+    job.start(fault="early.small_parts:fail")
+    job.wait_for("running")
+    session.cursor().execute("UPDATE s SET v = 'z' WHERE id % 3 = 0")
+    session.commit()
+    session.close()
+    job.drain(pair.source)
+    assert early >= 3 and job.status()["totals"]["early"] >= 1
+    expected = of_source(pair, starts_of(pair))
+    pair.source.sql("SELECT pg_drop_replication_slot('native')")
+    for status in running_and_stopped(job):
+        assert {table["name"]: applied(table) for table in status["tables"]} == expected
+        assert status["audit"]["broken"] is None and all(table["changes"]["equal"] for table in status["tables"])
+    pair.check_equal()
+
+
+@pytest.mark.parametrize("ddl", ["stop", "pause-table", "apply"])
+def test_a_table_keeps_its_sums_through_its_changes(pair, ddl):
+    """Under another name and of another form; what is loaded again counts from its new snapshot on."""
+    pair.source.sql("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY)")
+    job = pair.running_job(ddl=ddl)
+    pair.source.sql("INSERT INTO t SELECT i, 'x' FROM generate_series(1, 10) i")
+    job.drain(pair.source)
+    change = "ALTER TABLE t RENAME TO renamed; ALTER TABLE renamed ADD w int"
+    pair.source.sql(change)
+    pair.source.sql("BEGIN; INSERT INTO other VALUES (1); UPDATE renamed SET w = 1 WHERE id <= 3; COMMIT")
+    if ddl == "stop":
+        assert job.process.wait(30) == 5, job.process.err
+        pair.target.sql(change)
+        job.start()
+        job.wait_for("running")
+    pair.wait_equal()
+    pair.source.sql("DELETE FROM renamed WHERE id = 10")
+    pair.wait_equal()
+    updates = 0 if ddl == "pause-table" else 3
+    for status in running_and_stopped(job):
+        changes = {table["name"].replace("renamed", "t"): table["changes"] for table in status["tables"]}
+        assert changes == {
+            "public.t": {**NONE, "insert": 10, "update": updates, "delete": 1, "received": 11 + updates, "left_out": 0,
+                         "equal": True},
+            "public.other": {**NONE, "insert": 1, "received": 1, "left_out": 0, "equal": True}}
+        assert status["audit"]["broken"] is None

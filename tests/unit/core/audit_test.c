@@ -39,9 +39,10 @@ static void stream_make(Stream *s, unsigned seed) {
         s->rows[table] = (TableRecord){.schema = schema_name,
                                        .name = names[table],
                                        .loaded = true,
+                                       .source_oid = 100u + (unsigned)table,
                                        .start = {BASE + 0x100u * (unsigned)table}};
         s->relations[table] =
-            (Relation){.number = 70u * (unsigned)table, .schema = schema_name, .name = names[table]};
+            (Relation){.oid = 100u + (unsigned)table, .schema = schema_name, .name = names[table]};
         s->pointers[table] = &s->relations[table];
     }
     s->records = (TableRecords){.count = TABLES, .rows = s->rows};
@@ -56,9 +57,16 @@ static void stream_make(Stream *s, unsigned seed) {
     }
 }
 
+static void applied_one(Audit *a, AuditDelta *d, const Transaction *tx, const Change *change, bool left_out) {
+    if (change->kind < CHANGE_TRUNCATE)
+        audit_apply(a, d, tx, change->rel, change->kind, left_out);
+    for (uint32_t table = 0; change->kind == CHANGE_TRUNCATE && table < change->truncate.count; table++)
+        audit_apply(a, d, tx, change->truncate.rels[table], CHANGE_TRUNCATE, left_out);
+}
+
 static void applied(Audit *a, AuditDelta *d, const Transaction *tx) {
     for (uint32_t at = 0; at < tx->count; at++)
-        audit_apply(a, d, tx, &tx->changes[at], false);
+        applied_one(a, d, tx, &tx->changes[at], false);
 }
 
 /* A transaction in pieces, some of which are refused and done again. */
@@ -67,7 +75,7 @@ static void in_pieces(Stream *s, Audit *a, AuditDelta *d, const Transaction *tx)
     for (uint32_t done = 0; done < tx->count; done += piece.count) {
         piece.changes = tx->changes + done;
         piece.count = 1u + (uint32_t)pick(s, (int)(tx->count - done));
-        audit_mark_alone(d);
+        audit_mark_behind(d, 0);
         audit_receive(a, d, &piece);
         applied(a, d, &piece);
         if (pick(s, 3) == 0) {
@@ -77,24 +85,42 @@ static void in_pieces(Stream *s, Audit *a, AuditDelta *d, const Transaction *tx)
     }
 }
 
-/* As it is applied while it arrives: nobody knows its end, and subtransactions are undone now and then. */
+static void in_part(Audit *a, AuditDelta *d, const Transaction *part) {
+    audit_receive(a, d, part);
+    applied(a, d, part);
+}
+
+/* As it is applied while it arrives: nobody knows its end, and parts are undone and come again, the last one or all behind
+ * a savepoint. */
 static void in_parts(Stream *s, Audit *a, AuditDelta *d, const Transaction *tx) {
     Transaction part = *tx;
     part.commit = part.end = LSN_NONE;
+    uint32_t saved = 0, saved_done = 0;
     for (uint32_t done = 0; done < tx->count; done += part.count) {
         part.changes = tx->changes + done;
         part.count = 1u + (uint32_t)pick(s, (int)(tx->count - done));
+        audit_mark_behind(d, saved);
         uint32_t before = d->count;
-        audit_mark(d);
-        audit_receive(a, d, &part);
-        applied(a, d, &part);
-        if (pick(s, 3) != 0)
-            continue;
-        audit_cut(d, before);
-        audit_receive(a, d, &part);
-        applied(a, d, &part);
-        if (pick(s, 2) == 0)
-            audit_mark_alone(d);
+        in_part(a, d, &part);
+        switch (pick(s, 4)) {
+        case 0:
+            audit_cut(d, before);
+            in_part(a, d, &part);
+            break;
+        case 1:
+            audit_mark(d);
+            saved = d->count;
+            saved_done = done + part.count;
+            break;
+        case 2:
+            audit_cut(d, saved);
+            part.changes = tx->changes + saved_done;
+            part.count += done - saved_done;
+            in_part(a, d, &part);
+            part.count -= done - saved_done;
+            break;
+        }
+        assert_true(d->count <= saved + 3 * TABLES);
     }
     audit_known(d, tx);
 }
@@ -235,13 +261,11 @@ static void what_is_left_out_belongs_to_what_came(void **unused) {
     for (unsigned at = 0; at < TRANSACTIONS; at++) {
         audit_receive(&a, &d, &s.transactions[at]);
         for (uint32_t number = 0; number < s.transactions[at].count; number++)
-            audit_apply(&a, &d, &s.transactions[at], &s.changes[at][number], number % 2 == 0);
+            applied_one(&a, &d, &s.transactions[at], &s.changes[at][number], number % 2 == 0);
     }
     audit_write(&d, (Lsn){0x9000}, &kept);
     audit_commit(&a, &d, (Lsn){0x9000});
     audit_begin(&next, &s.records, NULL);
-    for (int table = 0; table < TABLES; table++)
-        audit_table(&next, schema_name, names[table]);
     audit_read(&next, writer_slice(&kept), LSN_NONE, (Lsn){0x9000});
     for (int table = 0; table < TABLES; table++) {
         assert_true(audit_even(sums_of(&a, table)));
@@ -254,11 +278,69 @@ static void what_is_left_out_belongs_to_what_came(void **unused) {
     writer_free(&kept);
 }
 
+/* As on several connections: each counts for itself, the progress moves in order. */
+static void deltas_share_nothing(void **unused) {
+    (void)unused;
+    enum { WORKERS = 4 };
+    Stream s;
+    Audit plain, shared;
+    AuditDelta d[WORKERS] = {{0}};
+    stream_make(&s, 11);
+    all(&s, &plain, false);
+    audit_begin(&shared, &s.records, NULL);
+    for (uint32_t first = 0; first < TRANSACTIONS; first += WORKERS) {
+        for (uint32_t change = 0; change < CHANGES_MAX; change++)
+            for (uint32_t worker = WORKERS; worker-- > 0;) {
+                Transaction piece = s.transactions[first + worker];
+                if (change >= piece.count)
+                    continue;
+                piece.changes += change;
+                piece.count = 1;
+                in_part(&shared, &d[worker], &piece);
+                assert_true(d[worker].count <= TABLES);
+            }
+        for (uint32_t worker = 0; worker < WORKERS; worker++)
+            audit_commit(&shared, &d[worker], s.transactions[first + worker].end);
+    }
+    for (int table = 0; table < TABLES; table++)
+        assert_memory_equal(sums_of(&plain, table), sums_of(&shared, table), sizeof(AuditThree));
+    for (int worker = 0; worker < WORKERS; worker++)
+        audit_delta_free(&d[worker]);
+    audit_end(&plain);
+    audit_end(&shared);
+}
+
+static void a_table_keeps_its_sums_under_another_name(void **unused) {
+    (void)unused;
+    Stream s;
+    Audit a;
+    AuditDelta d = {0};
+    char other[] = "another";
+    stream_make(&s, 1);
+    Relation renamed = s.relations[0], swapped = s.relations[1], made_again = s.relations[2];
+    renamed.name = other;
+    swapped.name = names[0];
+    made_again.oid = 7;
+    audit_begin(&a, &s.records, NULL);
+    Transaction *tx = &s.transactions[TRANSACTIONS - 1];
+    const Relation *came[] = {&s.relations[0], &renamed, &swapped, &made_again};
+    for (size_t at = 0; at < sizeof came / sizeof *came; at++) {
+        s.changes[TRANSACTIONS - 1][0] = (Change){.kind = CHANGE_UPDATE, .rel = came[at]};
+        tx->count = 1;
+        in_part(&a, &d, tx);
+    }
+    audit_commit(&a, &d, tx->end);
+    assert_int_equal(sums_of(&a, 0)->applied.counts[CHANGE_UPDATE], 2);
+    assert_int_equal(sums_of(&a, 1)->received.counts[CHANGE_UPDATE], 1);
+    assert_int_equal(audit_total(&sums_of(&a, 2)->received), 0);
+    audit_delta_free(&d);
+    audit_end(&a);
+}
+
 static void read_back(const Stream *s, Slice kept, Lsn from, Lsn end, const char *reason) {
     Audit a;
     audit_begin(&a, &s->records, NULL);
     a.end = (Lsn){BASE};
-    audit_table(&a, schema_name, names[0]);
     audit_read(&a, kept, from, end);
     if (strstr(a.broken, reason) == NULL || (*reason == '\0' && a.broken[0] != '\0'))
         fail_test("\"%s\" instead of \"%s\"", a.broken, reason);
@@ -294,6 +376,8 @@ int main(void) {
                                        cmocka_unit_test(what_the_snapshot_has_counts_nowhere),
                                        cmocka_unit_test(what_is_lost_doubled_or_taken_for_another_is_seen),
                                        cmocka_unit_test(what_is_left_out_belongs_to_what_came),
+                                       cmocka_unit_test(deltas_share_nothing),
+                                       cmocka_unit_test(a_table_keeps_its_sums_under_another_name),
                                        cmocka_unit_test(progress_that_does_not_follow_breaks_the_sums)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
