@@ -119,8 +119,7 @@ static const Option TABLE[] = {
         CHOICE("stop|source-wins|skip"), DEFAULT("stop"), NOW(conflicts)),
     ROW("ddl",
         "what to do when a captured table changes its form: end and say what to do; load the table again; "
-        "make the "
-        "change at the destination",
+        "make the change at the destination. With the last two, new tables join",
         CHOICE("stop|pause-table|apply"), DEFAULT("stop"), NOW(ddl)),
 
     ROW("load.workers", "tables copied at the same time; auto: the number of cores, at most 8",

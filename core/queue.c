@@ -64,6 +64,7 @@ static bool has_room(const Queue *q, const Batch *b) {
     return q->first == NULL || (b->bytes <= q->limit_bytes && q->bytes <= q->limit_bytes - b->bytes);
 }
 
+/* Whoever waits is woken when the lock is free: else it would wake only to wait again. */
 QueueResult queue_push(Queue *q, Batch *b, int wait_ms) {
     struct timespec deadline = deadline_after(wait_ms);
     QueueResult result = QUEUE_OK;
@@ -84,33 +85,37 @@ QueueResult queue_push(Queue *q, Batch *b, int wait_ms) {
             q->last->next = node;
         q->last = node;
         q->bytes += b->bytes;
-        pthread_cond_signal(&q->readable);
-        node = NULL;
     }
     pthread_mutex_unlock(&q->lock);
-    free(node);
+    if (result == QUEUE_OK)
+        pthread_cond_signal(&q->readable);
+    else
+        free(node);
     return result;
 }
 
-QueueResult queue_pop(Queue *q, Batch **out, int wait_ms) {
+/* Until there is something, or an end of it; 0: nobody sleeps, not even over a time that has passed. */
+static void await_readable(Queue *q, int wait_ms) {
     struct timespec deadline = deadline_after(wait_ms);
-    QueueResult result = QUEUE_OK;
-    Node *node = NULL;
-    pthread_mutex_lock(&q->lock);
-    while (q->first == NULL && !q->closed && result == QUEUE_OK)
+    while (wait_ms > 0 && q->first == NULL && !q->closed)
         if (pthread_cond_timedwait(&q->readable, &q->lock, &deadline) == ETIMEDOUT)
-            result = QUEUE_TIMEOUT;
-    if (q->first != NULL) {
-        node = q->first;
+            return;
+}
+
+QueueResult queue_pop(Queue *q, Batch **out, int wait_ms) {
+    pthread_mutex_lock(&q->lock);
+    await_readable(q, wait_ms);
+    QueueResult result = q->closed ? QUEUE_CLOSED : QUEUE_TIMEOUT;
+    Node *node = q->first;
+    if (node != NULL) {
         q->first = node->next;
         q->bytes -= node->batch->bytes;
-        pthread_cond_signal(&q->writable);
         *out = node->batch;
         result = QUEUE_OK;
-    } else if (q->closed) {
-        result = QUEUE_CLOSED;
     }
     pthread_mutex_unlock(&q->lock);
+    if (node != NULL)
+        pthread_cond_signal(&q->writable);
     free(node);
     return result;
 }

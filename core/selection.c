@@ -362,7 +362,7 @@ ApplyChoice selection_choice(const Selection *s, const char *schema, const char 
     return t != NULL ? t->choice : tree_choice_alone(s->mapping, schema, name);
 }
 
-void selection_keep(Selection *s, SelectionNameAt *name_at, const void *list, void (*leaves)(const Table *)) {
+void selection_keep(Selection *s, SelectionNameAt *name_at, const void *list) {
     bool *named = calloc((size_t)s->count + 1, sizeof *named);
     assert(named != NULL);
     const char *schema, *name;
@@ -372,12 +372,9 @@ void selection_keep(Selection *s, SelectionNameAt *name_at, const void *list, vo
             named[table - s->tables] = true;
     }
     int kept = 0;
-    for (int at = 0; at < s->count; at++) {
+    for (int at = 0; at < s->count; at++)
         if (named[at])
             s->tables[kept++] = s->tables[at];
-        else if (leaves != NULL)
-            leaves(&s->tables[at]);
-    }
     s->count = kept;
     targets_order(s);
     free(named);

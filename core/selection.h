@@ -102,8 +102,7 @@ bool selection_check(Pg *source, const Config *cfg, const Selection *s, bool nam
 
 /* A name of somebody's list, in any order; false behind the last. */
 typedef bool SelectionNameAt(const void *list, int row, const char **schema, const char **name);
-/* A job that was born keeps its tables: leaves only what the list names. `leaves` (NULL: nobody) is told of the
- * others. */
-void selection_keep(Selection *s, SelectionNameAt *name_at, const void *list, void (*leaves)(const Table *));
+/* A job that was born keeps its tables: leaves only what the list names. */
+void selection_keep(Selection *s, SelectionNameAt *name_at, const void *list);
 
 #endif

@@ -293,6 +293,28 @@ static void array_end(Writer *out) {
     writer_text(out, out->len == 0 ? "{}" : "}");
 }
 
+/* One pending row for each table; `joining`: of those without a record. */
+static bool pending_rows(Pg *pg, const Config *cfg, const Selection *selection, bool joining, Error *e) {
+    Writer schemas = writer_new(SQL_LIMIT), names = writer_new(SQL_LIMIT);
+    for (int table = 0; table < selection->count; table++) {
+        if (joining && selection->tables[table].record_name != NULL)
+            continue;
+        array_add(&schemas, selection->tables[table].schema);
+        array_add(&names, selection->tables[table].name);
+    }
+    array_end(&schemas);
+    array_end(&names);
+    const char *const params[] = {cfg->name, writer_string(&schemas), writer_string(&names)};
+    bool ok = change(pg, cfg, SQL_PENDING, 3, params, e) >= 0;
+    writer_free(&schemas);
+    writer_free(&names);
+    return ok;
+}
+
+bool state_tables_join(Pg *pg, const Config *cfg, const Selection *selection, Error *e) {
+    return pending_rows(pg, cfg, selection, true, e);
+}
+
 static bool born_rows(Pg *pg, const Config *cfg, const char *point, const Selection *selection, Error *e) {
     const char *const job[] = {cfg->name};
     const char *const job_and_point[] = {cfg->name, point};
@@ -307,18 +329,7 @@ static bool born_rows(Pg *pg, const Config *cfg, const char *point, const Select
         change(pg, cfg, SQL_FIRST_PROGRESS, 2, job_and_point, e) < 0 ||
         !change_job(pg, cfg, SQL_BORN, 2, job_and_point, e))
         return false;
-    Writer schemas = writer_new(SQL_LIMIT), names = writer_new(SQL_LIMIT);
-    for (int table = 0; table < selection->count; table++) {
-        array_add(&schemas, selection->tables[table].schema);
-        array_add(&names, selection->tables[table].name);
-    }
-    array_end(&schemas);
-    array_end(&names);
-    const char *const params[] = {cfg->name, writer_string(&schemas), writer_string(&names)};
-    bool ok = change(pg, cfg, SQL_PENDING, 3, params, e) >= 0;
-    writer_free(&schemas);
-    writer_free(&names);
-    return ok;
+    return pending_rows(pg, cfg, selection, false, e);
 }
 
 bool state_born(Pg *pg, const Config *cfg, Lsn point, const Selection *selection, Error *e) {

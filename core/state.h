@@ -94,6 +94,9 @@ bool state_bound(Pg *pg, const Config *cfg, Lsn bound, Error *e);
 /* All that was committed before, on whatever connection, is durable when it returns. */
 bool state_flush(Pg *pg, const Config *cfg, Error *e);
 
+/* One pending row for each table of the selection that has no record yet; in the caller's transaction. */
+bool state_tables_join(Pg *pg, const Config *cfg, const Selection *selection, Error *e);
+
 bool state_tables(Pg *pg, const Config *cfg, TableRecords *out, Error *e);
 /* Fills in `kept`. */
 bool state_tables_kept(Pg *pg, const Config *cfg, TableRecords *tables, Error *e);
@@ -102,9 +105,11 @@ bool state_tables_again(Pg *pg, const Config *cfg, TableRecords *records, Error 
 void state_tables_free(TableRecords *records);
 /* The record's table in the selection, under whatever name it goes now (state_follow.c); NULL: none. */
 const Table *state_table_selected(const Selection *selection, const TableRecord *record);
-/* Leaves only the tables that the record has, under whatever name they go now (state_follow.c); `leaves` (NULL: nobody)
- * is told of the others. */
-void state_tables_follow(const TableRecords *records, Selection *selection, void (*leaves)(const Table *));
+/* Leaves only the tables that the records have, under whatever name they go now (state_follow.c), and those others that
+ * `joins` is true for (NULL: none): they have no record_name, and no record has their name. */
+typedef bool StateJoins(const void *context, const Table *table);
+void state_tables_follow(const TableRecords *records, Selection *selection, StateJoins *joins,
+                         const void *context);
 /* The record of a relation of the source: by OID, else by name where the OID is not known; NULL: none. A relation of
  * the name of one that the record knows by another OID is not it. */
 TableRecord *state_table_find(const TableRecords *records, uint32_t oid, const char *schema,

@@ -19,6 +19,8 @@ typedef struct Following {
     const TableRecords *records;
     Selection *selection;
     ByOid *places;
+    StateJoins *joins;
+    const void *context;
 } Following;
 
 static Table *followed(const Following *f, const TableRecord *record) {
@@ -29,11 +31,24 @@ static Table *followed(const Following *f, const TableRecord *record) {
     return found == NULL ? NULL : &f->selection->tables[found->table];
 }
 
+/* Behind the records: each table of the selection that joins, "" for the others. */
+static bool name_new(const Following *f, int at, const char **schema, const char **name) {
+    if (f->joins == NULL || at >= f->selection->count)
+        return false;
+    const Table *table = &f->selection->tables[at];
+    bool joins = table->record_name == NULL &&
+                 state_table_find(f->records, 0, table->schema, table->name) == NULL &&
+                 f->joins(f->context, table);
+    *schema = joins ? table->schema : "";
+    *name = joins ? table->name : "";
+    return true;
+}
+
 /* A SelectionNameAt: what each record's table is called now. */
 static bool name_now(const void *following, int row, const char **schema, const char **name) {
     const Following *f = following;
     if (row >= f->records->count)
-        return false;
+        return name_new(f, row - f->records->count, schema, name);
     const TableRecord *record = &f->records->rows[row];
     Table *table = followed(f, record);
     *schema = table == NULL ? "" : table->schema;
@@ -55,13 +70,14 @@ const Table *state_table_selected(const Selection *selection, const TableRecord 
     return NULL;
 }
 
-void state_tables_follow(const TableRecords *records, Selection *selection, void (*leaves)(const Table *)) {
+void state_tables_follow(const TableRecords *records, Selection *selection, StateJoins *joins,
+                         const void *context) {
     ByOid *places = calloc((size_t)selection->count + 1, sizeof *places);
     assert(places != NULL);
     for (int at = 0; at < selection->count; at++)
         places[at] = (ByOid){selection->tables[at].oid, at};
     qsort(places, (size_t)selection->count, sizeof *places, by_oid);
-    Following f = {records, selection, places};
-    selection_keep(selection, name_now, &f, leaves);
+    Following f = {records, selection, places, joins, context};
+    selection_keep(selection, name_now, &f);
     free(places);
 }

@@ -468,6 +468,18 @@ bool publication_verify(Pg *source, const Config *cfg, const Selection *selectio
     return true;
 }
 
+bool publication_renew(Pg *source, const Config *cfg, const Selection *selection, Error *e) {
+    for (int inserts = 0; inserts <= 1; inserts++) {
+        Publication p;
+        bool good = publication_read(&p, source, cfg, selection, inserts > 0, e) &&
+                    (!p.ours || !p.exists || options_run(source, &p, "ALTER PUBLICATION ", " SET (", e));
+        publication_clear(&p);
+        if (!good)
+            return false;
+    }
+    return true;
+}
+
 void publication_names(Pg *source, const Config *cfg, const Selection *selection, Writer *out) {
     pg_write_name(out, source, cfg->source.publication);
     for (int n = 0; n < selection->count; n++) {

@@ -15,6 +15,8 @@ bool publication_make(Pg *source, const Config *cfg, const Selection *selection,
 /* The publication(s) exist and hold exactly what they should: else ERR_LOST that names what is gone (F41). Tables that
  * were dropped are no part of that. */
 bool publication_verify(Pg *source, const Config *cfg, const Selection *selection, Error *e);
+/* Tells every decoder to look at ours again, and at the tables in them: see job/join.h. */
+bool publication_renew(Pg *source, const Config *cfg, const Selection *selection, Error *e);
 /* For START_REPLICATION: publication_names '"a","b"'. */
 void publication_names(Pg *source, const Config *cfg, const Selection *selection, Writer *out);
 bool publication_drop(Pg *source, const Config *cfg, Error *e); /* ours only; absent is fine */

@@ -40,6 +40,8 @@ bool again_look(Walk *walk, Error *e) {
     if (!state_object_made(walk->record, walk->job->cfg, NOTE_COMPLETE, &noted, e) ||
         !pending(walk, &found, e))
         return false;
+    for (int at = 0; at < walk->selection->count && !found; at++)
+        found = walk->selection->tables[at].record_name == NULL;
     walk->again = complete ? found : noted;
     return true;
 }
@@ -71,10 +73,9 @@ static bool tables_reshape(Walk *walk, Error *e) {
     return ok;
 }
 
-bool again_load(Walk *walk, Error *e) {
+bool again_load(Walk *walk, Dump *dump, Error *e) {
     Exported none = {0};
-    Dump nothing = {0};
     return phase_back(walk, e) && FAULT("ddl.before_reshape", e) && tables_reshape(walk, e) &&
-           FAULT("ddl.after_reshape", e) && build_load(walk, &none, e) && build_indexes(walk, &nothing, e) &&
+           FAULT("ddl.after_reshape", e) && build_load(walk, &none, e) && build_indexes(walk, dump, e) &&
            FAULT("ddl.after_load", e);
 }

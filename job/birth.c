@@ -143,13 +143,16 @@ static bool identities_set(Walk *walk, Error *e) {
     return true;
 }
 
+bool birth_publish(Walk *walk, Error *e) {
+    return identities_set(walk, e) && publication_make(walk->source, walk->job->cfg, walk->selection, e);
+}
+
 static bool source_prepare(Walk *walk, Error *e) {
     const Config *cfg = walk->job->cfg;
     HeartbeatForm form;
-    return identities_set(walk, e) &&
-           (cfg->source.heartbeat_ms == 0 || heartbeat_make(walk->source, cfg, &form, e)) &&
-           publication_make(walk->source, cfg, walk->selection, e) &&
-           (cfg->ddl != DDL_APPLY || ddl_trigger_make(walk->source, cfg, e)) && FAULT("ddl.after_trigger", e);
+    return (cfg->source.heartbeat_ms == 0 || heartbeat_make(walk->source, cfg, &form, e)) &&
+           birth_publish(walk, e) && (cfg->ddl != DDL_APPLY || ddl_trigger_make(walk->source, cfg, e)) &&
+           FAULT("ddl.after_trigger", e);
 }
 
 /* One snapshot of an ordinary transaction, for a job that will not follow the source. */
@@ -190,12 +193,23 @@ bool birth_of_job(Walk *walk, Exported *out, Error *e) {
            FAULT("snapshot.after_export", e);
 }
 
+static bool load_slot_birth(Walk *walk, Exported *out, Error *e) {
+    const char *slot = walk->job->cfg->load_slot;
+    return holder_end(walk, slot, e) && slot_birth(walk, slot, SLOT_TEMPORARY, out, e);
+}
+
+bool birth_wait(Walk *walk, Error *e) {
+    Exported behind = {0};
+    bool ok = load_slot_birth(walk, &behind, e);
+    exported_end(&behind);
+    return ok;
+}
+
 bool birth_of_load_snapshot(Walk *walk, Exported *out, Error *e) {
     *out = (Exported){0};
     if (!walk->job->cfg->phases.incremental)
         return state_tables_reset(walk->record, walk->job->cfg, e) && snapshot_export(walk, out, e);
-    if (!holder_end(walk, walk->job->cfg->load_slot, e) ||
-        !slot_birth(walk, walk->job->cfg->load_slot, SLOT_TEMPORARY, out, e))
+    if (!load_slot_birth(walk, out, e))
         return false;
     log_info("loading the rest under a new snapshot at " LSN_FMT, LSN_ARGS(out->point));
     return true;
@@ -248,7 +262,7 @@ bool birth_keep_published(Walk *walk, Error *e) {
     PGresult *published = pg_query(walk->source, SQL_PUBLISHED, 2, names, e);
     if (published == NULL)
         return false;
-    selection_keep(walk->selection, published_name, published, NULL);
+    selection_keep(walk->selection, published_name, published);
     PQclear(published);
     return true;
 }

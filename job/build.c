@@ -117,15 +117,16 @@ static bool losses_tell(const Choice *choice, Error *e) {
 }
 
 /* As the snapshot shows it. Without one the definitions before the rows are made already, and tables that have come to
- * the source since have no place at the target. */
-static bool choice_read(Walk *walk, const char *snapshot, Choice **out, Error *e) {
+ * the source since have no place at the target, unless it is they that are `joining`. */
+static bool choice_read(Walk *walk, const char *snapshot, bool joining, Choice **out, Error *e) {
     Error ignored;
+    bool all = snapshot != NULL || joining;
     *out = NULL;
-    if (snapshot != NULL && !choice_needed(walk->job->cfg))
+    if (all && !choice_needed(walk->job->cfg))
         return true;
-    PGresult *there = snapshot != NULL ? NULL : existing_relations(walk->record, e);
+    PGresult *there = all ? NULL : existing_relations(walk->record, e);
     if (snapshot != NULL ? session_import(walk->source, snapshot, e)
-                         : there != NULL && pg_run(walk->source, SQL_LOOK, e))
+                         : (joining || there != NULL) && pg_run(walk->source, SQL_LOOK, e))
         *out = choice_make(walk->source, walk->job->cfg, walk->selection->mapping, there, e);
     bool ok = *out != NULL && losses_tell(*out, e);
     pg_run(walk->source, "ROLLBACK", &ignored);
@@ -147,12 +148,12 @@ static bool chosen_take(Walk *walk, const char *snapshot, DumpParts *parts, Dump
 }
 
 /* Definitions that get other names are made once with everything that they need, be it there already or not. */
-static bool dump_read(Walk *walk, const char *snapshot, const PGresult *relations, const PGresult *objects,
-                      Dump *out, Error *e) {
+static bool dump_read(Walk *walk, const char *snapshot, bool joining, const PGresult *relations,
+                      const PGresult *objects, Dump *out, Error *e) {
     DumpParts parts;
     Choice *choice = NULL;
     bool renames = mapping_renames(walk->selection->mapping);
-    if (!parts_choose(walk, &parts, e) || !choice_read(walk, snapshot, &choice, e))
+    if (!parts_choose(walk, &parts, e) || !choice_read(walk, snapshot, joining, &choice, e))
         return false;
     DumpParts first = parts;
     first.choice = choice;
@@ -166,15 +167,24 @@ static bool dump_read(Walk *walk, const char *snapshot, const PGresult *relation
 bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e) {
     PGresult *relations, *objects;
     metrics_activity(walk->job->metrics, "reading the definitions");
-    bool ok =
-        existing_find(walk, &relations, &objects, e) && dump_read(walk, snapshot, relations, objects, out, e);
+    bool ok = existing_find(walk, &relations, &objects, e) &&
+              dump_read(walk, snapshot, false, relations, objects, out, e);
     PQclear(relations);
     PQclear(objects);
     metrics_activity(walk->job->metrics, "%s", "");
     return ok;
 }
 
-static bool definitions_make(const Walk *walk, const Dump *dump, Error *e) {
+bool build_dump_beside(Walk *walk, const PGresult *others, Dump *out, Error *e) {
+    Config there = *walk->job->cfg;
+    there.existing = EXISTING_KEEP; /* whatever the target has stays as it is */
+    PGresult *objects = existing_objects(walk->source, walk->record, &there, e);
+    bool ok = objects != NULL && dump_read(walk, NULL, true, others, objects, out, e);
+    PQclear(objects);
+    return ok;
+}
+
+bool build_definitions(const Walk *walk, const Dump *dump, Error *e) {
     const Config *cfg = walk->job->cfg;
     return (!cfg->schema.roles || role_carry(walk->source, walk->record, cfg, e)) &&
            (session_run(walk->record, dump->pre_data, &walk->job->stop, e) ||
@@ -197,7 +207,7 @@ bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e) {
         return false;
     bool ok = existing_settle(walk->source, walk->record, cfg, walk->selection, e) &&
               (!cfg->phases.schema ||
-               (build_dump(walk, exported->snapshot, dump, e) && definitions_make(walk, dump, e))) &&
+               (build_dump(walk, exported->snapshot, dump, e) && build_definitions(walk, dump, e))) &&
               existing_quiet(walk, e);
     if (ok && state_schema_made(walk->record, cfg, e) &&
         pg_run(walk->record, "SET LOCAL synchronous_commit = on; COMMIT", e)) {
@@ -315,15 +325,27 @@ static bool sequences_carry(Walk *walk, int *count, Error *e) {
     return ok;
 }
 
-bool build_rest(Walk *walk, Dump *dump, Error *e) {
-    Load load = load_of(walk);
+/* Foreign keys, triggers, policies … */
+static bool rest_make(Walk *walk, const Load *load, Dump *dump, Error *e) {
     unsigned kinds = 1u << DUMP_OTHER;
-    int sequences = 0;
     if (triggers_can_be_kept_still(walk))
         kinds |= 1u << DUMP_FOREIGN_KEY | 1u << DUMP_TRIGGER;
-    if (!load_entries(&load, dump, kinds, e) ||
-        ((kinds & 1u << DUMP_FOREIGN_KEY) != 0 && !load_validate(&load, walk->source, dump, e)) ||
-        !load_analyze(&load, e) || !load_refresh(&load, walk->source, walk->record, e) ||
+    return load_entries(load, dump, kinds, e) &&
+           ((kinds & 1u << DUMP_FOREIGN_KEY) == 0 || load_validate(load, walk->source, dump, e));
+}
+
+bool build_rest_beside(Walk *walk, Dump *dump, Error *e) {
+    Load load = load_of(walk);
+    int sequences = 0;
+    return rest_make(walk, &load, dump, e) && still_keep(walk->record, walk->selection, e) &&
+           sequences_carry(walk, &sequences, e);
+}
+
+bool build_rest(Walk *walk, Dump *dump, Error *e) {
+    Load load = load_of(walk);
+    int sequences = 0;
+    if (!rest_make(walk, &load, dump, e) || !load_analyze(&load, e) ||
+        !load_refresh(&load, walk->source, walk->record, e) ||
         (walk->job->cfg->phases.incremental && !still_keep(walk->record, walk->selection, e)) ||
         !load_entries(&load, dump, 1u << DUMP_LAST, e) || !sequences_carry(walk, &sequences, e))
         return false;

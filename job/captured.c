@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/log.h"
+#include "job/join.h"
 
 /* Places in the list of OIDs, from 1, of those that are gone, and whether something else has the name. */
 static const char SQL_GONE[] =
@@ -23,20 +24,30 @@ static const char SQL_PARENTS[] =
     " JOIN pg_catalog.pg_inherits h ON h.inhrelid = c.oid JOIN pg_catalog.pg_class p ON p.oid = h.inhparent"
     " JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace";
 
+/* Ordinary tables that nobody has looked at yet. */
+static const char SQL_UNSEEN[] =
+    "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\\_%'"
+    " AND n.nspname <> 'information_schema' AND c.oid <> ALL ($1::oid[])";
+
 enum { LIST_LIMIT = 64 << 20 };
 
 struct Captured {
+    const Config *cfg;
     const Selection *selection;
+    Writer seen;       /* OIDs, of the selection and of others that were looked at */
     bool *told;        /* by table: that it is gone */
     uint32_t *parents; /* by table, as seen last; 0: none */
-    bool looked;
+    bool looked, looked_for_new;
     Writer oids, schemas, names;
 };
 
-Captured *captured_new(const Selection *selection) {
+Captured *captured_new(const Config *cfg, const Selection *selection) {
     Captured *c = calloc(1, sizeof *c);
     assert(c != NULL);
+    c->cfg = cfg;
     c->selection = selection;
+    c->seen = writer_new(LIST_LIMIT);
     c->told = calloc((size_t)selection->count + 1, sizeof *c->told);
     c->parents = calloc((size_t)selection->count + 1, sizeof *c->parents);
     assert(c->told != NULL && c->parents != NULL);
@@ -50,6 +61,7 @@ Captured *captured_new(const Selection *selection) {
         pg_write_item(&c->schemas, selection->tables[at].schema);
         pg_write_item(&c->names, selection->tables[at].name);
     }
+    writer_text(&c->seen, c->oids.len == 0 ? "{" : writer_string(&c->oids));
     writer_text(&c->oids, "}");
     writer_text(&c->schemas, "}");
     writer_text(&c->names, "}");
@@ -60,6 +72,7 @@ void captured_free(Captured *c) {
     if (c == NULL)
         return;
     writer_free(&c->oids);
+    writer_free(&c->seen);
     writer_free(&c->schemas);
     writer_free(&c->names);
     free(c->told);
@@ -124,5 +137,42 @@ bool captured_look(Captured *c, Pg *source, Error *e) {
     if (ok)
         parents_look(c, parents);
     PQclear(parents);
+    return ok;
+}
+
+/* What is unseen is mostly what the job leaves out: the selection says what it takes. */
+static bool unseen_look(Captured *c, Pg *source, const PGresult *unseen, bool *joins, Error *e) {
+    Selection *now = selection_load(source, c->cfg, e);
+    if (now == NULL)
+        return false;
+    for (int row = 0; row < PQntuples(unseen); row++) {
+        uint32_t oid = (uint32_t)pg_cell_int(unseen, row, 0);
+        writer_format(&c->seen, "%s%u", c->seen.len > 1 ? "," : "", oid);
+        for (int at = 0; at < now->count; at++) {
+            const char *why;
+            const Table *table = &now->tables[at];
+            if (table->oid != oid)
+                continue;
+            if (join_takes(source, c->cfg, table, &why))
+                *joins = true;
+            else if (c->looked_for_new) /* what was there before, the walk has told */
+                log_warn("table \"%s\" is new on the source and not part of this job%s", table->full_name,
+                         why);
+        }
+    }
+    selection_free(now);
+    return true;
+}
+
+bool captured_look_for_new(Captured *c, Pg *source, bool *joins, Error *e) {
+    Writer list = writer_new(LIST_LIMIT);
+    writer_format(&list, "%s}", writer_string(&c->seen));
+    const char *const params[] = {writer_string(&list)};
+    PGresult *unseen = pg_query(source, SQL_UNSEEN, 1, params, e);
+    bool ok = unseen != NULL && (PQntuples(unseen) == 0 || unseen_look(c, source, unseen, joins, e));
+    *joins = *joins && ok;
+    c->looked_for_new = true;
+    PQclear(unseen);
+    writer_free(&list);
     return ok;
 }

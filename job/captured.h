@@ -8,8 +8,10 @@
 
 typedef struct Captured Captured;
 
-Captured *captured_new(const Selection *selection); /* lent: must live as long */
-void captured_free(Captured *c);                    /* NULL is fine */
+Captured *captured_new(const Config *cfg, const Selection *selection); /* lent: must live as long */
+void captured_free(Captured *c);                                       /* NULL is fine */
+/* A table that may join the job (job/join.h) is new: *joins. One that may not is told once. */
+bool captured_look_for_new(Captured *c, Pg *source, bool *joins, Error *e);
 /* Tells once of each table that is gone. ERR_DATA when another one has taken its name: what that one holds was never
  * copied. */
 bool captured_look(Captured *c, Pg *source, Error *e);

@@ -69,7 +69,7 @@ static bool record_read(Check *c, Pg *target, Error *e) {
     if (!state_tables(target, c->cfg, &records, e))
         return false;
     if (c->selection != NULL)
-        state_tables_follow(&records, c->selection, NULL);
+        state_tables_follow(&records, c->selection, NULL, NULL);
     state_tables_free(&records);
     c->resumed = true;
     c->loaded = c->record.phase > PHASE_FULL;

@@ -25,6 +25,7 @@ typedef struct Keeper {
     int64_t beat_due_ms, look_due_ms, guard_due_ms;
     SlotTelling telling;
     Captured *captured;
+    bool joins; /* a new table waits for the session's end */
 } Keeper;
 
 /* The source's side of the session is going: the stream is closed at once, confirmed or not, because a server
@@ -102,8 +103,11 @@ static bool duties(Keeper *k, Error *e) {
         k->guard_due_ms = now_ms + GUARD_EVERY_MS;
         if (!publication_verify(k->p->keeper, cfg, k->p->selection, e))
             return position_lost((Lsn){atomic_load(&k->p->job->metrics->applied_lsn)}, e);
-        if (!captured_look(k->captured, k->p->keeper, e))
+        if (!captured_look(k->captured, k->p->keeper, e) ||
+            !captured_look_for_new(k->captured, k->p->keeper, &k->joins, e))
             return false;
+        if (k->joins)
+            return fail(e, ERR_RETRY, "a table is new on the source, and joins the job");
     }
     tell_lag(k);
     return true;
@@ -127,11 +131,12 @@ void *keeper_thread(void *pipeline) {
     Error e;
     /* numbers go on over sessions and processes, so that an old beat in the stream is never taken for a new
      * one */
-    Keeper keeper = {.p = p, .beat = clock_wall_us() / 1000, .captured = captured_new(p->selection)};
+    Keeper keeper = {
+        .p = p, .beat = clock_wall_us() / 1000, .captured = captured_new(p->job->cfg, p->selection)};
     while (!atomic_load(&p->failed) && atomic_load(&p->sinks_left) > 0) {
         if (duties(&keeper, &e) && listen(&keeper, &e))
             continue;
-        if (e.kind == ERR_RETRY || PQstatus(p->keeper->conn) != CONNECTION_OK)
+        if ((e.kind == ERR_RETRY && !keeper.joins) || PQstatus(p->keeper->conn) != CONNECTION_OK)
             source_is_down(p, &e);
         else
             pipeline_fail(p, &e);

@@ -8,6 +8,7 @@
 #include "decoder/ddl_trigger.h"
 #include "decoder/slot.h"
 #include "job/captured.h"
+#include "job/join.h"
 #include "job/pipeline.h"
 #include "job/plan.h"
 #include "job/position.h"
@@ -66,17 +67,23 @@ static void gone_tell(Walk *walk, const TableRecords *records) {
                 records->rows[row].schema, records->rows[row].name);
 }
 
-static void new_table_tell(const Table *table) {
-    log_warn("table \"%s\" is new on the source and not part of this job", table->full_name);
+/* A job whose first load is not complete yet takes what it began with. */
+static bool new_table_joins(const void *walk_of, const Table *table) {
+    const Walk *walk = walk_of;
+    const char *why = ", as long as its first load is not complete";
+    bool joins = walk->job_record.phase > PHASE_FULL && join_takes(walk->source, walk->job->cfg, table, &why);
+    if (!joins)
+        log_warn("table \"%s\" is new on the source and not part of this job%s", table->full_name, why);
+    return joins;
 }
 
-/* One that the source has got since was never loaded, and must not be published. */
+/* One that the source has got since was never loaded, and must not be published, unless it joins. */
 static bool recorded_keep(Walk *walk, Error *e) {
     TableRecords records;
     if (!state_tables(walk->record, walk->job->cfg, &records, e))
         return false;
     const TableRecord *again = made_again(&records, walk->selection);
-    state_tables_follow(&records, walk->selection, new_table_tell);
+    state_tables_follow(&records, walk->selection, new_table_joins, walk);
     gone_tell(walk, &records);
     const TableRecord *gone = pending_without_table(&records, walk->selection);
     if (again != NULL) {
@@ -165,6 +172,16 @@ static bool existing_keeps(Walk *walk, Error *e) {
     return ok;
 }
 
+/* Of a job that is about to go on: does this source belong to it, and do its tables? */
+static bool known_keep(Walk *walk, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    const JobRecord *record = &walk->job_record;
+    Position known = {record->applied, record->bound, record->system_id, record->timeline, LSN_NONE}, now;
+    return (!cfg->phases.incremental || position_check_server(cfg, &known, &now, e)) &&
+           existing_keeps(walk, e) && state_names_keep(walk->record, cfg, walk->selection->mapping, e) &&
+           recorded_keep(walk, e);
+}
+
 static bool walk_open(Walk *walk, Error *e) {
     Job *job = walk->job;
     const Config *cfg = job->cfg;
@@ -181,11 +198,7 @@ static bool walk_open(Walk *walk, Error *e) {
         !state_read(walk->record, cfg, &walk->job_record, e))
         return false;
     memcpy(job->last_instance, walk->job_record.instance, sizeof job->last_instance);
-    if (walk->job_record.exists && walk->job_record.birth == BIRTH_DONE &&
-        (!existing_keeps(walk, e) || !state_names_keep(walk->record, cfg, walk->selection->mapping, e) ||
-         !recorded_keep(walk, e)))
-        return false;
-    return true;
+    return !walk->job_record.exists || walk->job_record.birth != BIRTH_DONE || known_keep(walk, e);
 }
 
 static void plan_tell(Walk *walk) {
@@ -251,7 +264,7 @@ static bool resume(Walk *walk, Error *e) {
     const Config *cfg = walk->job->cfg;
     metrics_phase(walk->job->metrics, PHASE_FULL);
     if (!walk_lock(walk, e) || !state_instance(walk->record, cfg, walk->job->instance, e) ||
-        !state_tables(walk->record, cfg, &records, e))
+        !join_begin(walk, e) || !state_tables(walk->record, cfg, &records, e))
         return false;
     Lsn loaded = records.highest_start;
     state_tables_free(&records);
@@ -363,8 +376,11 @@ static bool bring_over(Walk *walk, Exported *exported, Dump *dump, bool born, bo
 /* The same for tables of a job that was complete; the others wait where the stream stands. */
 static bool bring_again(Walk *walk, bool *complete, Error *e) {
     bool reached = true;
+    Dump dump = {0};
     Watch *watch = watch_start(walk->job);
-    bool ok = resume(walk, e) && again_load(walk, e) && converge(walk, &reached, e);
+    bool ok = resume(walk, e) && join_dump(walk, &dump, e) && again_load(walk, &dump, e) &&
+              converge(walk, &reached, e) && (!reached || join_end(walk, &dump, e));
+    dump_free(&dump);
     watch_end(watch);
     *complete = ok && reached;
     return ok && (!reached || enter(walk, PHASE_CATCHING_UP, e));

@@ -4,6 +4,7 @@
  *   phases.c  the walk itself
  *   birth.c   a new job: intent, publication, slot with exported snapshot, record (trap A17)
  *   again.c   tables that are loaded again, with the form that they have by then
+ *   join.c    tables that are new on the source
  *   build.c   definitions and rows at the destination: dump, load, indexes, constraints (traps A2, A10) */
 #ifndef WALFERRY_JOB_PHASES_H
 #define WALFERRY_JOB_PHASES_H
@@ -42,6 +43,10 @@ bool walk_lock(Walk *walk, Error *e);
 
 /* birth.c */
 bool birth_of_job(Walk *walk, Exported *out, Error *e);
+/* Published with all tables of the selection, whose replica identities are set where the job is to. */
+bool birth_publish(Walk *walk, Error *e);
+/* Every transaction that is open on the source now has ended when it returns: a temporary slot is made and dropped. */
+bool birth_wait(Walk *walk, Error *e);
 /* For tables that are not loaded yet. A load without a slot is of one snapshot: then every table is pending again. */
 bool birth_of_load_snapshot(Walk *walk, Exported *out, Error *e);
 
@@ -52,8 +57,8 @@ bool birth_keep_published(Walk *walk, Error *e);
 /* again.c: tables that are loaded again after the job was complete: set aside by the sink (`ddl: pause-table`). */
 /* Whether there are such tables, or were when a killed run began with them. */
 bool again_look(Walk *walk, Error *e);
-/* With the job's lock: the phase goes back to `full`; gives them the form that they have at the source now, and loads them under a snapshot of a temporary slot (trap A2). */
-bool again_load(Walk *walk, Error *e);
+/* With the job's lock: the phase goes back to `full`; gives them the form that they have at the source now, and loads them under a snapshot of a temporary slot (trap A2), with the indexes of `dump`. */
+bool again_load(Walk *walk, Dump *dump, Error *e);
 
 /* build.c */
 bool build_schema(Walk *walk, const Exported *exported, Dump *dump, Error *e);
@@ -64,5 +69,10 @@ bool build_load_is_complete(const Walk *walk, bool *complete, Error *e);
 bool build_indexes(Walk *walk, Dump *dump, Error *e);
 bool build_rest(Walk *walk, Dump *dump, Error *e);
 bool build_dump(Walk *walk, const char *snapshot, Dump *out, Error *e);
+/* For tables that join (join.h): the definitions of now without those of the `others`, rows as of existing_relations; the
+ * part before the rows, in the caller's transaction; and what build_rest does for the new ones alone. */
+bool build_dump_beside(Walk *walk, const PGresult *others, Dump *out, Error *e);
+bool build_definitions(const Walk *walk, const Dump *dump, Error *e);
+bool build_rest_beside(Walk *walk, Dump *dump, Error *e);
 
 #endif

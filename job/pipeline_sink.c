@@ -3,7 +3,7 @@
 #include "job/pipeline.h"
 
 /* UNSETTLED: durability is asked for. SETTLED: there is nothing to do; a batch wakes the thread. */
-enum { UNSETTLED_WAIT_MS = 10, SETTLED_WAIT_MS = 100, LAST_SETTLE_MS = 5000 };
+enum { UNSETTLED_WAIT_MS = 50, SETTLED_WAIT_MS = 100, LAST_SETTLE_MS = 5000 };
 
 /* One sink's thread. */
 typedef struct Turn {

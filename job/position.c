@@ -127,20 +127,19 @@ bool position_check_slot(const Config *cfg, const SlotView *slot, const Position
     return two_phase_check(cfg, slot, e);
 }
 
-static bool server_identify(const Config *cfg, ServerIdentity *out, Error *e) {
+bool position_check_server(const Config *cfg, const Position *known, Position *now, Error *e) {
     PgAddress to = {.dsn = cfg->source.dsn, .side = "source", .job = cfg->name, .replication = true};
+    ServerIdentity server;
     Pg *walsender = pg_open(&to, CONNECT_MS, e);
-    bool ok = walsender != NULL && slot_identify(walsender, out, e);
+    bool ok = walsender != NULL && slot_identify(walsender, &server, e);
     pg_close(walsender);
-    return ok;
+    return ok && position_follow(&server, known, now, e);
 }
 
 bool position_check(Pg *source, const Config *cfg, const Selection *selection, const Position *known,
                     bool locked, Position *now, Error *e) {
-    ServerIdentity server;
     SlotView slot;
-    if (!server_identify(cfg, &server, e) || !position_follow(&server, known, now, e) ||
-        !slot_look(source, cfg->slot, &slot, e))
+    if (!position_check_server(cfg, known, now, e) || !slot_look(source, cfg->slot, &slot, e))
         return false;
     Position loose = *now;
     if (!locked)

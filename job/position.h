@@ -31,9 +31,12 @@
 /* The server's identity against the record: *now is what the record has to become, the same unless the timeline is
  * new. */
 bool position_follow(const ServerIdentity *server, const Position *known, Position *now, Error *e);
+/* The same, asking the source by a walsender session of its own. What else is known of a source, its OIDs above all, is of
+ * that server alone: this comes before anything is compared with it. */
+bool position_check_server(const Config *cfg, const Position *known, Position *now, Error *e);
 /* The slot exists, is ours by its kind, has its WAL, and is not beyond the bound (trap A9). */
 bool position_check_slot(const Config *cfg, const SlotView *slot, const Position *known, Error *e);
-/* Both, and the publication, for a job that is about to go on: one walsender session and the given one. Without the
+/* All of it, and the publication, for a job that is about to go on. Without the
  * job's lock (`locked`) the bound does not count: whoever holds the slot may have confirmed more since it was read. */
 bool position_check(Pg *source, const Config *cfg, const Selection *selection, const Position *known,
                     bool locked, Position *now, Error *e);

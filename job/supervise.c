@@ -9,31 +9,54 @@
 #include "job/check.h"
 #include "job/phases.h"
 
-enum { WAIT_STEP_MS = 50 };
+enum { WAIT_STEP_MS = 50, CHECK_AGAIN_MS = 250 };
 
-/* `run` makes the check itself; a Failed item ends it before anything is made. */
+static bool wait_or_stop(Job *job, int64_t wait_ms) {
+    int64_t until_ms = clock_ms() + wait_ms;
+    while (clock_ms() < until_ms && !atomic_load(&job->stop))
+        clock_sleep_ms(WAIT_STEP_MS);
+    return !atomic_load(&job->stop);
+}
+
+static const CheckItem *first_failed(const CheckReport *report) {
+    for (int item = 0; item < report->count; item++)
+        if (report->items[item].state == CHECK_FAILED)
+            return &report->items[item];
+    return NULL;
+}
+
+static bool check_result(const CheckReport *report, Error *e) {
+    const CheckItem *failed = first_failed(report);
+    for (int item = 0; item < report->count; item++)
+        if (report->items[item].state == CHECK_ALERT)
+            log_warn("check: %s: %s", report->items[item].name, report->items[item].seen);
+    if (failed == NULL)
+        return true;
+    fail(e,
+         report->lost          ? ERR_LOST
+         : report->unreachable ? ERR_RETRY
+                               : ERR_CONFIG,
+         "check failed: %s: %s", failed->name, failed->seen);
+    return fail_hint(e, "%s", failed->fix);
+}
+
+/* `run` makes the check itself; a Failed item ends it before anything is made. A server that goes down in the midst of it
+ * is waited for as one that is not up yet. */
 static bool check_passes(Job *job, Error *e) {
     CheckReport report;
     CheckOptions options = {.wait_ms = job->first_wait_ms};
-    if (!check_run(job->cfg, &options, &report, e))
-        return false;
-    const CheckItem *failed = NULL;
-    for (int item = 0; item < report.count; item++) {
-        if (report.items[item].state == CHECK_ALERT)
-            log_warn("check: %s: %s", report.items[item].name, report.items[item].seen);
-        if (report.items[item].state == CHECK_FAILED && failed == NULL)
-            failed = &report.items[item];
+    int64_t until_ms = clock_ms() + job->first_wait_ms;
+    for (;;) {
+        if (!check_run(job->cfg, &options, &report, e))
+            return false;
+        bool again = first_failed(&report) != NULL && report.unreachable && clock_ms() < until_ms;
+        if (!again || !wait_or_stop(job, CHECK_AGAIN_MS))
+            break;
+        check_free(&report);
     }
-    if (failed != NULL) {
-        fail(e,
-             report.lost          ? ERR_LOST
-             : report.unreachable ? ERR_RETRY
-                                  : ERR_CONFIG,
-             "check failed: %s: %s", failed->name, failed->seen);
-        fail_hint(e, "%s", failed->fix);
-    }
+    bool ok = check_result(&report, e);
     check_free(&report);
-    return failed == NULL;
+    return ok;
 }
 
 static uint64_t random_number(void) {
@@ -41,13 +64,6 @@ static uint64_t random_number(void) {
     if (getrandom(&number, sizeof number, 0) != sizeof number)
         number = (uint64_t)clock_us();
     return number;
-}
-
-static bool wait_or_stop(Job *job, int64_t wait_ms) {
-    int64_t until_ms = clock_ms() + wait_ms;
-    while (clock_ms() < until_ms && !atomic_load(&job->stop))
-        clock_sleep_ms(WAIT_STEP_MS);
-    return !atomic_load(&job->stop);
 }
 
 /* Always false. */

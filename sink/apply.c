@@ -17,7 +17,7 @@ static const char SQL_NO_WAITS[] = "SET lock_timeout = 0; SET statement_timeout 
 enum {
     TAKE_LOCK_MS = 5000,
     AUDIT_BYTES_MAX = 64 << 20,
-    ASK_FLUSHED_EVERY_MS = 10,
+    ASK_FLUSHED_EVERY_MS = 50,
     STALLED_FLUSH_MS = 1000 /* nobody else writes there: the destination flushes only what we make it flush */
 };
 

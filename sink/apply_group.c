@@ -415,8 +415,10 @@ static bool sent_again_singly(Sink *s, Error *e) {
     return ok;
 }
 
+/* One transaction alone, too: a statement that was prepared before somebody retyped the destination's column is refused
+ * once, and not when it is prepared anew. */
 static bool is_worth_again(const Sink *s, const Error *e) {
-    return e->kind == ERR_DATA && !s->broken && (s->sent.transactions > 1 || s->sent.collected || s->settles);
+    return e->kind == ERR_DATA && !s->broken;
 }
 
 /* Whatever was sent is committed. */
@@ -570,14 +572,13 @@ static bool add_one_piece(Sink *s, const Batch *b, const Transaction *tx, Error 
     return (!tx->ends && !group_is_full(s)) || pieces_settled(s, tx, e);
 }
 
-/* What fails with more than one transaction in the group, or as a set, is tried again one by one. */
+/* What is refused is tried again, one by one (is_worth_again). */
 static bool add_whole(Sink *s, const Batch *b, const Transaction *tx, Error *e) {
     if (s->group.transactions == 0)
         gear_choose(s, false);
-    bool several = s->group.transactions > 0 || s->session.collecting || s->settles;
     bool prepares = tx->ending != TRANSACTION_COMMITS;
     if (!apply_piece(s, b, tx, apply_any, e) || (prepares && !apply_settled(&s->session, e)))
-        return e->kind == ERR_DATA && several && group_again_singly(s, tx->end, e);
+        return is_worth_again(s, e) && group_again_singly(s, tx->end, e);
     group_note_end(&s->group, tx);
     if (prepares)
         return prepared_settled(s, tx, e);

@@ -29,6 +29,7 @@ struct Live {
     Sent *sent; /* ring */
     size_t first, count, capacity;
     size_t outstanding_bytes, unflushed_bytes, bound_bytes;
+    bool asked; /* for the results of everything that was sent */
     Error error;
     _Atomic int64_t *waiting_since_ms; /* NULL: nobody wants to know */
     LiveLook *look;                    /* NULL: nobody looks */
@@ -163,6 +164,9 @@ static bool receive(Live *live, size_t bytes, Error *e) {
 }
 
 static bool ask_for_results(Live *live, Error *e) {
+    if (live->asked)
+        return true;
+    live->asked = true;
     live->unflushed_bytes = 0;
     if (PQsendFlushRequest(live->pg->conn) != 1 || PQflush(live->pg->conn) < 0)
         return connection_failed(live, e);
@@ -187,6 +191,7 @@ static bool note_sent(Live *live, int accepted, LiveNote note, size_t bytes, Err
     live->sent[(live->first + live->count++) % live->capacity] = (Sent){note, bytes};
     live->outstanding_bytes += bytes;
     live->unflushed_bytes += bytes;
+    live->asked = false;
     if (live->unflushed_bytes >= FLUSH_EVERY_BYTES && !ask_for_results(live, e))
         return false;
     if (live->outstanding_bytes > live->bound_bytes && !receive(live, live->bound_bytes / 2, e))

@@ -67,6 +67,9 @@ bool dump_choose(const Config *cfg, int source_version, int target_version, Dump
 bool dump_take(const DumpTool *tool, const Config *cfg, const DumpParts *parts, const DumpFrom *from,
                const atomic_bool *stop, Dump *out, Error *e);
 void dump_free(Dump *d);
+/* Takes entries out for which `leaves` is true. */
+void dump_leave_out(Dump *d, bool (*leaves)(const void *context, const DumpEntry *entry),
+                    const void *context);
 /* The tables that pg_dump would lock without the right to: its words for that cannot be told from those for a lock not
  * had in time. Rows of these fields. */
 typedef enum UnreadableField {

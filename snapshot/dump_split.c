@@ -233,13 +233,16 @@ static bool script_split(const DumpLine *lines, const char *text, Dump *out, Err
     return true;
 }
 
+static void entry_free(DumpEntry *entry) {
+    free(entry->type);
+    free(entry->schema);
+    free(entry->name);
+    free(entry->sql);
+}
+
 static void entries_free(Dump *d) {
-    for (int at = 0; at < d->entry_count; at++) {
-        free(d->entries[at].type);
-        free(d->entries[at].schema);
-        free(d->entries[at].name);
-        free(d->entries[at].sql);
-    }
+    for (int at = 0; at < d->entry_count; at++)
+        entry_free(&d->entries[at]);
     free(d->entries);
     free(d->preamble);
     d->entries = NULL;
@@ -267,4 +270,15 @@ void dump_free(Dump *d) {
     entries_free(d);
     free(d->pre_data);
     d->pre_data = NULL;
+}
+
+void dump_leave_out(Dump *d, bool (*leaves)(const void *context, const DumpEntry *entry),
+                    const void *context) {
+    int kept = 0;
+    for (int at = 0; at < d->entry_count; at++)
+        if (leaves(context, &d->entries[at]))
+            entry_free(&d->entries[at]);
+        else
+            d->entries[kept++] = d->entries[at];
+    d->entry_count = kept;
 }

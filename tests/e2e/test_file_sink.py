@@ -18,7 +18,8 @@ def file_job(pair, **config):
     path = pair.directory / "changes.jsonl"
     job = pair.job(file_only=True, phases=["incremental"], file={"path": str(path)}, **config)
     job.start()
-    poll_until(lambda: pair.source.slot(job.slot) and pair.source.slot(job.slot)[2], "the stream runs")
+    # Not the slot's "active": it is that while it is made, before the point from which on it sees everything.
+    poll_until(lambda: "streaming from" in job.process.err, "the stream runs")
     return job, path
 
 

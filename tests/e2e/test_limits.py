@@ -13,10 +13,12 @@ from harness.walferry import BROKEN, Process
 
 MIB = 1 << 20
 STREAMED = {"logical_decoding_work_mem": "64kB"}
-TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'x' FROM generate_series(1, 10) i"
+TABLE = "CREATE TABLE e (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'x' FROM generate_series(1, 10) i"
 # About 40 MB of frames that lz4 cannot make much smaller.
 LARGE = ("INSERT INTO t SELECT 1000 + i, (SELECT string_agg(md5((i * 32 + k)::text), '') FROM generate_series(1, 32) k)"
          " FROM generate_series(1, 40000) i")
+# A transaction with a TRUNCATE is not applied while it arrives: it waits in the spill.
+LARGE_SPILLED = f"TRUNCATE e; {LARGE}"
 
 
 class Limited(Process):
@@ -158,7 +160,7 @@ def test_spill_disk_full_ends_with_a_sentence_and_gives_everything_back(make_pai
     pair.source.sql(TABLE)
     job = pair.running_job(memory="16MiB", spill={"dir": str(small_disk)})
     empty = free_bytes(small_disk)
-    pair.source.sql(LARGE)
+    pair.source.sql(LARGE_SPILLED)
     assert job.process.wait(60) == 5, job.process.err
     last = job.process.err.rstrip().splitlines()[-2:]
     assert f'no room left in the spill folder "{small_disk}"' in last[0] and "hint: free disk space" in last[1]
@@ -180,7 +182,7 @@ def test_spill_max_ends_with_a_sentence_and_nothing_else_is_harmed(make_pair):
     large.cursor().execute("SELECT pg_current_xact_id()")
     pair.source.sql("UPDATE t SET v = 'before'")
     pair.wait_equal()
-    large.cursor().execute(LARGE)
+    large.cursor().execute(LARGE_SPILLED)
     assert job.process.wait(60) == 5, job.process.err
     last = job.process.err.rstrip().splitlines()[-2:]
     assert "at most 4194304 bytes" in last[0] and "hint: raise spill.max" in last[1], last
@@ -198,7 +200,7 @@ def test_spill_folder_that_cannot_be_written_ends_with_a_sentence(make_pair):
     folder = pair.directory / "file"
     folder.write_text("not a folder")
     job = pair.running_job(memory="16MiB", spill={"dir": str(folder)})
-    pair.source.sql(LARGE)
+    pair.source.sql(LARGE_SPILLED)
     assert job.process.wait(60) == 5, job.process.err
     assert str(folder) in job.process.err and "spill.dir" in job.process.err
     assert pair.target.one("SELECT count(*) FROM t") == 10
@@ -211,7 +213,7 @@ def test_damaged_spill_block_is_never_applied(make_pair):
     folder = pair.directory / "spill"
     job = pair.running_job(memory="16MiB", spill={"dir": str(folder)})
     large = pair.source.connect(autocommit=False)
-    large.cursor().execute(LARGE)
+    large.cursor().execute(LARGE_SPILLED)
     spilled = poll_until(lambda: [entry for entry in Path(f"/proc/{job.process.pid}/fd").iterdir()
                                   if str(os.readlink(entry)).startswith(str(folder)) and entry.stat().st_size > MIB],
                          "it is spilled", forgiving=(OSError,))

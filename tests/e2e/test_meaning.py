@@ -336,6 +336,7 @@ def parted_work(seed):
             f"BEGIN; UPDATE p SET region = '{region}' WHERE id < {key}; SAVEPOINT a; UPDATE p SET region = '{other}' WHERE id < {key};"
             f" {'ROLLBACK TO a' if key % 2 else 'RELEASE a'}; COMMIT",
             f"BEGIN; TRUNCATE p_{choose.choice(['eu', 'asia', 'rest1'])}; INSERT INTO p VALUES ({key + 200000 + number}, '{region}', 't'); COMMIT"])
+    yield "INSERT INTO p SELECT 500000 + i, (ARRAY['eu', 'asia', 'us', 'af'])[1 + i % 4], 'last' FROM generate_series(1, 40) i"
 
 
 @pytest.mark.parametrize("gear", GEARS)

@@ -82,3 +82,20 @@ def test_a_lost_connection_has_the_longer_window(make_pair):
     poll_until(lambda: job.status()["state"] == "retrying", "it is noticed")
     assert job.process.terminate() == 0
     pair.target.server.start()
+
+
+def test_server_that_goes_down_while_the_run_begins_is_waited_for(pair):
+    """Its check is in the midst of its questions then: as with a server that is not up yet, `--wait` says how long."""
+    pair.source.sql(TABLE)
+    proxy = pair.proxy(pair.source.server)
+    job = pair.job(source={"dsn": pair.source.dsn(port=proxy.port)})
+    proxy.tell("cut down 2000")
+    process = job.start("--wait", "20s")
+    poll_until(lambda: proxy.stats()["total"] >= 2, "it has tried again", 15)
+    proxy.tell("clear")
+    job.wait_for("running")
+    assert process.terminate() == 0
+    proxy.tell("cut down 2000")
+    job.start("--wait", "1s")
+    assert job.process.wait(20) == 6, job.process.err
+    assert "check failed: source-connection" in job.process.err

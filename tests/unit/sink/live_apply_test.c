@@ -442,7 +442,7 @@ static void only_what_is_flushed_there_is_durable(void **state) {
     assert_int_equal(settled(f, true, 0), POINT);
     assert_value(f, FLUSHED_BEHIND, "f");
     run(f, "CREATE TABLE s.other ()"); /* a commit that waits takes all before it with it */
-    clock_sleep_ms(11);
+    clock_sleep_ms(51);
     assert_int_equal(settled(f, false, 0), 0x2000);
 }
 

@@ -1,0 +1,214 @@
+#include "job/join.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/fault.h"
+#include "core/log.h"
+#include "decoder/publication.h"
+#include "snapshot/existing.h"
+#include "snapshot/session.h"
+
+#define NOTE "join "
+
+/* The partitioned tables above these tables. */
+static const char SQL_ABOVE[] =
+    "SELECT DISTINCT c.oid, n.nspname, c.relname FROM pg_catalog.unnest($1::oid[]) t (oid)"
+    " CROSS JOIN LATERAL pg_catalog.pg_partition_ancestors(t.oid) a"
+    " JOIN pg_catalog.pg_class c ON c.oid = a.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.relkind = 'p'";
+static const char SQL_THERE[] = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
+/* Every relation but these and their sequences: what existing_relations gives, as of a target that has all the others. */
+static const char SQL_OTHERS[] =
+    "SELECT n.nspname, c.relname, c.relkind, c.oid FROM pg_catalog.pg_class c"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't'"
+    " AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'walferry')"
+    " AND c.oid <> ALL ($1::oid[])"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass"
+    "   AND d.objid = c.oid AND (d.deptype = 'e' OR (d.refclassid = 'pg_catalog.pg_class'::regclass"
+    "     AND c.relkind = 'S' AND d.deptype IN ('a', 'i') AND d.refobjid = ANY ($1::oid[]))))"
+    " ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"";
+/* Indexes of these tables that ATTACH PARTITION makes, because one of a table that is there already is above them. */
+static const char SQL_ATTACHED[] =
+    "WITH RECURSIVE up AS (SELECT i.indexrelid AS leaf, h.inhparent AS above FROM pg_catalog.pg_index i"
+    "   JOIN pg_catalog.pg_inherits h ON h.inhrelid = i.indexrelid WHERE i.indrelid = ANY ($1::oid[])"
+    " UNION SELECT up.leaf, h.inhparent FROM up JOIN pg_catalog.pg_inherits h ON h.inhrelid = up.above)"
+    " SELECT DISTINCT c.relname, t.relname FROM up JOIN pg_catalog.pg_index a ON a.indexrelid = up.above"
+    " JOIN pg_catalog.pg_class c ON c.oid = up.leaf JOIN pg_catalog.pg_index i ON i.indexrelid = up.leaf"
+    " JOIN pg_catalog.pg_class t ON t.oid = i.indrelid WHERE a.indrelid <> ALL ($1::oid[])";
+
+enum { LIST_LIMIT = 64 << 20, SQL_LIMIT = 1 << 20 };
+
+bool join_takes(const Pg *source, const Config *cfg, const Table *table, const char **why) {
+    *why = "";
+    if (cfg->ddl == DDL_STOP)
+        *why = ", because of \"ddl: stop\"";
+    else if (!cfg->phases.schema || !cfg->phases.full)
+        *why = ", because the job does not make tables";
+    else if (strcmp(cfg->source.publication, cfg->slot) != 0)
+        *why = ", because its publication is not the job's own";
+    else if (table->identity == TABLE_IDENTITY_NONE && !table->unlogged && cfg->identity == IDENTITY_FAIL)
+        *why = ", because it has no replica identity";
+    else if (table->identity == TABLE_IDENTITY_FULL && publication_forbids_full(source, table))
+        *why = ", because of its generated column under the replica identity FULL";
+    return **why == '\0';
+}
+
+static bool is_new(const Table *table) {
+    return table->record_name == NULL;
+}
+
+/* "{16391,16402}" */
+static Writer oids_begin(void) {
+    Writer oids = writer_new(LIST_LIMIT);
+    writer_text(&oids, "{}");
+    return oids;
+}
+
+static void oids_add(Writer *oids, const char *oid) {
+    oids->len--;
+    writer_format(oids, "%s%s}", oids->len > 1 ? "," : "", oid);
+}
+
+/* ---- published ---- */
+
+static bool publish(Walk *walk, Error *e) {
+    return birth_publish(walk, e) && FAULT("join.after_publication", e) && birth_wait(walk, e) &&
+           publication_renew(walk->source, walk->job->cfg, walk->selection, e);
+}
+
+/* ---- definitions ---- */
+
+static bool is_there(const Walk *walk, const char *schema, const char *name, bool *there, Error *e) {
+    char answer[8];
+    Arena *arena = arena_new();
+    MappedName target = mapping_relation(walk->selection->mapping, arena, schema, name);
+    Writer quoted = writer_new(SQL_LIMIT);
+    pg_write_table(&quoted, walk->record, target.schema, target.name);
+    const char *const params[] = {writer_string(&quoted)};
+    bool ok = pg_value(walk->record, SQL_THERE, 1, params, answer, sizeof answer, e);
+    *there = ok && answer[0] == 't';
+    writer_free(&quoted);
+    arena_free(arena);
+    return ok;
+}
+
+/* The new tables, and the partitioned ones above them that are new, too. */
+static bool new_oids(Walk *walk, Writer *oids, Error *e) {
+    char oid[16];
+    for (int at = 0; at < walk->selection->count; at++)
+        if (is_new(&walk->selection->tables[at])) {
+            snprintf(oid, sizeof oid, "%u", walk->selection->tables[at].oid);
+            oids_add(oids, oid);
+        }
+    const char *const params[] = {writer_string(oids)};
+    PGresult *above = pg_query(walk->source, SQL_ABOVE, 1, params, e);
+    bool ok = above != NULL, there = false;
+    for (int row = 0; ok && row < PQntuples(above); row++) {
+        ok = is_there(walk, pg_cell(above, row, 1), pg_cell(above, row, 2), &there, e);
+        if (ok && !there)
+            oids_add(oids, pg_cell(above, row, 0));
+    }
+    PQclear(above);
+    return ok;
+}
+
+/* Definitions of these tables alone, and of what they need and the target has not. */
+static bool dump_of(Walk *walk, const Writer *oids, Dump *out, Error *e) {
+    Writer copy = *oids;
+    const char *const params[] = {writer_string(&copy)};
+    PGresult *others = pg_query(walk->source, SQL_OTHERS, 1, params, e);
+    bool ok = others != NULL && build_dump_beside(walk, others, out, e);
+    PQclear(others);
+    return ok;
+}
+
+static bool notes_write(Walk *walk, Writer *oids, Error *e) {
+    char *rest = NULL, *list = strdup(writer_string(oids) + 1), note[40];
+    bool ok = true;
+    for (char *oid = strtok_r(list, ",}", &rest); ok && oid != NULL; oid = strtok_r(NULL, ",}", &rest)) {
+        snprintf(note, sizeof note, NOTE "%s", oid);
+        ok = state_object_note(walk->record, walk->job->cfg, note, "a table that joined", e);
+    }
+    free(list);
+    return ok;
+}
+
+static bool define(Walk *walk, Error *e) {
+    Dump dump = {0};
+    Error ignored;
+    Writer oids = oids_begin();
+    bool ok = pg_run(walk->record, "BEGIN; SET LOCAL lock_timeout = '10s'", e) && new_oids(walk, &oids, e) &&
+              dump_of(walk, &oids, &dump, e) && build_definitions(walk, &dump, e) &&
+              FAULT("join.after_definitions", e) &&
+              state_tables_join(walk->record, walk->job->cfg, walk->selection, e) &&
+              notes_write(walk, &oids, e) &&
+              pg_run(walk->record, "SET LOCAL synchronous_commit = on; COMMIT", e);
+    if (!ok)
+        pg_run(walk->record, "ROLLBACK", &ignored);
+    dump_free(&dump);
+    writer_free(&oids);
+    return ok;
+}
+
+bool join_begin(Walk *walk, Error *e) {
+    int count = 0;
+    for (int at = 0; at < walk->selection->count; at++)
+        if (is_new(&walk->selection->tables[at])) {
+            log_info("table \"%s\" is new on the source: it joins the job",
+                     walk->selection->tables[at].full_name);
+            count++;
+        }
+    return count == 0 || (publish(walk, e) && define(walk, e) && FAULT("join.after_record", e));
+}
+
+/* ---- behind the rows ---- */
+
+static bool ends_with(const char *text, const char *end) {
+    size_t length = strlen(text), size = strlen(end);
+    return length >= size && strcmp(text + length - size, end) == 0;
+}
+
+/* "index", or "table index" as pg_restore calls a constraint. */
+static bool is_of_index(const DumpEntry *entry, const char *index, const char *table) {
+    char constraint[200];
+    snprintf(constraint, sizeof constraint, "%s %s", table, index);
+    return strcmp(entry->name, index) == 0 || ends_with(entry->name, constraint);
+}
+
+/* ATTACH PARTITION has made it. */
+static bool is_attached(const void *attached, const DumpEntry *entry) {
+    const PGresult *rows = attached;
+    for (int row = 0; entry->kind == DUMP_INDEX && row < PQntuples(rows); row++)
+        if (is_of_index(entry, pg_cell(rows, row, 0), pg_cell(rows, row, 1)))
+            return true;
+    return false;
+}
+
+bool join_dump(Walk *walk, Dump *out, Error *e) {
+    PGresult *notes = state_objects(walk->record, walk->job->cfg, NOTE, e);
+    if (notes == NULL || PQntuples(notes) == 0) {
+        PQclear(notes);
+        return notes != NULL;
+    }
+    Writer oids = oids_begin();
+    for (int row = 0; row < PQntuples(notes); row++)
+        oids_add(&oids, pg_cell(notes, row, 0) + strlen(NOTE));
+    const char *const params[] = {writer_string(&oids)};
+    PGresult *attached = pg_query(walk->source, SQL_ATTACHED, 1, params, e);
+    bool ok = attached != NULL && dump_of(walk, &oids, out, e);
+    if (ok)
+        dump_leave_out(out, is_attached, attached);
+    PQclear(attached);
+    PQclear(notes);
+    writer_free(&oids);
+    return ok;
+}
+
+bool join_end(Walk *walk, Dump *dump, Error *e) {
+    int64_t count;
+    return dump->pre_data == NULL || (build_rest_beside(walk, dump, e) && FAULT("join.before_end", e) &&
+                                      state_object_forget(walk->record, walk->job->cfg, NOTE, &count, e));
+}
