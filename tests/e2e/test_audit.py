@@ -177,3 +177,21 @@ def test_a_table_keeps_its_sums_through_its_changes(pair, ddl):
                          "equal": True},
             "public.other": {**NONE, "insert": 1, "received": 1, "left_out": 0, "equal": True}}
         assert status["audit"]["broken"] is None
+
+
+def test_a_table_that_joins_counts_from_its_own_snapshot_on(pair):
+    """F60: beside one whose sums go on."""
+    pair.source.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    job = pair.running_job(ddl="pause-table")
+    pair.source.sql("INSERT INTO t SELECT generate_series(1, 10)")
+    pair.source.sql("CREATE TABLE n (id int PRIMARY KEY); INSERT INTO n SELECT generate_series(1, 100)")
+    poll_until(lambda: pair.target.one("SELECT count(*) = 2 AND bool_and(loaded) FROM walferry.table_state"), "it has joined", 40)
+    job.wait_for("running")
+    pair.source.sql("DELETE FROM n WHERE id <= 3; INSERT INTO t SELECT generate_series(11, 20)")
+    job.drain(pair.source)
+    assert job.process.terminate() == 0
+    status = job.status()
+    assert {table["name"]: applied(table) for table in status["tables"]} == {
+        "public.n": {**NONE, "delete": 3}, "public.t": {**NONE, "insert": 20}}
+    assert status["audit"]["broken"] is None and all(table["changes"]["equal"] for table in status["tables"])
+    pair.check_equal()
