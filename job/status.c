@@ -17,6 +17,9 @@
 static const char *const SOURCE_LSN_SQL =
     "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END";
 
+/* Progress, sums and tables as they were at one moment, whoever moves them meanwhile. */
+static const char SQL_ONE_MOMENT[] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
 /* One try for each server: whoever asks for a status wants an answer now. */
 enum { STATUS_CONNECT_MS = 10000, NAME_SIZE = 200 };
 
@@ -402,7 +405,7 @@ static bool target_read(Pg *pg, const Config *cfg, Facts *facts, Error *e) {
 static bool target_facts(const Config *cfg, Facts *facts, Error *e) {
     PgAddress address = {.dsn = cfg->target.dsn, .side = "target", .job = cfg->name};
     Pg *pg = pg_open(&address, STATUS_CONNECT_MS, e);
-    bool ok = pg != NULL && target_read(pg, cfg, facts, e);
+    bool ok = pg != NULL && pg_run(pg, SQL_ONE_MOMENT, e) && target_read(pg, cfg, facts, e);
     pg_close(pg);
     return ok;
 }

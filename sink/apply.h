@@ -66,8 +66,8 @@ struct Sink {
     bool broken;  /* a transaction was refused by itself: nothing behind it may be tried */
     int pressure; /* how much more came lately than one group holds: chooses the gear */
     TableRecords tables;
-    Audit audit;        /* up to `applied` */
-    Writer audit_bytes; /* for the row of progress */
+    Audit audit;         /* up to `applied` */
+    Writer audit_bytes;  /* for the row of progress */
     struct Early *early; /* sink/early */
     Prepared *prepared;
     uint32_t prepared_count;
@@ -89,8 +89,9 @@ bool group_flush(Sink *s, bool now, Error *e);
 bool group_under_way(const Sink *s); /* something was sent or begun and is not committed */
 void group_forget(Sink *s);          /* drops its batches, commits nothing */
 /* On a connection of the sink's choice, whose transaction `group` only counts: its own statements, after a reset, too; the
- * changes of one piece; the end of their transaction; and its commit with the progress from s->applied to group->end,
- * which leaves its numbers in the group. Whoever commits knows that nothing older is open. */
+ * changes of one piece, which audit_receive has counted before; the end of their transaction; and its commit with the
+ * progress from s->applied to group->end, which leaves its numbers in the group. Whoever commits knows that nothing older
+ * is open. */
 bool group_prepare_on(Sink *s, ApplySession *session, Error *e);
 bool group_apply_on(Sink *s, ApplySession *session, Group *group, const Batch *b, const Transaction *tx,
                     Error *e);

@@ -72,6 +72,21 @@ def test_every_change_of_the_bank_is_counted_once_under_kills(make_pair, gear):
     pair.check_equal()
 
 
+def test_status_from_elsewhere_sees_one_moment(pair):
+    """Read while the progress moves, without the process: sums and progress are of one commit."""
+    bank = pair.bank()
+    bank.start()
+    job = pair.running_job()
+    elsewhere = {"XDG_RUNTIME_DIR": str(pair.directory / "elsewhere")}
+    seen = set()
+    for _ in range(30):
+        status = job.call("status", "--json", env=elsewhere).json()
+        assert status["state"] == "stopped" and status["audit"]["broken"] is None
+        assert all(table["changes"]["equal"] for table in status["tables"])
+        seen.add(status["applied_lsn"])
+    assert len(seen) > 10
+
+
 def test_progress_moved_by_hand_is_seen(pair):
     """Changes that are lost that way are missing from the count, and the sums are no proof any more."""
     pair.source.sql("CREATE TABLE t (id int PRIMARY KEY)")
