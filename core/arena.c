@@ -7,7 +7,8 @@
 
 #include "core/memory.h"
 
-enum { CHUNK_BYTES = 16 * 1024, ADOPTED_PER_NODE = 62 };
+/* Chunks begin small, because there may be tens of thousands of arenas, and double. */
+enum { CHUNK_BYTES_LEAST = 1024, CHUNK_BYTES = 16 * 1024, ADOPTED_PER_NODE = 62 };
 
 typedef struct Chunk {
     struct Chunk *next;
@@ -27,12 +28,17 @@ typedef struct Adopted {
 struct Arena {
     Chunk *chunks;
     Adopted *adopted;
-    size_t bytes;
+    size_t bytes, chunk_bytes; /* of the next chunk */
+    uint64_t number;
 };
+
+static _Atomic uint64_t arenas_made;
 
 Arena *arena_new(void) {
     Arena *a = memory_new(sizeof *a);
     a->bytes = sizeof *a;
+    a->number = ++arenas_made;
+    a->chunk_bytes = CHUNK_BYTES_LEAST;
     return a;
 }
 
@@ -61,13 +67,17 @@ static Chunk *chunk_new(Arena *a, size_t size) {
     return chunk;
 }
 
-void *arena_alloc(Arena *a, size_t size) {
+void *arena_raw(Arena *a, size_t size) {
     assert(size <= SIZE_MAX / 2);
     size = (size + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
     Chunk *chunk = a->chunks;
     if (chunk == NULL || chunk->size - chunk->used < size) {
         bool large = size > CHUNK_BYTES / 4;
-        chunk = chunk_new(a, large ? size : CHUNK_BYTES);
+        while (!large && a->chunk_bytes < size)
+            a->chunk_bytes *= 2;
+        chunk = chunk_new(a, large ? size : a->chunk_bytes);
+        if (!large && a->chunk_bytes < CHUNK_BYTES)
+            a->chunk_bytes *= 2;
         if (large && a->chunks != NULL) { /* keep filling the chunk in front */
             chunk->next = a->chunks->next;
             a->chunks->next = chunk;
@@ -78,13 +88,18 @@ void *arena_alloc(Arena *a, size_t size) {
     }
     void *memory = chunk->data + chunk->used;
     chunk->used += size;
-    return memset(memory, 0, size);
+    return memory;
+}
+
+void *arena_alloc(Arena *a, size_t size) {
+    return memset(arena_raw(a, size), 0, size);
 }
 
 char *arena_text(Arena *a, Slice text) {
-    char *copy = arena_alloc(a, text.len + 1);
+    char *copy = arena_raw(a, text.len + 1);
     if (text.len > 0)
         memcpy(copy, text.at, text.len);
+    copy[text.len] = '\0';
     return copy;
 }
 
@@ -104,4 +119,8 @@ void arena_adopt(Arena *a, void *memory, size_t size, void (*release)(void *memo
 
 size_t arena_bytes(const Arena *a) {
     return a->bytes;
+}
+
+uint64_t arena_number(const Arena *a) {
+    return a->number;
 }

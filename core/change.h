@@ -1,6 +1,6 @@
 /* change: what the source did, as every sink sees it: relation versions, values, changes, transactions, batches.
- * Types only, and the use count of a batch. Everything a batch points to lives as long as the batch, but for the
- * relation versions, which live until the end of the session (decoder/relation). */
+ * Types only, and who still needs a batch or a relation version. Everything a batch points to lives as long as the
+ * batch, the relation versions of its changes, too. */
 #ifndef WALFERRY_CORE_CHANGE_H
 #define WALFERRY_CORE_CHANGE_H
 
@@ -31,7 +31,19 @@ typedef struct Relation {
     char identity; /* pg_class.relreplident: d default, n nothing, f full, i index */
     uint16_t column_count;
     const Column *columns;
+    bool counted; /* else it lives for ever, as in unit tests */
+    atomic_uint users, rememberers;
+    uint64_t arena; /* decoder/relation: the last one that was given a use */
 } Relation;
+
+/* In use: it is in force, or a batch has changes of it. Any thread. */
+void relation_use(const Relation *rel);
+void relation_drop(const Relation *rel);
+/* For whoever has made something of it, and asks now and then whether that is still good for something: the memory
+ * stays, which keeps no version in use. */
+void relation_remember(const Relation *rel);
+void relation_forget(const Relation *rel);
+bool relation_is_over(const Relation *rel); /* nobody uses it, and nobody will */
 
 typedef enum ValueKind {
     VALUE_ABSENT = 0, /* not sent: outside the key in a key tuple */

@@ -71,8 +71,8 @@ typedef struct Metrics {
     atomic_llong lag_ms, received_ms, decoded_ms, queued_ms, applied_ms; /* of the last beat; -1 unknown */
     atomic_llong beat_applied_us; /* monotonic clock: when the last beat was applied; 0: never */
     atomic_int post_data_done, post_data_total; /* indexes, constraints, triggers after the load */
-    uint64_t system_id;
-    uint32_t timeline;
+    atomic_ullong system_id;
+    atomic_uint timeline;
 
     pthread_mutex_t lock; /* guards what follows */
     BeatStamps beat;      /* the last one that was applied; number 0: none */

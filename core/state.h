@@ -131,6 +131,8 @@ bool state_names_note(Pg *pg, const Config *cfg, const Mapping *mapping, Error *
 bool state_names_keep(Pg *pg, const Config *cfg, const Mapping *mapping, Error *e);
 /* object_state: `made` says whether this statement (by its hash) was done by an earlier run; the second is in
  * the caller's transaction, with the statement. */
+#define STATE_INDEX_NOTE                                                                                     \
+    "index " /* of an index that is to be made (job/indexer): "schema\nname\nstatement" */
 bool state_object_made(Pg *pg, const Config *cfg, const char *hash, bool *made, Error *e);
 bool state_object_note(Pg *pg, const Config *cfg, const char *hash, const char *what, Error *e);
 /* What the destination had before the job began; both in the caller's transaction. */

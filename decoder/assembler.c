@@ -35,7 +35,7 @@ struct Assembler {
     Streamed *undecided; /* all its parts are out, and assembler_decide has not been called */
     Transaction undecided_head;
     uint32_t unheld;
-    Lsn last_end, until;
+    Lsn last_end, committed, until;
     bool passed;
     uint64_t aborts_ignored;
     Arena *scratch; /* for messages that leave nothing behind; emptied when it has grown */
@@ -81,6 +81,9 @@ void assembler_free(Assembler *a) {
 
 void assembler_until(Assembler *a, Lsn until) {
     a->until = until;
+}
+Lsn assembler_committed(const Assembler *a) {
+    return a->committed;
 }
 bool assembler_passed(const Assembler *a) {
     return a->passed;
@@ -169,6 +172,7 @@ static Verdict ending_judge(Assembler *a, uint32_t xid, const Ending *ending, Er
     a->last_end = end;
     bool beyond = !lsn_is_none(a->until) && lsn_before(a->until, end);
     a->passed = a->passed || beyond;
+    a->committed = beyond ? a->committed : end;
     if (a->ledger != NULL && beyond)
         ledger_begin(a->ledger); /* it will not be made durable: no idle position may pass it */
     else if (a->ledger != NULL)

@@ -66,6 +66,8 @@ uint32_t assembler_unheld(const Assembler *a); /* 0: none */
 
 /* `run --until`: transactions that end beyond it are not handed out. */
 void assembler_until(Assembler *a, Lsn until);
+Lsn assembler_committed(
+    const Assembler *a);                   /* end of the last transaction that goes out, or has; none: none */
 bool assembler_passed(const Assembler *a); /* a transaction that ends beyond `until` was seen */
 
 uint64_t assembler_aborts_ignored(const Assembler *a); /* STREAM ABORT of an unknown xid (L12, F49) */

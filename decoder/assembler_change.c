@@ -12,6 +12,8 @@ static const Relation *relation_of(const AssemblerView *view, uint32_t oid, Mess
     if (rel == NULL)
         fail(e, ERR_PROTOCOL, "message '%c' for relation %u, which was never announced%s", (char)kind, oid,
              view->scope == NULL ? "" : " in this streamed transaction");
+    else
+        relation_lend(rel, view->arena);
     return rel;
 }
 

@@ -98,7 +98,7 @@ static bool delivery_piece(Delivery *d, Transaction *piece, bool *ended, Error *
     Arena *arena = d->filling.arena;
     uint64_t left = held_count(d->held);
     uint32_t most = left < d->options->batch_changes ? (uint32_t)left : d->options->batch_changes;
-    Change *changes = arena_alloc(arena, (size_t)(most == 0 ? 1 : most) * sizeof(Change));
+    Change *changes = arena_raw(arena, (size_t)(most == 0 ? 1 : most) * sizeof(Change));
     AssemblerView view = {d->relations, d->scope, arena, d->options};
     DecodeOptions decode = {d->scope != NULL, d->options->abort_has_lsn};
     HeldFrame frame;

@@ -8,7 +8,7 @@
  *   {"oid": 16385, "schema": "s", "name": "t", "columns": [[name, type OID, modifier, attnum, type's schema or "",
  *    type's text without it, not null, default or null, attidentity, attgenerated, missing value or null], …]}
  *   {"rewrite": 16385}
- *   {"index": 16385, "create": "CREATE INDEX …"}   of the table of that OID
+ *   {"index": 16385, "create": "CREATE INDEX …", "schema": "s", "name": "i", "partitioned": false}   of that table
  *   {"drop_index": ["s", "name"]}
  * Order (A17): made before the slot, so that no change behind it goes without a message; a job that begins to use them
  * later has the first row's notice for what came before. Needs messages (14 and newer) and the right to make event

@@ -90,7 +90,7 @@ static bool schema_read(Decode *d, Slice *out) {
 static const uint8_t *value_read(const uint8_t *at, const uint8_t *end, Value *out) {
     uint8_t kind = at == end ? 0 : *at++;
     if (kind == 'n' || kind == 'u') {
-        out->kind = kind == 'n' ? VALUE_NULL : VALUE_UNCHANGED;
+        *out = (Value){.kind = kind == 'n' ? VALUE_NULL : VALUE_UNCHANGED};
         return at;
     }
     uint32_t len;
@@ -110,7 +110,7 @@ static bool tuple_read(Decode *d, Tuple *out) {
     if (d->r.bad || count > COLUMNS_MAX || count > reader_left(&d->r))
         return bad(d, "a tuple of %u columns", count);
     out->count = count;
-    out->values = arena_alloc(d->arena, count * sizeof *out->values);
+    out->values = arena_raw(d->arena, count * sizeof *out->values);
     for (unsigned column = 0; column < count; column++) {
         const uint8_t *next = value_read(d->r.at, d->r.end, &out->values[column]);
         if (next == NULL)

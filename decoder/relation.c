@@ -18,14 +18,13 @@ typedef struct OidMap {
 } OidMap;
 
 struct RelationCache {
-    OidMap global;
-    Arena *versions;
+    OidMap global; /* a use each */
     uint32_t count;
 };
 
 struct RelationScope {
     OidMap map;
-    Entry *said; /* every announcement in order of arrival, for relation_scope_cut */
+    Entry *said; /* every announcement in order of arrival, for relation_scope_cut; a use each */
     size_t said_count, said_capacity;
 };
 
@@ -65,14 +64,15 @@ static void map_put(OidMap *map, const Relation *rel, uint64_t arrival) {
 RelationCache *relation_cache_new(void) {
     RelationCache *c = calloc(1, sizeof *c);
     assert(c != NULL);
-    c->versions = arena_new();
     return c;
 }
 
 void relation_cache_free(RelationCache *c) {
     if (c == NULL)
         return;
-    arena_free(c->versions);
+    for (uint32_t slot = 0; slot < c->global.size; slot++)
+        if (c->global.entries[slot].rel != NULL)
+            relation_drop(c->global.entries[slot].rel);
     free(c->global.entries);
     free(c);
 }
@@ -92,24 +92,50 @@ static bool version_describes(const Relation *rel, const Message *m) {
     return true;
 }
 
+static char *text_put(char **at, Slice text) {
+    char *copy = *at;
+    memcpy(copy, text.at, text.len);
+    copy[text.len] = '\0';
+    *at += text.len + 1;
+    return copy;
+}
+
+/* One block of memory, so that whoever is the last to need it can free it. */
 static const Relation *version_new(RelationCache *c, const Message *m) {
     uint16_t count = m->relation.column_count;
-    Column *columns = arena_alloc(c->versions, count * sizeof *columns);
-    for (unsigned column = 0; column < count; column++) {
-        columns[column] = m->relation.columns[column];
-        columns[column].name = arena_text(c->versions, slice_text(m->relation.columns[column].name));
-    }
-    Relation *rel = arena_alloc(c->versions, sizeof *rel);
+    size_t size =
+        sizeof(Relation) + count * sizeof(Column) + m->relation.schema.len + m->relation.name.len + 2;
+    for (unsigned column = 0; column < count; column++)
+        size += strlen(m->relation.columns[column].name) + 1;
+    Relation *rel = memory_raw(size);
+    Column *columns = (Column *)(rel + 1);
+    char *texts = (char *)(columns + count);
     *rel = (Relation){.number = c->count++,
                       .oid = m->relation.oid,
-                      .schema = arena_text(c->versions, m->relation.schema),
-                      .name = arena_text(c->versions, m->relation.name),
+                      .schema = text_put(&texts, m->relation.schema),
+                      .name = text_put(&texts, m->relation.name),
                       .identity = m->relation.identity,
                       .column_count = count,
-                      .columns = columns};
+                      .columns = columns,
+                      .counted = true,
+                      .users = 1,
+                      .rememberers = 1};
+    for (unsigned column = 0; column < count; column++) {
+        columns[column] = m->relation.columns[column];
+        columns[column].name = text_put(&texts, slice_text(m->relation.columns[column].name));
+    }
     return rel;
 }
 
+/* Takes over a use of rel. */
+static void global_put(RelationCache *c, const Relation *rel, uint64_t arrival) {
+    const Relation *before = map_get(&c->global, rel->oid);
+    map_put(&c->global, rel, arrival);
+    if (before != NULL)
+        relation_drop(before);
+}
+
+/* Takes over a use of rel. */
 static void scope_put(RelationScope *s, const Relation *rel, uint64_t arrival) {
     if (s->said_count == s->said_capacity) {
         s->said_capacity = s->said_capacity == 0 ? 16 : s->said_capacity * 2;
@@ -125,6 +151,8 @@ void relation_scope_cut(RelationScope *s, uint64_t arrival) {
         kept--;
     if (kept == s->said_count)
         return;
+    for (size_t at = kept; at < s->said_count; at++)
+        relation_drop(s->said[at].rel);
     s->said_count = kept;
     free(s->map.entries);
     s->map = (OidMap){0};
@@ -143,12 +171,27 @@ bool relation_put(RelationCache *c, RelationScope *scope, uint64_t arrival, cons
         if (c->count == RELATION_VERSIONS_MAX)
             return fail(e, ERR_RETRY, "this session has seen %u versions of relations", c->count);
         rel = version_new(c, m);
+    } else {
+        relation_use(rel);
     }
     if (scope == NULL)
-        map_put(&c->global, rel, arrival);
+        global_put(c, rel, arrival);
     else
         scope_put(scope, rel, arrival);
     return true;
+}
+
+static void drop(void *rel) {
+    relation_drop(rel);
+}
+
+void relation_lend(const Relation *rel, Arena *arena) {
+    Relation *own = (Relation *)(uintptr_t)rel;
+    if (!rel->counted || rel->arena == arena_number(arena))
+        return;
+    own->arena = arena_number(arena);
+    relation_use(rel);
+    arena_adopt(arena, own, 0, drop);
 }
 
 const Relation *relation_get(const RelationCache *c, const RelationScope *scope, uint32_t oid) {
@@ -164,6 +207,8 @@ RelationScope *relation_scope_new(void) {
 void relation_scope_free(RelationScope *s) {
     if (s == NULL)
         return;
+    for (size_t at = 0; at < s->said_count; at++)
+        relation_drop(s->said[at].rel);
     free(s->map.entries);
     free(s->said);
     free(s);
@@ -175,8 +220,10 @@ void relation_scope_promote(RelationCache *c, RelationScope *scope) {
         if (entry->rel == NULL)
             continue;
         const Entry *known = c->global.size == 0 ? NULL : map_slot(&c->global, entry->rel->oid);
-        if (known == NULL || known->rel == NULL || known->arrival < entry->arrival)
-            map_put(&c->global, entry->rel, entry->arrival);
+        if (known != NULL && known->rel != NULL && known->arrival >= entry->arrival)
+            continue;
+        relation_use(entry->rel);
+        global_put(c, entry->rel, entry->arrival);
     }
 }
 

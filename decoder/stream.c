@@ -27,6 +27,7 @@ struct Stream {
     Pg *pg;
     int status_every_ms;
     int64_t silence_ms;
+    int64_t read_us;  /* when bytes were taken in last */
     int64_t asked_ms; /* when it was asked for a sign of life that has not come yet; 0: no question is open */
     bool quiet;       /* no frame has come since the last status */
     bool tls;
@@ -154,7 +155,8 @@ static bool frame_read(const Stream *s, char *buffer, int size, Frame *out, Erro
                        .bytes = reader_bytes(&r, reader_left(&r)),
                        .memory = buffer,
                        .memory_bytes = (size_t)size + 1,
-                       .wal_end = wal_end};
+                       .wal_end = wal_end,
+                       .read_us = s->read_us};
         return true;
     }
     bool reply_wanted = reader_u8(&r) != 0;
@@ -185,6 +187,7 @@ static bool input_take(Stream *s) {
     struct pollfd one = {.fd = PQsocket(s->pg->conn), .events = POLLIN};
     if (s->asked_ms != 0 && poll(&one, 1, 0) > 0)
         s->asked_ms = 0;
+    s->read_us = clock_us();
     return PQconsumeInput(s->pg->conn) != 0;
 }
 

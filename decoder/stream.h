@@ -24,6 +24,7 @@ typedef struct Frame {
     void *memory; /* DATA: goes to the caller, freed by PQfreemem */
     size_t memory_bytes;
     Lsn wal_end;
+    int64_t read_us; /* DATA: monotonic clock: when its last bytes, and those of its neighbours, were read */
     bool reply_wanted; /* KEEPALIVE */
 } Frame;
 

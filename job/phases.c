@@ -149,10 +149,8 @@ static bool metrics_fill(Walk *walk, Error *e) {
     metrics_name_tables(walk);
     if (!state_read(walk->record, walk->job->cfg, &walk->job_record, e))
         return false;
-    pthread_mutex_lock(&m->lock);
-    m->system_id = walk->job_record.system_id;
-    m->timeline = walk->job_record.timeline;
-    pthread_mutex_unlock(&m->lock);
+    atomic_store(&m->system_id, walk->job_record.system_id);
+    atomic_store(&m->timeline, walk->job_record.timeline);
     return metrics_restore(walk, e);
 }
 

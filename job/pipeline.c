@@ -7,6 +7,7 @@
 #include "core/limit.h"
 #include "core/log.h"
 #include "core/state.h"
+#include "job/indexer.h"
 
 static const char SQL_SIGN_OF_LIFE[] = "SELECT 1";
 static const char SQL_WAITS_FOR_US[] =
@@ -156,7 +157,9 @@ static bool session_run(Pipeline *p, Error *e) {
     atomic_fetch_sub(&p->sinks_left, p->sink_count - made);
     bool reads = made == p->sink_count && thread_start(p, &source, pipeline_source, p);
     bool keeps = reads && thread_start(p, &keeper, keeper_thread, p);
+    Indexer *indexer = keeps ? indexer_start(p->job) : NULL;
     watch(p, record);
+    indexer_end(indexer);
     for (int sink = 0; sink < made; sink++)
         pthread_join(sinks[sink], NULL);
     if (reads)

@@ -7,6 +7,7 @@
  *   pipeline_source.c  source thread: frames in, batches out, status back (also while a queue is full, L15)
  *   pipeline_sink.c    one thread a sink: write, settle, promise
  *   target_wait.c      who holds the lock that the sink waits for (F81)
+ *   indexer.c          indexes that the source has got, made beside the stream
  *   keeper.c           heartbeat, guard, lag; and the ear for a source that is shutting down (trap A13) */
 #ifndef WALFERRY_JOB_PIPELINE_H
 #define WALFERRY_JOB_PIPELINE_H

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/binary_type.h"
+#include "core/budget.h"
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
@@ -152,10 +153,8 @@ static bool sink_follow(Pipeline *p, int sink, const ServerIdentity *server, con
 static void tell_where(Pipeline *p, const ServerIdentity *server) {
     Metrics *m = p->job->metrics;
     atomic_store(&m->applied_lsn, p->applied[0].at);
-    pthread_mutex_lock(&m->lock);
-    m->system_id = server->system_id;
-    m->timeline = server->timeline;
-    pthread_mutex_unlock(&m->lock);
+    atomic_store(&m->system_id, server->system_id);
+    atomic_store(&m->timeline, server->timeline);
 }
 
 /* What was peeked at without the lock may have been of a commit that a crash of the destination took back: checked
@@ -196,13 +195,13 @@ static uint32_t early_most(const Pipeline *p) {
 static void assembler_make(Pipeline *p) {
     const Config *cfg = p->job->cfg;
     p->spill = (JournalSpace){.dir = cfg->spill.dir, .max_bytes = (uint64_t)cfg->spill.max_bytes};
-    size_t share = (size_t)cfg->memory_bytes / 4;
+    Budget budget = budget_of((size_t)cfg->memory_bytes, p->sink_count);
     AssemblerOptions options = {
         .abort_has_lsn = stream_aborts_have_lsn(p->stream),
         .two_phase = p->two_phase,
         .late_before = p->begin,
-        .held_bytes = share,
-        .batch_bytes = share / 8 < (1u << 20) ? share / 8 : (1u << 20),
+        .held_bytes = budget.held_bytes,
+        .batch_bytes = budget.batch_bytes,
         .batch_changes = BATCH_CHANGES,
         .early_most = early_most(p),
         .early_changes = early_changes(),
@@ -219,7 +218,7 @@ static void assembler_make(Pipeline *p) {
     assembler_until(p->assembler, p->until);
     assembler_reached(p->assembler, p->begin); /* what commits before it is not streamed */
     for (int sink = 0; sink < p->sink_count; sink++)
-        p->queues[sink] = queue_new(share / (size_t)p->sink_count);
+        p->queues[sink] = queue_new(budget.queue_bytes);
 }
 
 /* Only where somebody reads them: within a stream (which `ddl: apply` does not ask for, therefore) the server does not say which savepoint wrote a message, so one of a

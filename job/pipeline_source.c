@@ -12,7 +12,8 @@ enum {
     PUSH_WAIT_MS = 50,
     ADVANCED_STATUS_MS = 200, /* a position that moved is told this soon */
     ASK_POSITION_MS = 100,    /* `until`: how often the server is asked where it is */
-    FINISH_WAIT_MS = 3000
+    FINISH_WAIT_MS = 3000,
+    LOOK_EVERY = 64 /* frames of one read: how often the clock is looked at */
 };
 
 typedef struct Teller {
@@ -34,7 +35,7 @@ static bool tell(Pipeline *p, Teller *teller, bool reply_wanted, Error *e) {
  */
 static bool tell_when_due(Pipeline *p, Teller *teller, Error *e) {
     int64_t since_ms = clock_ms() - teller->told_ms;
-    bool advanced = lsn_before(teller->told, ledger_confirmed(p->ledger)) && since_ms >= ADVANCED_STATUS_MS;
+    bool advanced = since_ms >= ADVANCED_STATUS_MS && lsn_before(teller->told, ledger_confirmed(p->ledger));
     if (!advanced && since_ms < stream_status_every_ms(p->stream))
         return true;
     return tell(p, teller, false, e);
@@ -101,12 +102,12 @@ static void note_received(Pipeline *p, Lsn wal_end) {
 }
 
 static bool take_data(Pipeline *p, const Frame *frame, Error *e) {
-    Lsn before = ledger_last_commit(p->ledger);
+    Lsn before = assembler_committed(p->assembler);
     assembler_reached(p->assembler, frame->wal_end);
     if (!assembler_feed(p->assembler, frame->bytes, frame->memory, frame->memory_bytes, e))
         return false;
     atomic_fetch_add_explicit(&p->job->metrics->bytes, (long long)frame->bytes.len, memory_order_relaxed);
-    Lsn after = ledger_last_commit(p->ledger);
+    Lsn after = assembler_committed(p->assembler);
     if (lsn_equal(before, after))
         return true;
     note_received(p, after);
@@ -134,9 +135,16 @@ static bool ask_position(Pipeline *p, Teller *teller, int64_t *asked_ms, Error *
     return tell(p, teller, true, e);
 }
 
+/* Frames that came with one read take no time worth a look at the clock each. */
+static bool looks_now(unsigned *unlooked, bool another_read) {
+    *unlooked = another_read ? 0 : (*unlooked + 1) % LOOK_EVERY;
+    return *unlooked == 0;
+}
+
 /* Reads until it is interrupted or `until` is reached; then what is complete goes out. */
 static bool read_loop(Pipeline *p, Teller *teller, Error *e) {
     int64_t received_us = clock_us(), asked_ms = 0;
+    unsigned unlooked = 0;
     bool waiting = false;
     while (!is_reached(p)) {
         Frame frame;
@@ -145,10 +153,10 @@ static bool read_loop(Pipeline *p, Teller *teller, Error *e) {
         if (!stream_read(p->stream, waiting ? READ_WAIT_MS : 0, &frame, e))
             return e->kind == ERR_LIMIT ? fail_context(e, "behind " LSN_FMT, LSN_ARGS(p->received)) : false;
         waiting = frame.kind == FRAME_NONE;
-        bool ok = true;
+        bool ok = true, another_read = frame.kind != FRAME_DATA || frame.read_us != received_us;
         switch (frame.kind) {
         case FRAME_DATA:
-            received_us = clock_us();
+            received_us = frame.read_us;
             ok = take_data(p, &frame, e) && hand_out(p, teller, false, received_us, e);
             break;
         case FRAME_KEEPALIVE: ok = take_keepalive(p, teller, &frame, e); break;
@@ -161,7 +169,7 @@ static bool read_loop(Pipeline *p, Teller *teller, Error *e) {
             ok = false;
             break;
         }
-        if (!ok || !tell_when_due(p, teller, e))
+        if (!ok || (looks_now(&unlooked, another_read) && !tell_when_due(p, teller, e)))
             return false;
     }
     atomic_store(&p->reached, true);

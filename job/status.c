@@ -287,8 +287,8 @@ static void facts_numbers(Facts *facts, const Config *cfg, Metrics *m) {
     facts->phase = phase_name((Phase)atomic_load(&m->phase));
     facts->state = run_state_name((RunState)atomic_load(&m->state));
     facts->since_us = atomic_load(&m->since_us);
-    facts->system_id = m->system_id;
-    facts->timeline = m->timeline;
+    facts->system_id = atomic_load(&m->system_id);
+    facts->timeline = atomic_load(&m->timeline);
     facts->source = (Lsn){atomic_load(&m->source_lsn)};
     facts->applied = (Lsn){atomic_load(&m->applied_lsn)};
     facts->confirmed = (Lsn){atomic_load(&m->confirmed_lsn)};

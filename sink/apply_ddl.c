@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <xxhash.h>
+
 #include "core/fault.h"
 #include "core/log.h"
 #include "sink/alteration.h"
@@ -25,6 +27,10 @@ static const char SQL_COLUMNS[] =
     " pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attribute a"
     " LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
     " WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped";
+/* Whose index it is. */
+static const char SQL_INDEX[] =
+    "SELECT i.indrelid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid WHERE n.nspname = $1 AND c.relname = $2";
 enum { CELL_NAME, CELL_NUMBER, CELL_TYPE, CELL_MODIFIER, CELL_NOT_NULL, CELL_DEFAULT };
 
 enum { SQL_LIMIT = 1 << 20 };
@@ -321,13 +327,97 @@ static bool definition_follow(ApplySession *s, TableRecord *record, const DdlMes
                         record->schema, record->name);
 }
 
+/* ---- indexes ---- */
+
+static void index_note(const DdlMessage *message, char out[40]) {
+    Writer name = writer_new(SQL_LIMIT);
+    writer_format(&name, "%s.%s", message->index_schema, message->index);
+    snprintf(out, 40, STATE_INDEX_NOTE "%016llx", (unsigned long long)XXH64(name.at, name.len, 0));
+    writer_free(&name);
+}
+
+static bool index_make(ApplySession *s, const DdlMessage *message, const char *note, Error *e) {
+    bool noted;
+    Writer what = writer_new(SQL_LIMIT);
+    writer_format(&what, "%s\n%s\n%s", message->index_schema, message->index, message->index_create);
+    bool ok = state_object_made(s->pg, s->options->cfg, note, &noted, e) &&
+              (noted || state_object_note(s->pg, s->options->cfg, note, writer_string(&what), e));
+    writer_free(&what);
+    return ok;
+}
+
+/* Which table it was of on the source nobody knows any more: at the target it is one of the job's, or not ours. */
+static bool index_is_ours(ApplySession *s, const DdlMessage *message, bool *ours, Error *e) {
+    const char *const params[] = {message->index_schema, message->index};
+    PGresult *found = pg_query(s->pg, SQL_INDEX, 2, params, e);
+    *ours = false;
+    for (int at = 0; found != NULL && PQntuples(found) > 0 && at < s->tables->count; at++)
+        *ours = *ours || (int64_t)s->tables->rows[at].target_oid == pg_cell_int(found, 0, 0);
+    PQclear(found);
+    return found != NULL;
+}
+
+static bool index_drop(ApplySession *s, const DdlMessage *message, const char *note, Error *e) {
+    int64_t count;
+    bool ours;
+    Error refused;
+    bool known =
+        state_object_forget(s->pg, s->options->cfg, note, &count, e) && index_is_ours(s, message, &ours, e);
+    if (!known || !ours)
+        return known;
+    Writer sql = writer_new(SQL_LIMIT);
+    writer_text(&sql, "DROP INDEX IF EXISTS ");
+    pg_write_table(&sql, s->pg, message->index_schema, message->index);
+    bool ok = pg_run(s->pg, "SAVEPOINT walferry_index; SET LOCAL client_min_messages = error", e) &&
+              pg_run(s->pg, SQL_WAIT, e);
+    bool dropped = ok && pg_run(s->pg, writer_string(&sql), &refused);
+    if (dropped)
+        log_info("at the target: %s", writer_string(&sql));
+    else if (ok)
+        log_warn("left out at the target: %s (%s)", writer_string(&sql), refused.text);
+    writer_free(&sql);
+    return ok &&
+           pg_run(s->pg,
+                  dropped ? "RELEASE SAVEPOINT walferry_index"
+                          : "ROLLBACK TO SAVEPOINT walferry_index; RELEASE SAVEPOINT walferry_index",
+                  e) &&
+           pg_run(s->pg, SQL_OVER, e);
+}
+
+/* Plain statements in the stream's transaction. */
+static bool index_follow(ApplySession *s, const DdlMessage *message, Error *e) {
+    char note[40];
+    index_note(message, note);
+    bool ok = apply_session_begin(s, e) && apply_settled(s, e) && live_sync(s->live, e);
+    if (!ok)
+        return false;
+    live_pause(s->live);
+    ok = message->index_create != NULL ? index_make(s, message, note, e) : index_drop(s, message, note, e);
+    live_resume(s->live);
+    return ok;
+}
+
+static bool index_is_made(const ApplySession *s, const DdlMessage *message) {
+    const Selection *selection = s->options->selection;
+    return !message->partitioned && strchr(message->index, '\n') == NULL &&
+           strchr(message->index_schema, '\n') == NULL &&
+           (selection == NULL || !mapping_renames(selection->mapping));
+}
+
 static bool message_follow(ApplySession *s, const Transaction *tx, const DdlMessage *message, Arena *arena,
                            Error *e) {
     TableRecord *record = message->oid == 0 ? NULL : state_table_find(s->tables, message->oid, "", "");
-    if (message->index != NULL && (message->oid == 0 || record != NULL))
-        log_warn("an index %s on the source, and not at the target: %s",
-                 message->oid == 0 ? "was dropped" : "was made", message->index);
-    if (record == NULL || message->index != NULL || !apply_is_due(record, tx))
+    if (message->index != NULL) {
+        bool ours = record != NULL || message->oid == 0 || message->partitioned;
+        if (ours && index_is_made(s, message))
+            return index_follow(s, message, e);
+        if (ours)
+            log_warn("an index %s on the source, and not at the target: %s",
+                     message->index_create == NULL ? "was dropped" : "was made",
+                     message->index_create == NULL ? message->index : message->index_create);
+        return true;
+    }
+    if (record == NULL || !apply_is_due(record, tx))
         return true;
     if (!message->rewrite)
         return definition_follow(s, record, message, arena, e);

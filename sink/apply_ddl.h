@@ -3,8 +3,9 @@
  * from the record's definition and the new one, where attnum tells a rename from a drop and an add: columns added,
  * dropped, renamed, of another type without a rewrite; NOT NULL, defaults; the table's name and schema. An added column
  * takes over the value that its rows have at the source (attmissingval). What computed values anew (a rewrite), and what
- * the destination refuses, sets the table aside to be loaded again, as under pause-table. Indexes and new tables are
- * told, not made.
+ * the destination refuses, sets the table aside to be loaded again, as under pause-table. An index
+ * that goes is dropped in its place, because rows behind it may not fit it; one that comes is noted to be made beside the
+ * stream (job/indexer). Neither where the job renames, and none of a partitioned table: these are told.
  * Rolled back and applied again, the records are read again from the destination first (apply_session_reset), so that
  * the same message derives the same. */
 #ifndef WALFERRY_SINK_APPLY_DDL_H
@@ -26,9 +27,12 @@ typedef struct DdlColumn {
     bool not_null, generated;
 } DdlColumn;
 typedef struct DdlMessage {
-    uint32_t oid;                 /* of the table; 0: none is named by OID */
-    bool rewrite;                 /* its rows were written anew */
-    const char *index;            /* an index came (the statement) or went (its name), or NULL */
+    uint32_t oid;      /* of the table; 0: none is named by OID */
+    bool rewrite;      /* its rows were written anew */
+    const char *index; /* of an index that came or went: its name, or NULL */
+    const char *index_schema;
+    const char *index_create;     /* the statement; NULL: it went */
+    bool partitioned;             /* its table is */
     const Definition *definition; /* or NULL; with generated columns */
     const DdlColumn *columns;     /* of the definition */
 } DdlMessage;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/budget.h"
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
@@ -36,8 +37,7 @@ enum {
     RUN_TRANSACTIONS = 20000,
     RUN_MS = 1000,
     RUN_BYTES = 12 << 20,
-    MEMORY_PARTS = 10, /* of `memory`: at most one for a group */
-    PRESSURE_MAX = 4,  /* full groups, less the times when nothing more was there */
+    PRESSURE_MAX = 4, /* full groups, less the times when nothing more was there */
     PRESSURE_CATCH_UP = 2,
     EMPTY_MS = 1000,  /* progress over empty transactions alone is written this often */
     TRIM_EVERY = 1000 /* commits */
@@ -471,9 +471,8 @@ static void group_keep(Sink *s, Batch *b) {
     group->bytes += b->bytes;
 }
 
-/* Two of them are held at a time, one under way and one being collected. */
 static size_t bytes_max(const Sink *s, size_t usual) {
-    size_t share = (size_t)s->options.cfg->memory_bytes / MEMORY_PARTS;
+    size_t share = budget_of((size_t)s->options.cfg->memory_bytes, 1).group_bytes;
     return share > 0 && share < usual ? share : usual;
 }
 

@@ -78,7 +78,7 @@ static int finder_of(const Plan *plan, ShapeKind kind, const Change *change) {
 static bool send_shape(ApplySession *s, Plan *plan, ShapeKind kind, const bool *written,
                        const Transaction *tx, const Change *change, const Parameters *p, Error *e) {
     Shape *shape =
-        plan_shape(plan, s->plan_arena, kind, written, finder_of(plan, kind, change), &s->next_statement);
+        plan_shape(plan, plan->arena, kind, written, finder_of(plan, kind, change), &s->next_statement);
     if (!apply_session_begin(s, e))
         return false;
     if (!shape->prepared) {

@@ -1,5 +1,6 @@
 #include "sink/apply_session.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ static const char SQL_UNMARK[] = "RELEASE SAVEPOINT walferry_mark";
 static const char SQL_RETURN[] = "ROLLBACK TO SAVEPOINT walferry_mark";
 
 #define NAME_BEGIN "walferry_begin"
-enum { CONNECT_MS = 10000, PLANS_LEAST = 64, ROWS_SENT_BYTES_MAX = 512 * 1024 };
+enum { CONNECT_MS = 10000, PLANS_LEAST = 64, STATEMENT_BYTES = 32, ROWS_SENT_BYTES_MAX = 512 * 1024 };
 
 /* ---- plans ---- */
 
@@ -77,13 +78,74 @@ bool apply_is_due(const TableRecord *table, const Transaction *tx) {
 
 static void plan_arrived(ApplySession *s, const PGresult *result, Error *e) {
     const TableRecord *table = s->records[s->planned->number];
-    Plan *plan = plan_build(s->plan_arena, s->pg, s->options->selection, s->planned, result, table->start, e);
-    if (plan == NULL || (table->kept && !plan_keep(plan, s->plan_arena, result, e)))
+    Plan *plan =
+        plan_build(s->planned_arena, s->pg, s->options->selection, s->planned, result, table->start, e);
+    if (plan == NULL || (table->kept && !plan_keep(plan, s->planned_arena, result, e)))
         return;
     if (apply_in_binary(s) && !takes_binary(s, plan, e))
         return;
     plan->beside_prepared = s->options->cfg->source.two_phase;
+    relation_remember(s->planned);
     s->plans[s->planned->number] = plan;
+    s->plan_count++;
+    s->plans_since_look++;
+}
+
+static void plan_drop(ApplySession *s, uint32_t number) {
+    Plan *plan = s->plans[number];
+    if (plan == NULL)
+        return;
+    assert(plan->net == NULL); /* what is collected holds the batches that use the version */
+    relation_forget(plan->rel);
+    arena_free(plan->arena);
+    s->plans[number] = NULL;
+    s->plan_count--;
+}
+
+/* The destination keeps memory for each. */
+static bool statement_forget(ApplySession *s, const char *name, bool prepared, Error *e) {
+    char sql[STATEMENT_BYTES];
+    LiveNote note = {NOTE_PREPARE, NULL, NULL};
+    snprintf(sql, sizeof sql, "DEALLOCATE %s", name);
+    return !prepared || live_send_text(s->live, note, sql, 0, NULL, e);
+}
+
+static bool statements_forget(ApplySession *s, const Plan *plan, Error *e) {
+    for (const Shape *shape = plan->shapes; shape != NULL; shape = shape->next)
+        if (!statement_forget(s, shape->name, shape->prepared, e))
+            return false;
+    for (const SetShape *set = plan->sets; set != NULL; set = set->next)
+        if (!statement_forget(s, set->name, set->prepared, e))
+            return false;
+    return true;
+}
+
+/* Plans of versions that are over go. Looked for as often as half of all plans are new, so that a table that changes all
+ * the time costs no more memory than others, and many tables no more time each than few. */
+static bool plans_look(ApplySession *s, Error *e) {
+    if (s->plans_since_look < PLANS_LEAST || s->plans_since_look < s->plan_count / 2)
+        return true;
+    s->plans_since_look = 0;
+    for (uint32_t number = 0; number < s->plan_capacity; number++) {
+        if (s->plans[number] == NULL || !relation_is_over(s->plans[number]->rel))
+            continue;
+        if (!statements_forget(s, s->plans[number], e))
+            return false;
+        plan_drop(s, number);
+    }
+    return true;
+}
+
+static bool plan_ask(ApplySession *s, const Relation *rel, LiveNote note, Error *e) {
+    s->planned = rel;
+    s->planned_arena = arena_new();
+    MappedName target = selection_target(s->options->selection, s->planned_arena, rel->schema, rel->name);
+    const char *const params[] = {target.schema, target.name};
+    bool ok = live_send_text(s->live, note, PLAN_QUERY, 2, params, e) && live_drain(s->live, e);
+    if (s->plans[rel->number] == NULL)
+        arena_free(s->planned_arena);
+    s->planned_arena = NULL;
+    return ok && plans_look(s, e);
 }
 
 /* Asks the destination about the relation the first time, within the pipeline. */
@@ -92,12 +154,8 @@ Plan *apply_plan(ApplySession *s, const Relation *rel, const Transaction *tx, co
     TableRecord *table = apply_record(s, rel, e);
     if (table == NULL || s->plans[rel->number] != NULL)
         return table == NULL ? NULL : s->plans[rel->number];
-    MappedName target = selection_target(s->options->selection, s->plan_arena, rel->schema, rel->name);
-    const char *const params[] = {target.schema, target.name};
     LiveNote note = {NOTE_PLAN, tx, change};
-    s->planned = rel;
-    if (!apply_alter(s, table, rel, e) || !apply_session_idle(s, e) ||
-        !live_send_text(s->live, note, PLAN_QUERY, 2, params, e) || !live_drain(s->live, e))
+    if (!apply_alter(s, table, rel, e) || !apply_session_idle(s, e) || !plan_ask(s, rel, note, e))
         return NULL;
     return s->plans[rel->number];
 }
@@ -206,7 +264,6 @@ bool apply_session_open(ApplySession *s, const SinkOptions *options, TableRecord
         return false;
     if (!pg_run(s->pg, SQL_REPLICA, &refused))
         log_debug("applying with triggers and foreign keys in force: %s", refused.text);
-    s->plan_arena = arena_new();
     return true;
 }
 
@@ -229,8 +286,8 @@ void apply_session_close(ApplySession *s) {
     catchup_free(s->catchup);
     live_free(s->live);
     pg_close(s->pg);
-    if (s->plan_arena != NULL)
-        arena_free(s->plan_arena);
+    for (uint32_t plan = 0; plan < s->plan_capacity; plan++)
+        plan_drop(s, plan);
     free(s->plans);
     free(s->records);
     *s = (ApplySession){0};

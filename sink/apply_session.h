@@ -53,14 +53,14 @@ typedef struct ApplySession {
     void *context;
     bool (*end_other)(void *context,
                       Error *e); /* while the owner's earlier transaction is under way: ends it */
-    Arena *plan_arena;
-    Plan **plans;            /* by Relation.number */
-    TableRecord **records;   /* likewise; NULL: not looked for yet */
-    const Relation *planned; /* whom the one NOTE_PLAN under way is about */
-    bool parts;              /* of a transaction whose outcome is not known: it moves no definition */
-    bool redefined;          /* a definition of `tables` has moved in some transaction of this session */
-    TableRecord *altered;    /* whose change is why a transaction was refused (apply_alter) */
-    uint32_t plan_capacity, next_statement;
+    Plan **plans;                /* by Relation.number */
+    TableRecord **records;       /* likewise; NULL: not looked for yet */
+    const Relation *planned;     /* whom the one NOTE_PLAN under way is about */
+    Arena *planned_arena;        /* and where its plan will live */
+    bool parts;                  /* of a transaction whose outcome is not known: it moves no definition */
+    bool redefined;              /* a definition of `tables` has moved in some transaction of this session */
+    TableRecord *altered;        /* whose change is why a transaction was refused (apply_alter) */
+    uint32_t plan_capacity, plan_count, plans_since_look, next_statement;
     bool left_out;    /* set where the job's choice keeps a row's change from the destination (core/audit) */
     bool collecting;  /* changes are collected into sets (sink/catchup); else each goes as it comes */
     Catchup *catchup; /* NULL until it is needed */

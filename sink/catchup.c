@@ -188,7 +188,7 @@ static bool chunk_send(ApplySession *s, Plan *plan, const Step *step, NetRow *fi
     SetRows *rows = s->catchup->rows;
     size_t size = 2u * plan->rel->column_count;
     forms_write(s, plan, step->kind, first, forms);
-    SetShape *shape = plan_set(plan, s->plan_arena, step->kind, forms, &s->next_statement);
+    SetShape *shape = plan_set(plan, plan->arena, step->kind, forms, &s->next_statement);
     set_rows_begin(rows, plan, shape);
     for (NetRow *row = first; row != NULL; row = first_of(row->next, step)) {
         if (set_rows_count(rows) == SET_ROWS || set_rows_bytes(rows) >= SET_BYTES)
@@ -263,7 +263,7 @@ static bool copy_run(ApplySession *s, NetTable *table, NetRow *first, Error *e) 
     uint8_t forms[2 * COLUMNS_MAX];
     Plan *plan = table->plan;
     forms_write(s, plan, SET_INSERT, first, forms);
-    const SetShape *shape = plan_set(plan, s->plan_arena, SET_INSERT, forms, &s->next_statement);
+    const SetShape *shape = plan_set(plan, plan->arena, SET_INSERT, forms, &s->next_statement);
     Writer sql = writer_new(SQL_LIMIT);
     set_statement_write_copy(&sql, plan, shape);
     int64_t count = 0;

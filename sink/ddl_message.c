@@ -58,9 +58,15 @@ bool ddl_message_read(Arena *arena, Slice content, DdlMessage *out) {
         out->rewrite = true;
     } else if (json_is_integer(index)) {
         out->oid = (uint32_t)json_integer_value(index);
-        out->index = kept(arena, json_string_value(json_object_get(root, "create")));
+        out->index = kept(arena, json_string_value(json_object_get(root, "name")));
+        out->index_schema = kept(arena, json_string_value(json_object_get(root, "schema")));
+        out->index_create = kept(arena, json_string_value(json_object_get(root, "create")));
+        out->partitioned = json_is_true(json_object_get(root, "partitioned"));
+        ok = out->index != NULL && out->index_schema != NULL && out->index_create != NULL;
     } else if (json_is_array(dropped)) {
+        out->index_schema = kept(arena, json_string_value(json_array_get(dropped, 0)));
         out->index = kept(arena, json_string_value(json_array_get(dropped, 1)));
+        ok = out->index != NULL && out->index_schema != NULL;
     } else {
         out->oid = (uint32_t)json_integer_value(oid);
         ok = json_is_integer(oid) && definition_take(arena, root, out);

@@ -280,6 +280,7 @@ Plan *plan_build(Arena *arena, Pg *pg, const Selection *names, const Relation *r
         return NULL;
     }
     Plan *plan = arena_alloc(arena, sizeof *plan);
+    plan->arena = arena;
     Writer table = writer_new(TEXT_LIMIT);
     pg_write_table(&table, pg, target.schema, target.name);
     plan->called = called;

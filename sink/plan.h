@@ -1,6 +1,7 @@
 /* plan: how the changes of one relation version become statements at the destination. Looked up once per
  * version: the destination's columns decide what can be written (generated and identity columns, trap B9) and
- * which columns find a row. Values are never seen here. Lives until the session ends. The sink's thread only.
+ * which columns find a row. Values are never seen here. Lives until nobody uses the version any more, or the session ends.
+ * The sink's thread only.
  */
 #ifndef WALFERRY_SINK_PLAN_H
 #define WALFERRY_SINK_PLAN_H
@@ -74,6 +75,7 @@ typedef struct PlanUnique {
 
 typedef struct Plan {
     const Relation *rel;
+    Arena *arena;       /* in which it lives */
     const char *table;  /* quoted, qualified */
     const char *called; /* for people, behind the source's name: "" or ", there "crm.client"," */
     bool only;          /* the destination's table has inheritance children */

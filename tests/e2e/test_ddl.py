@@ -407,7 +407,7 @@ def test_triggers_come_with_the_job_and_go_with_it(pair):
                     " CREATE TEMPORARY TABLE own (id int); ALTER TABLE own ADD v int")
     pair.source.sql(f"ALTER TABLE t ADD w int; CREATE INDEX by_w ON t (w); INSERT INTO t VALUES (100, 'x', 1, 2)")
     pair.wait_equal()
-    assert "an index was made on the source, and not at the target: CREATE INDEX by_w" in job.process.err
+    poll_until(lambda: pair.target.one("SELECT to_regclass('by_w') IS NOT NULL"), "the index is made", 20)
     assert job.process.terminate() == 0
     assert job.call("cleanup").exit == 0
     assert pair.source.sql(names) == []
@@ -439,3 +439,75 @@ def test_trap_A18_attach_and_detach_are_told(pair):
     poll_until(lambda: 'table "public.p1" was detached' in job.process.err, "it is told", 20)
     pair.wait_equal(timeout=20)
     assert job.process.alive()
+
+
+# ---- indexes ----
+
+INDEXES = """SELECT indexname, pg_get_indexdef(x.indexrelid), x.indisvalid FROM pg_indexes i JOIN pg_index x ON x.indexrelid
+             = format('%I.%I', i.schemaname, i.indexname)::regclass WHERE tablename IN ('t', 'other') ORDER BY 1"""
+
+
+def wait_same_indexes(pair):
+    poll_until(lambda: pair.target.sql(INDEXES) == pair.source.sql(INDEXES), "the same indexes", 30)
+
+
+def test_indexes_are_made_beside_the_stream_and_dropped_in_their_place(pair):
+    """One that is dropped is gone before the rows that it would refuse; those of others are left alone."""
+    pair.source.sql(TABLES + "CREATE TABLE alone (id int PRIMARY KEY, v text)")
+    job = pair.running_job(objects={"exclude": ["public.alone"]}, **APPLY)
+    pair.target.sql("CREATE TABLE alone (id int PRIMARY KEY, v text); CREATE INDEX here ON alone (v)")
+    pair.source.sql("CREATE INDEX here ON alone (v); DROP INDEX here")
+    pair.source.sql("CREATE INDEX by_v ON t (v text_pattern_ops) WHERE n > 3; CREATE UNIQUE INDEX once ON t (n);"
+                    " CREATE INDEX lowered ON other (lower(v)); CREATE INDEX gone ON t (n); DROP INDEX gone")
+    pair.source.sql("CREATE INDEX CONCURRENTLY beside ON other (v, id)")
+    wait_same_indexes(pair)
+    pair.source.sql("INSERT INTO t VALUES (1000, 'x', 5000)")
+    pair.source.sql("DROP INDEX once; INSERT INTO t VALUES (1001, 'x', 5000)")
+    pair.source.sql("DROP INDEX CONCURRENTLY beside")
+    pair.source.sql("CREATE UNIQUE INDEX once ON other (v)")
+    job.drain(pair.source)
+    pair.check_equal(only={"public.t", "public.other"})
+    wait_same_indexes(pair)
+    assert pair.target.one("SELECT to_regclass('here') IS NOT NULL"), "of another table"
+    assert pair.target.one("SELECT count(*) FROM walferry.object_state WHERE hash LIKE 'index %%'") == 0
+
+
+def test_index_that_a_kill_broke_off_is_made_by_the_next_run(pair):
+    pair.source.sql(TABLES)
+    job = pair.running_job(**APPLY)
+    assert job.process.terminate() == 0
+    pair.source.sql("CREATE INDEX by_v ON t (v)")
+    job.start(fault="indexer.before_build:kill@1")
+    assert job.process.wait(30) == -9
+    reader = pair.target.connect(autocommit=False)
+    reader.cursor().execute("SELECT txid_current(); LOCK TABLE t IN ROW EXCLUSIVE MODE")  # the build waits for it
+    job.start()
+    poll_until(lambda: pair.target.one("SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass('by_v') AND NOT indisvalid"), "half of it", 20)
+    job.process.kill9()
+    reader.rollback()
+    reader.close()
+    job.start()
+    wait_same_indexes(pair)
+    job.wait_for("running")
+
+
+def test_index_that_the_target_refuses_is_told(pair):
+    pair.source.sql(TABLES)
+    pair.source.sql("CREATE FUNCTION half(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 / 2'")
+    job = pair.running_job(**APPLY)
+    pair.target.sql("DROP FUNCTION half(int)")
+    pair.source.sql("CREATE INDEX halves ON t (half(n))")
+    poll_until(lambda: "left out at the target: CREATE INDEX halves" in job.process.err, "it is told", 20)
+    pair.source.sql("UPDATE t SET n = n + 1")
+    pair.wait_equal()
+    assert pair.target.one("SELECT to_regclass('halves') IS NULL")
+
+
+def test_indexes_that_are_not_made_are_told(pair):
+    """Of partitioned tables, and where the job gives other names."""
+    pair.source.sql(TABLES + "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p DEFAULT")
+    job = pair.running_job(objects={"rename": {"tables": {"public.t": "public.t2"}}}, **APPLY)
+    pair.source.sql("CREATE INDEX by_v ON t (v); CREATE INDEX p_v ON p (v)")
+    for name in ("by_v", "p_v"):
+        poll_until(lambda name=name: f"an index was made on the source, and not at the target: CREATE INDEX {name}" in job.process.err,
+                   f"{name} is told", 20)

@@ -28,6 +28,30 @@ static void memory_is_aligned_zeroed_and_apart(void **unused) {
     arena_free(a);
 }
 
+static void arenas_are_told_apart_by_their_numbers(void **unused) {
+    (void)unused;
+    Arena *a = arena_new();
+    uint64_t number = arena_number(a);
+    arena_free(a);
+    a = arena_new(); /* mostly at the same address */
+    assert_int_not_equal(arena_number(a), number);
+    arena_free(a);
+}
+
+static void raw_memory_and_zeroed_memory_share_chunks(void **unused) {
+    (void)unused;
+    Arena *a = arena_new();
+    for (int run = 0; run < RUNS; run++) {
+        char *raw = arena_raw(a, 40), *zeroed = arena_alloc(a, 24);
+        memset(raw, 'x', 40);
+        for (int at = 0; at < 24; at++)
+            assert_int_equal(zeroed[at], 0);
+        assert_int_equal((uintptr_t)raw % alignof(max_align_t), 0);
+    }
+    assert_true(arena_bytes(a) >= RUNS * 64);
+    arena_free(a);
+}
+
 static void a_text_is_a_terminated_copy(void **unused) {
     (void)unused;
     Arena *a = arena_new();
@@ -69,7 +93,7 @@ static void bytes_grow_with_what_is_held(void **unused) {
     arena_alloc(a, 1 << 20);
     assert_true(arena_bytes(a) >= one + (1 << 20));
     size_t large = arena_bytes(a);
-    for (int piece = 0; piece < 100; piece++)
+    for (int piece = 0; piece < 40; piece++)
         arena_alloc(a, 16); /* a large piece does not close the chunk that is being filled */
     assert_int_equal(arena_bytes(a), large);
     arena_free(a);
@@ -84,6 +108,8 @@ static void freeing_nothing_is_fine(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_aligned_zeroed_and_apart),
+        cmocka_unit_test(arenas_are_told_apart_by_their_numbers),
+        cmocka_unit_test(raw_memory_and_zeroed_memory_share_chunks),
         cmocka_unit_test(a_text_is_a_terminated_copy),
         cmocka_unit_test(adopted_memory_is_released_once_and_counted),
         cmocka_unit_test(bytes_grow_with_what_is_held),

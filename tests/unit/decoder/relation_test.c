@@ -124,21 +124,57 @@ static void every_difference_makes_a_new_version(void **state) {
     assert_new_version_of_columns(2, (Column[]){{"note", 1043, 24, false}, {"id", 23, -1, true}});
 }
 
-static void numbers_are_dense_and_old_versions_live_on(void **state) {
+static void numbers_are_dense_and_old_versions_live_as_long_as_an_arena_has_them(void **state) {
     (void)state;
     enum { RELATIONS = 300 };
     RelationCache *c = relation_cache_new();
+    Arena *arena = arena_new();
     const Relation *first[RELATIONS];
-    for (uint32_t relation = 0; relation < RELATIONS; relation++)
+    for (uint32_t relation = 0; relation < RELATIONS; relation++) {
         first[relation] = put(c, NULL, relation, relation_of_two(OID + relation * 64));
+        relation_lend(first[relation], arena);
+        relation_lend(first[relation], arena);
+        relation_remember(first[relation]);
+    }
     for (uint32_t relation = 0; relation < RELATIONS; relation++) {
         const Relation *second = put(c, NULL, RELATIONS + relation, renamed(OID + relation * 64, "after"));
         assert_int_equal(first[relation]->number, relation);
         assert_string_equal(first[relation]->name, "t");
+        assert_false(relation_is_over(first[relation]));
         assert_int_equal(second->number, RELATIONS + relation);
         assert_string_equal(relation_get(c, NULL, OID + relation * 64)->name, "after");
     }
+    arena_free(arena);
+    for (uint32_t relation = 0; relation < RELATIONS; relation++) {
+        assert_true(relation_is_over(first[relation]));
+        relation_forget(first[relation]);
+        assert_false(relation_is_over(relation_get(c, NULL, OID + relation * 64)));
+    }
     assert_int_equal(relation_versions(c), 2 * RELATIONS);
+    relation_cache_free(c);
+}
+
+static void private_version_is_over_when_its_transaction_is(void **state) {
+    (void)state;
+    RelationCache *c = relation_cache_new();
+    RelationScope *scope = relation_scope_new(), *other = relation_scope_new();
+    put(c, NULL, 1, relation_of_two(OID));
+    const Relation *private = put(c, scope, 2, renamed(OID, "private")),
+                   *cut = put(c, scope, 3, renamed(OID, "cut")),
+                   *promoted = put(c, other, 4, renamed(OID, "promoted"));
+    relation_remember(private);
+    relation_remember(cut);
+    relation_scope_cut(scope, 3);
+    assert_true(relation_is_over(cut));
+    assert_false(relation_is_over(private));
+    relation_scope_free(scope);
+    assert_true(relation_is_over(private));
+    relation_scope_promote(c, other);
+    relation_scope_free(other);
+    assert_ptr_equal(relation_get(c, NULL, OID), promoted);
+    assert_false(relation_is_over(promoted));
+    relation_forget(private);
+    relation_forget(cut);
     relation_cache_free(c);
 }
 
@@ -304,7 +340,8 @@ int main(void) {
         cmocka_unit_test(version_is_a_deep_copy),
         cmocka_unit_test(equal_message_makes_no_new_version),
         cmocka_unit_test(every_difference_makes_a_new_version),
-        cmocka_unit_test(numbers_are_dense_and_old_versions_live_on),
+        cmocka_unit_test(numbers_are_dense_and_old_versions_live_as_long_as_an_arena_has_them),
+        cmocka_unit_test(private_version_is_over_when_its_transaction_is),
         cmocka_unit_test(relation_without_columns_is_a_relation),
         cmocka_unit_test(too_many_versions_end_the_session_with_a_retry),
         cmocka_unit_test(private_relation_is_seen_in_its_scope_only),

@@ -41,9 +41,18 @@ static void a_rewrite_and_indexes_are_read(void **state) {
     DdlMessage m;
     assert_true(read_text(arena, "{\"rewrite\": 17}", &m));
     assert_true(m.rewrite && m.oid == 17 && m.definition == NULL);
-    assert_true(read_text(arena, "{\"index\": 17, \"create\": \"CREATE INDEX i\"}", &m));
+    assert_true(
+        read_text(arena,
+                  "{\"index\": 17, \"create\": \"CREATE INDEX i\", \"schema\": \"s\", \"name\": \"i\","
+                  " \"partitioned\": true}",
+                  &m));
     assert_true(!m.rewrite && m.oid == 17);
-    assert_string_equal(m.index, "CREATE INDEX i");
+    assert_string_equal(m.index, "i");
+    assert_string_equal(m.index_schema, "s");
+    assert_string_equal(m.index_create, "CREATE INDEX i");
+    assert_true(m.partitioned);
+    assert_false(read_text(arena, "{\"index\": 17, \"create\": \"CREATE INDEX i\", \"schema\": \"s\"}", &m));
+    assert_false(read_text(arena, "{\"drop_index\": [\"s\"]}", &m));
     assert_true(read_text(arena, "{\"drop_index\": [\"s\", \"i\"]}", &m));
     assert_int_equal(m.oid, 0);
     assert_string_equal(m.index, "i");
