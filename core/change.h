@@ -120,6 +120,13 @@ typedef struct Transaction {
     bool begins, ends; /* the first piece, the last piece; a whole transaction is both */
 } Transaction;
 
+/* False: the snapshot of a table that was loaded up to `start` has it already (trap A2). What comes in parts ends behind all
+ * snapshots (trap A7a). What is prepared only now was open at every snapshot, wherever its PREPARE lies: prepared
+ * transactions are asked for when all that was committed before the last snapshot is here. */
+static inline bool change_is_due(Lsn start, const Transaction *tx) {
+    return tx->ending == TRANSACTION_PREPARES || lsn_is_none(tx->end) || lsn_before(start, tx->end);
+}
+
 /* Sinks that take no parts see only the first. Of a transaction that they are handed in parts, the others get the
  * parts while it arrives, then its commit or abort; and behind a commit, when its ticket says that it was given up, the
  * whole as well. In all but the first stand `xid` and `ticket`, and `commit` and `end` only in BATCH_COMMIT. */

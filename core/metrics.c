@@ -134,6 +134,13 @@ void metrics_error(Metrics *m, const char *text) {
     text_set(m, m->error, sizeof m->error, text);
 }
 
+void metrics_audit(Metrics *m, Lsn since, const char *broken) {
+    pthread_mutex_lock(&m->lock);
+    m->audit_since = since;
+    snprintf(m->audit_broken, sizeof m->audit_broken, "%s", broken);
+    pthread_mutex_unlock(&m->lock);
+}
+
 void metrics_activity(Metrics *m, const char *format, ...) {
     char activity[sizeof m->activity];
     va_list args;

@@ -38,6 +38,9 @@ typedef struct TableMetrics {
     atomic_int stage;    /* TableStage */
     atomic_llong began_us; /* monotonic clock: when copying began; 0: it did not */
     atomic_llong rows, rows_estimated, bytes, bytes_estimated;
+    /* core/audit.h: applied changes by ChangeKind; all that were received, and those that were left out of them */
+    atomic_llong changes[4], received, left_out;
+    atomic_bool uneven; /* and the sums do not agree */
 } TableMetrics;
 
 /* A statement that builds something at the destination behind the rows: an index, a constraint, a vacuum. What the server
@@ -79,6 +82,8 @@ typedef struct Metrics {
     char reason[600];     /* why the state is what it is */
     char error[600];      /* the last error */
     char wal_status[16];
+    Lsn audit_since;                       /* core/audit.h; none: nothing is counted */
+    char audit_broken[200];                /* "": it is not */
     char activity[200];                    /* what is being waited for or built, for the view */
     BuildMetrics builds[BUILDS_SHOWN_MAX]; /* the first build_count; more than that are not shown */
     int build_count;
@@ -110,6 +115,7 @@ void metrics_state(Metrics *m, RunState state, const char *reason); /* reason ma
 /* A beat was applied; the keeper, who knows when it was made, turns the stamps into lags. */
 void metrics_beat(Metrics *m, const BeatStamps *stamps);
 void metrics_error(Metrics *m, const char *text);
+void metrics_audit(Metrics *m, Lsn since, const char *broken);
 void metrics_activity(Metrics *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -17,7 +17,7 @@ static const char SQL_TABLES_THERE[] =
     "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = $1 AND c.relkind = 'r' AND c.relname IN"
     " ('job', 'progress', 'table_state', 'object_state', 'existing', 'identity_state', 'prepared',"
-    " 'dead_letter')"
+    " 'dead_letter', 'audit', 'audit_position')"
     " AND (c.relname <> 'table_state' OR EXISTS (SELECT FROM pg_catalog.pg_attribute a"
     "      WHERE a.attrelid = c.oid AND a.attname = 'definition'))";
 
@@ -31,6 +31,12 @@ static const char SQL_MAKE[] =
     " phase text NOT NULL, instance text NOT NULL, changed timestamptz NOT NULL DEFAULT pg_catalog.now());"
     "CREATE TABLE IF NOT EXISTS @.progress (job text NOT NULL, prev_lsn pg_lsn NOT NULL, lsn pg_lsn NOT NULL,"
     " committed timestamptz, beat bigint, PRIMARY KEY (job, prev_lsn));"
+    "ALTER TABLE @.progress ADD COLUMN IF NOT EXISTS audit bytea;"
+    "CREATE TABLE IF NOT EXISTS @.audit (job text NOT NULL, schema_name text NOT NULL,"
+    " table_name text NOT NULL, received bigint[] NOT NULL, applied bigint[] NOT NULL,"
+    " left_out bigint[] NOT NULL, PRIMARY KEY (job, schema_name, table_name));"
+    "CREATE TABLE IF NOT EXISTS @.audit_position (job text PRIMARY KEY, since pg_lsn NOT NULL,"
+    " lsn pg_lsn NOT NULL, broken text NOT NULL);"
     "CREATE TABLE IF NOT EXISTS @.table_state (job text NOT NULL, schema_name text NOT NULL,"
     " table_name text NOT NULL, loaded boolean NOT NULL, start_lsn pg_lsn, rows bigint, bytes bigint,"
     " PRIMARY KEY (job, schema_name, table_name));"
@@ -68,6 +74,8 @@ static const char SQL_CLEAR_OBJECTS[] = "DELETE FROM @.object_state WHERE job = 
 static const char SQL_CLEAR_EXISTING[] = "DELETE FROM @.existing WHERE job = $1";
 static const char SQL_CLEAR_LETTERS[] = "DELETE FROM @.dead_letter WHERE job = $1";
 static const char SQL_CLEAR_PREPARED[] = "DELETE FROM @.prepared WHERE job = $1";
+static const char SQL_CLEAR_AUDIT[] = "DELETE FROM @.audit WHERE job = $1";
+static const char SQL_CLEAR_AUDIT_POSITION[] = "DELETE FROM @.audit_position WHERE job = $1";
 static const char SQL_FIRST_PROGRESS[] = "INSERT INTO @.progress (job, prev_lsn, lsn) VALUES ($1, '0/0', $2)";
 static const char SQL_BORN[] = "UPDATE @.job SET birth = 'slot', bound = $2, phase = 'schema', changed = "
                                "pg_catalog.now() WHERE job = $1";
@@ -132,13 +140,13 @@ static const char SQL_REMOVE[] = "DELETE FROM @.%s WHERE job = $1";
 static const char SQL_JOBS_LEFT[] = "SELECT count(*) FROM @.job";
 static const char SQL_DROP_TABLES[] =
     "DROP TABLE @.progress, @.table_state, @.object_state, @.existing, @.identity_state, @.prepared,"
-    " @.dead_letter, @.job";
+    " @.dead_letter, @.audit, @.audit_position, @.job";
 static const char SQL_SCHEMA_USED[] =
     "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = $1";
 static const char SQL_DROP_SCHEMA[] = "DROP SCHEMA @";
 
-enum { SQL_LIMIT = 64 * 1024 * 1024, NUMBER_SIZE = 24, NOTE_SIZE = 40, TABLES = 8 };
+enum { SQL_LIMIT = 64 * 1024 * 1024, NUMBER_SIZE = 24, NOTE_SIZE = 40, TABLES = 10 };
 
 char *state_sql(Pg *pg, const Config *cfg, const char *sql) {
     Writer out = writer_new(SQL_LIMIT);
@@ -316,6 +324,8 @@ static bool born_rows(Pg *pg, const Config *cfg, const char *point, const Select
         change(pg, cfg, SQL_CLEAR_EXISTING, 1, job, e) < 0 ||
         change(pg, cfg, SQL_CLEAR_PREPARED, 1, job, e) < 0 ||
         change(pg, cfg, SQL_CLEAR_LETTERS, 1, job, e) < 0 ||
+        change(pg, cfg, SQL_CLEAR_AUDIT, 1, job, e) < 0 ||
+        change(pg, cfg, SQL_CLEAR_AUDIT_POSITION, 1, job, e) < 0 ||
         change(pg, cfg, SQL_FIRST_PROGRESS, 2, job_and_point, e) < 0 ||
         !change_job(pg, cfg, SQL_BORN, 2, job_and_point, e))
         return false;
@@ -642,7 +652,8 @@ bool state_identities(Pg *pg, const Config *cfg,
 
 static bool remove_rows(Pg *pg, const Config *cfg, Error *e) {
     static const char *const tables[] = {"progress",       "table_state", "object_state", "existing",
-                                         "identity_state", "prepared",    "dead_letter",  "job"};
+                                         "identity_state", "prepared",    "dead_letter",  "audit",
+                                         "audit_position", "job"};
     for (size_t table = 0; table < sizeof tables / sizeof *tables; table++) {
         char sql[80];
         snprintf(sql, sizeof sql, SQL_REMOVE, tables[table]);

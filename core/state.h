@@ -3,6 +3,7 @@
  * target.state_schema), made on first use:
  *   job            one row a job: slot, system identifier, timeline, bound, phase, birth, instance
  *   progress       insert-only (trap B1): (job, prev_lsn, lsn, ...); the newest row counts, prev_lsn is compare-and-set
+ *   audit          one row a captured table: the sums of core/audit.h, as they were at audit_position
  *   table_state    one row a captured table, by the name that it began with: loaded or not, the LSN from which its
  *                  changes count (trap A2), which relation it is on either side (names may change), and the definition
  *                  that the destination has followed

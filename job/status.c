@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/audit.h"
 #include "core/clock.h"
 #include "core/dead_letter.h"
 #include "core/mapping.h"
@@ -16,10 +17,15 @@
 static const char *const SOURCE_LSN_SQL =
     "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END";
 
+/* Progress, sums and tables as they were at one moment, whoever moves them meanwhile. */
+static const char SQL_ONE_MOMENT[] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
 /* One try for each server: whoever asks for a status wants an answer now. */
 enum { STATUS_CONNECT_MS = 10000, NAME_SIZE = 200 };
 
-#define UNKNOWN INT64_MIN
+#define UNKNOWN   INT64_MIN
+#define NO_TABLE  "42P01"
+#define NO_COLUMN "42703"
 
 /* What both ways of looking fill in; json_t members are given away to the object. */
 typedef struct Facts {
@@ -36,6 +42,8 @@ typedef struct Facts {
     int64_t rss_bytes;
     const char *gear; /* NULL: unknown */
     int64_t workers;
+    Lsn audit_since; /* none: nothing is counted */
+    char audit_broken[AUDIT_REASON_SIZE];
 } Facts;
 
 static Facts facts_unknown(void) {
@@ -147,6 +155,15 @@ static json_t *facts_lag(const Facts *facts) {
     return lag;
 }
 
+static json_t *facts_audit(const Facts *facts) {
+    if (lsn_is_none(facts->audit_since))
+        return json_null();
+    json_t *audit = json_object();
+    put(audit, "since", json_lsn(facts->audit_since));
+    put(audit, "broken", json_words(facts->audit_broken));
+    return audit;
+}
+
 static json_t *facts_totals(const Facts *facts) {
     json_t *totals = json_object();
     put(totals, "rows_copied", json_number(facts->rows_copied));
@@ -176,6 +193,7 @@ static json_t *facts_json(const Config *cfg, const Facts *facts) {
     put(status, "tables", facts->tables);
     put(status, "builds", facts->builds);
     put(status, "totals", facts_totals(facts));
+    put(status, "audit", facts_audit(facts));
     put(status, "throttle", facts->throttle);
     put(status, "gear", facts->gear == NULL ? json_null() : json_string(facts->gear));
     put(status, "workers", json_number(facts->workers));
@@ -196,6 +214,35 @@ static json_t *table_json(const char *name, const char *target, TableStage stage
     put(table, "bytes_per_s", json_null());
     put(table, "left_ms", json_null());
     return table;
+}
+
+/* Applied ones by kind, what came and what was left out of it; "equal": the sums of core/audit.h agree. */
+static void put_changes(json_t *table, const int64_t *counts, int64_t received, int64_t left_out,
+                        bool equal) {
+    static const char *const kinds[AUDIT_KINDS] = {"insert", "update", "delete", "truncate"};
+    json_t *changes = json_object();
+    for (int kind = 0; kind < AUDIT_KINDS; kind++)
+        put(changes, kinds[kind], json_number(counts[kind]));
+    put(changes, "received", json_number(received));
+    put(changes, "left_out", json_number(left_out));
+    put(changes, "equal", json_boolean(equal));
+    put(table, "changes", changes);
+}
+
+static void put_metrics_changes(json_t *shown, const TableMetrics *table) {
+    int64_t counts[AUDIT_KINDS];
+    for (int kind = 0; kind < AUDIT_KINDS; kind++)
+        counts[kind] = atomic_load(&table->changes[kind]);
+    put_changes(shown, counts, atomic_load(&table->received), atomic_load(&table->left_out),
+                !atomic_load(&table->uneven));
+}
+
+static void put_stored_changes(json_t *shown, const AuditThree *sums) {
+    int64_t counts[AUDIT_KINDS];
+    for (int kind = 0; kind < AUDIT_KINDS; kind++)
+        counts[kind] = (int64_t)sums->applied.counts[kind];
+    put_changes(shown, counts, (int64_t)audit_total(&sums->received), (int64_t)audit_total(&sums->left_out),
+                audit_even(sums));
 }
 
 static json_t *build_json(const BuildMetrics *build) {
@@ -281,6 +328,8 @@ json_t *status_running(const Config *cfg, Metrics *metrics, const Throttle *load
     facts.reason = metrics->reason;
     facts.error = metrics->error;
     facts.wal_status = metrics->wal_status;
+    facts.audit_since = metrics->audit_since;
+    memcpy(facts.audit_broken, metrics->audit_broken, sizeof facts.audit_broken);
     if (metrics->wal_status[0] == '\0') /* nobody has looked at the slot yet */
         facts.safe_bytes = facts.retained_bytes = UNKNOWN;
     for (int at = 0; at < metrics->table_count; at++) {
@@ -289,6 +338,7 @@ json_t *status_running(const Config *cfg, Metrics *metrics, const Throttle *load
                                    atomic_load(&table->rows), known(atomic_load(&table->rows_estimated)),
                                    atomic_load(&table->bytes));
         table_speed(shown, table, now_us);
+        put_metrics_changes(shown, table);
         json_array_append_new(facts.tables, shown);
     }
     for (int at = 0; at < metrics->build_count; at++)
@@ -298,8 +348,8 @@ json_t *status_running(const Config *cfg, Metrics *metrics, const Throttle *load
     return object;
 }
 
-static void facts_tables(Facts *facts, const Config *cfg, const JobRecord *record,
-                         const TableRecords *tables) {
+static void facts_tables(Facts *facts, const Config *cfg, const JobRecord *record, const TableRecords *tables,
+                         Audit *audit) {
     bool streams = record->phase == PHASE_CATCHING_UP || record->phase == PHASE_RUNNING ||
                    record->phase == PHASE_CUTTING_OVER;
     facts->rows_copied = 0;
@@ -312,12 +362,25 @@ static void facts_tables(Facts *facts, const Config *cfg, const JobRecord *recor
         snprintf(name, sizeof name, "%s.%s", row->schema, row->name);
         snprintf(target, sizeof target, "%s.%s", mapped.schema, mapped.name);
         TableStage stage = !row->loaded ? TABLE_PENDING : streams ? TABLE_STREAMING : TABLE_LOADED;
-        json_array_append_new(facts->tables, table_json(name, target, stage, row->loaded ? row->rows : 0,
-                                                        UNKNOWN, row->loaded ? row->bytes : 0));
+        json_t *shown = table_json(name, target, stage, row->loaded ? row->rows : 0, UNKNOWN,
+                                   row->loaded ? row->bytes : 0);
+        put_stored_changes(shown, &audit_table(audit, row->schema, row->name)->sums);
+        json_array_append_new(facts->tables, shown);
         facts->rows_copied += row->loaded ? row->rows : 0;
     }
     mapping_free(mapping);
     arena_free(arena);
+}
+
+/* The record of an earlier version has no sums. */
+static bool audit_facts(Pg *pg, const Config *cfg, Facts *facts, Audit *audit, Error *e) {
+    bool ok = audit_load(audit, pg, cfg, facts->applied, e);
+    if (!ok && strcmp(e->sqlstate, NO_TABLE) != 0 && strcmp(e->sqlstate, NO_COLUMN) != 0)
+        return false;
+    error_clear(e);
+    facts->audit_since = ok ? audit->since : LSN_NONE;
+    memcpy(facts->audit_broken, audit->broken, sizeof facts->audit_broken);
+    return true;
 }
 
 static bool target_read(Pg *pg, const Config *cfg, Facts *facts, Error *e) {
@@ -334,15 +397,20 @@ static bool target_read(Pg *pg, const Config *cfg, Facts *facts, Error *e) {
     facts->applied = record.applied;
     if (!dead_letter_count(pg, cfg, &facts->dead_letters, e) || !state_tables(pg, cfg, &tables, e))
         return false;
-    facts_tables(facts, cfg, &record, &tables);
+    Audit audit;
+    audit_begin(&audit, &tables, NULL);
+    bool ok = audit_facts(pg, cfg, facts, &audit, e);
+    if (ok)
+        facts_tables(facts, cfg, &record, &tables, &audit);
+    audit_end(&audit);
     state_tables_free(&tables);
-    return true;
+    return ok;
 }
 
 static bool target_facts(const Config *cfg, Facts *facts, Error *e) {
     PgAddress address = {.dsn = cfg->target.dsn, .side = "target", .job = cfg->name};
     Pg *pg = pg_open(&address, STATUS_CONNECT_MS, e);
-    bool ok = pg != NULL && target_read(pg, cfg, facts, e);
+    bool ok = pg != NULL && pg_run(pg, SQL_ONE_MOMENT, e) && target_read(pg, cfg, facts, e);
     pg_close(pg);
     return ok;
 }

@@ -18,6 +18,7 @@ static const char SQL_NO_WAITS[] = "SET lock_timeout = 0; SET statement_timeout 
 
 enum {
     TAKE_LOCK_MS = 5000,
+    AUDIT_BYTES_MAX = 64 << 20,
     ASK_FLUSHED_EVERY_MS = 50,
     STALLED_FLUSH_MS = 1000 /* nobody else writes there: the destination flushes only what we make it flush */
 };
@@ -30,6 +31,8 @@ static void apply_close(Sink *s) {
     runs_free(s);
     in_the_way_free(s);
     apply_session_close(&s->session);
+    audit_end(&s->audit);
+    writer_free(&s->audit_bytes);
     state_tables_free(&s->tables);
     prepared_forget(s);
     free(s->progress_sql);
@@ -42,6 +45,7 @@ static Sink *apply_open(const SinkOptions *options, Error *e) {
     assert(s != NULL);
     s->options = *options;
     s->settles = options->cfg->conflicts != CONFLICTS_STOP || options->cfg->objects.table_conflicts.count > 0;
+    s->audit_bytes = writer_new(AUDIT_BYTES_MAX);
     if (!apply_session_open(&s->session, &s->options, &s->tables, e)) {
         apply_close(s);
         return NULL;
@@ -74,6 +78,25 @@ static bool apply_peek(Sink *s, Position *out, Error *e) {
            (!s->options.cfg->source.two_phase || state_bound(s->session.pg, s->options.cfg, out->applied, e));
 }
 
+static bool audit_send_plain(void *pg, const char *sql, int count, const char *const *params, Error *e) {
+    PGresult *result = pg_query(pg, sql, count, params, e);
+    PQclear(result);
+    return result != NULL;
+}
+
+/* Written once a session, so that progress that is taken back between two sessions is seen. */
+static bool audit_recover(Sink *s, Error *e) {
+    Pg *pg = s->session.pg;
+    const Config *cfg = s->options.cfg;
+    audit_end(&s->audit);
+    audit_begin(&s->audit, &s->tables, s->options.metrics);
+    if (!audit_load(&s->audit, pg, cfg, s->applied, e) || !pg_run(pg, "BEGIN", e))
+        return false;
+    if (s->audit.broken[0] != '\0')
+        log_warn("the count of changes is no proof any more: %s", s->audit.broken);
+    return audit_store(&s->audit, pg, cfg, audit_send_plain, pg, e) && pg_run(pg, "COMMIT", e);
+}
+
 static bool apply_recover(Sink *s, Position *out, Error *e) {
     if (!pg_run(s->session.pg, SQL_RECOVER_WAITS, e) ||
         !state_take(s->session.pg, s->options.cfg, TAKE_LOCK_MS, true, e))
@@ -82,12 +105,14 @@ static bool apply_recover(Sink *s, Position *out, Error *e) {
         !state_tables(s->session.pg, s->options.cfg, &s->tables, e) ||
         !state_tables_kept(s->session.pg, s->options.cfg, &s->tables, e))
         return false;
+    s->applied = s->durable = out->applied;
+    if (!audit_recover(s, e))
+        return false;
     /* The newest progress may not be flushed yet when its writer was killed a moment ago; this commit waits
      * for its flush and takes it with it. */
     if (!state_bound(s->session.pg, s->options.cfg, out->applied, e) ||
         !pg_run(s->session.pg, SQL_NO_WAITS, e))
         return false;
-    s->applied = s->durable = out->applied;
     if (s->options.cfg->source.two_phase && !prepared_recover(s, e))
         return false;
     int64_t letters;

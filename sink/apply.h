@@ -11,6 +11,7 @@
 #ifndef WALFERRY_SINK_APPLY_H
 #define WALFERRY_SINK_APPLY_H
 
+#include "core/audit.h"
 #include "sink/apply_session.h"
 
 /* What a pipelined statement of the sink itself is for. */
@@ -50,6 +51,7 @@ typedef struct Group {
     int64_t since_ms;  /* when its first transaction came */
     int64_t beat;      /* newest beat in it; 0: none */
     int64_t beat_received_us, beat_decoded_us, beat_queued_us;
+    AuditDelta audit;
 } Group;
 
 typedef struct Runs Runs;
@@ -75,6 +77,8 @@ struct Sink {
     bool broken;  /* a transaction was refused by itself: nothing behind it may be tried */
     int pressure; /* how much more came lately than one group holds: chooses the gear */
     TableRecords tables;
+    Audit audit;         /* up to `applied` */
+    Writer audit_bytes;  /* for the row of progress */
     struct Early *early; /* sink/early */
     Prepared *prepared;
     uint32_t prepared_count;
@@ -98,15 +102,17 @@ bool group_flush(Sink *s, bool now, Error *e);
 bool apply_open_beside(Sink *s, ApplySession *session, Error *e);
 void group_forget(Sink *s); /* drops its batches, commits nothing */
 /* On a connection of the sink's choice, whose transaction `group` only counts: its own statements, after a reset, too; the
- * changes of one piece; the end of their transaction; and its commit with the progress from s->applied to group->end,
- * which leaves its numbers in the group. Whoever commits knows that nothing older is open. */
+ * changes of one piece, which audit_receive has counted before; the end of their transaction; and its commit with the
+ * progress from s->applied to group->end, which leaves its numbers in the group. Whoever commits knows that nothing older
+ * is open. */
 bool group_prepare_on(Sink *s, ApplySession *session, Error *e);
-bool group_apply_on(ApplySession *session, Group *group, const Batch *b, const Transaction *tx, Error *e);
+bool group_apply_on(Sink *s, ApplySession *session, Group *group, const Batch *b, const Transaction *tx,
+                    Error *e);
 void group_note_end(Group *group, const Transaction *tx);
 bool group_commit_on(Sink *s, ApplySession *session, Group *group, Error *e);
 /* The two steps of that: the progress, behind everything else; all answers read and found right, and COMMIT (A6). */
 bool group_send_progress(Sink *s, ApplySession *session, const Group *group, Error *e);
-bool group_commit_sent(Sink *s, ApplySession *session, const Group *group, Error *e);
+bool group_commit_sent(Sink *s, ApplySession *session, Group *group, Error *e);
 bool group_trim(Sink *s, Error *e); /* now and then, between commits: old rows of the progress */
 /* What was refused as a run is applied transaction by transaction, on the in-order session; nothing else is on its way.
  * e says why. */

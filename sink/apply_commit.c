@@ -1,5 +1,6 @@
 #include "sink/apply.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +12,8 @@
 #include "sink/catchup.h"
 
 static const char SQL_PROGRESS[] =
-    "INSERT INTO @.progress (job, prev_lsn, lsn, committed, beat) VALUES ($1, $2, $3,"
-    " 'epoch'::timestamptz + $4::bigint * '1 microsecond'::interval, $5)";
+    "INSERT INTO @.progress (job, prev_lsn, lsn, committed, beat, audit) VALUES ($1, $2, $3,"
+    " 'epoch'::timestamptz + $4::bigint * '1 microsecond'::interval, $5, $6)";
 static const char SQL_WHERE[] =
     "SELECT pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_wal_flush_lsn()";
 /* The newest thousand always stay: they fence a writer that has fallen behind (traps A6, B1). */
@@ -83,15 +84,19 @@ static bool send_fixed(ApplySession *session, SinkNote kind, const char *name, E
 
 bool group_send_progress(Sink *s, ApplySession *session, const Group *group, Error *e) {
     char prev[LSN_TEXT_SIZE], end[LSN_TEXT_SIZE], committed[24], beat[24];
+    writer_reset(&s->audit_bytes);
+    audit_write(&group->audit, group->end, &s->audit_bytes);
+    assert(!s->audit_bytes.full);
     snprintf(committed, sizeof committed, "%" PRId64, group->end_us);
     snprintf(beat, sizeof beat, "%" PRId64, group->beat);
-    const char *const values[] = {s->options.cfg->name, lsn_text(s->applied, prev), lsn_text(group->end, end),
-                                  committed, group->beat == 0 ? NULL : beat};
-    int lengths[5] = {0}, formats[5] = {0};
+    const char *const values[] = {s->options.cfg->name,           lsn_text(s->applied, prev),
+                                  lsn_text(group->end, end),      committed,
+                                  group->beat == 0 ? NULL : beat, writer_slice(&s->audit_bytes).at};
+    int lengths[6] = {[5] = (int)s->audit_bytes.len}, formats[6] = {[5] = 1};
     for (int value = 0; value < 5; value++)
         lengths[value] = values[value] == NULL ? 0 : (int)strlen(values[value]);
     LiveNote note = {NOTE_PROGRESS, NULL, NULL};
-    return live_send(session->live, note, NAME_PROGRESS, 5, values, lengths, formats, e);
+    return live_send(session->live, note, NAME_PROGRESS, 6, values, lengths, formats, e);
 }
 
 /* ---- durability ---- */
@@ -126,12 +131,15 @@ bool group_ask_flushed(Sink *s, Error *e) {
 void group_clear(Group *group) {
     for (uint32_t at = 0; at < group->batch_count; at++)
         batch_drop(group->batches[at]);
-    *group = (Group){.batches = group->batches, .batch_capacity = group->batch_capacity};
+    audit_cut(&group->audit, 0);
+    *group =
+        (Group){.batches = group->batches, .batch_capacity = group->batch_capacity, .audit = group->audit};
 }
 
 void group_free(Group *group) {
     group_clear(group);
     free(group->batches);
+    audit_delta_free(&group->audit);
     *group = (Group){0};
 }
 
@@ -154,16 +162,24 @@ static void tell_metrics(Sink *s, ApplySession *session, const Group *group) {
                                       group->beat_queued_us, clock_us()});
 }
 
+static bool audit_send(void *sink, const char *sql, int count, const char *const *params, Error *e) {
+    Sink *s = sink;
+    LiveNote note = {NOTE_PREPARE, NULL, NULL};
+    return live_send_text(s->session.live, note, sql, count, params, e);
+}
+
+/* One transaction: what is deleted from the progress is in the sums that are written. */
 bool group_trim(Sink *s, Error *e) {
     if (++s->commits_since_trim < TRIM_EVERY)
         return true;
     s->commits_since_trim = 0;
     LiveNote note = {NOTE_PREPARE, NULL, NULL};
     const char *const job[] = {s->options.cfg->name};
-    return live_send_text(s->session.live, note, s->trim_sql, 1, job, e) && live_sync(s->session.live, e);
+    return audit_store(&s->audit, s->session.pg, s->options.cfg, audit_send, s, e) &&
+           live_send_text(s->session.live, note, s->trim_sql, 1, job, e) && live_sync(s->session.live, e);
 }
 
-bool group_commit_sent(Sink *s, ApplySession *session, const Group *group, Error *e) {
+bool group_commit_sent(Sink *s, ApplySession *session, Group *group, Error *e) {
     if (!live_drain(session->live, e) || !FAULT("apply.before_commit", e) ||
         !send_fixed(session, NOTE_COMMIT, NAME_COMMIT, e) ||
         !send_fixed(session, NOTE_WHERE, NAME_WHERE, e) || !live_sync(session->live, e))
@@ -176,6 +192,7 @@ bool group_commit_sent(Sink *s, ApplySession *session, const Group *group, Error
     unflushed_add(s, s->applied);
     unflushed_settle(s);
     tell_metrics(s, session, group);
+    audit_commit(&s->audit, &group->audit, s->applied);
     return true;
 }
 

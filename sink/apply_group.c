@@ -51,7 +51,22 @@ static void note_beat(Group *group, const Batch *b, int64_t number) {
 
 typedef bool ApplyOne(ApplySession *s, const Transaction *tx, const Change *change, Error *e);
 
-static bool changes_apply(ApplySession *session, Group *group, const Batch *b, const Transaction *tx,
+/* A TRUNCATE was cut down to the tables that take it. */
+static void count_applied(Sink *s, const ApplySession *session, Group *group, const Transaction *tx,
+                          const Change *change) {
+    if (change->kind < CHANGE_TRUNCATE)
+        audit_apply(&s->audit, &group->audit, tx, change->rel, change->kind, session->left_out);
+    if (change->kind != CHANGE_TRUNCATE)
+        return;
+    for (uint32_t table = 0; table < change->truncate.count; table++) {
+        const Relation *rel = change->truncate.rels[table];
+        const Plan *plan = session->plans[rel->number];
+        bool left_out = plan != NULL && !plan_takes(plan, CHANGE_TRUNCATE);
+        audit_apply(&s->audit, &group->audit, tx, rel, CHANGE_TRUNCATE, left_out);
+    }
+}
+
+static bool changes_apply(Sink *s, ApplySession *session, Group *group, const Batch *b, const Transaction *tx,
                           ApplyOne *apply_one, Error *e) {
     for (uint32_t at = 0; at < tx->count; at++) {
         const Change *change = &tx->changes[at];
@@ -59,23 +74,26 @@ static bool changes_apply(ApplySession *session, Group *group, const Batch *b, c
             note_beat(group, b, change->beat.number);
             continue;
         }
+        session->left_out = false;
         if (!apply_one(session, tx, change, e)) {
             if (!live_has_failed(session->live))
                 apply_describe(tx, change, e);
             return false;
         }
+        count_applied(s, session, group, tx, change);
         group->changes++;
         group->touched = true;
     }
     return true;
 }
 
-bool group_apply_on(ApplySession *session, Group *group, const Batch *b, const Transaction *tx, Error *e) {
-    return changes_apply(session, group, b, tx, apply_any, e);
+bool group_apply_on(Sink *s, ApplySession *session, Group *group, const Batch *b, const Transaction *tx,
+                    Error *e) {
+    return changes_apply(s, session, group, b, tx, apply_any, e);
 }
 
 static bool apply_piece(Sink *s, const Batch *b, const Transaction *tx, ApplyOne *apply_one, Error *e) {
-    return changes_apply(s->at, &s->group, b, tx, apply_one, e);
+    return changes_apply(s, s->at, &s->group, b, tx, apply_one, e);
 }
 
 void group_note_end(Group *group, const Transaction *tx) {
@@ -111,13 +129,18 @@ static bool transaction_restart(Sink *s, Error *e) {
     return apply_session_reset(&s->session, e) && group_prepare(s, e);
 }
 
+static bool piece_alone(Sink *s, const Batch *b, const Transaction *tx, ApplyOne *apply_one, Error *e) {
+    audit_receive(&s->audit, &s->group.audit, tx);
+    return apply_piece(s, b, tx, apply_one, e);
+}
+
 /* A whole transaction in a group of its own; the batches are the caller's. What is refused is done again statement by
  * statement, where a policy may settle it; `carefully`: at once. */
 static bool transaction_alone(Sink *s, const Batch *b, const Transaction *tx, bool carefully, Error *e) {
-    bool applied = !carefully && apply_piece(s, b, tx, apply_change, e) && live_drain(s->session.live, e);
+    bool applied = !carefully && piece_alone(s, b, tx, apply_change, e) && live_drain(s->session.live, e);
     if (!applied && !carefully && (e->kind != ERR_DATA || !s->settles || !transaction_restart(s, e)))
         return false;
-    if (!applied && !apply_piece(s, b, tx, conflict_change, e))
+    if (!applied && !piece_alone(s, b, tx, conflict_change, e))
         return false;
     group_note_end(&s->group, tx);
     return alone_settled(s, tx, e);
@@ -274,6 +297,7 @@ static bool pieces_apply(Sink *s, const Transaction *last, ApplyOne *apply_one, 
     bool ok = apply_session_return(&s->session, e) && group_prepare(s, e);
     apply_session_collect(&s->session, false);
     s->group.changes = s->group.changes_marked;
+    audit_return(&s->group.audit);
     bool since = false, over = false;
     for (uint32_t at = 0; ok && at < s->group.batch_count; at++) {
         const Batch *b = s->group.batches[at];
@@ -314,6 +338,7 @@ static bool pieces_mark(Sink *s, const Transaction *tx, Error *e) {
     if (!gear_choose(s, true, true, e))
         return false;
     s->group.marked = tx;
+    audit_mark_behind(&s->group.audit, 0);
     return (!s->session.collecting && !s->settles) || apply_session_mark(&s->session, e);
 }
 
@@ -356,6 +381,7 @@ static bool add_piece(Sink *s, Batch *b, const Transaction *tx, Error *e) {
     if (s->group.transactions == 0 && tx->begins)
         s->group.since_ms = clock_ms();
     s->group.inside = true;
+    audit_receive(&s->audit, &s->group.audit, tx);
     if (tx->begins && tx->ends)
         return add_whole(s, b, tx, e);
     if (!add_one_piece(s, b, tx, e))

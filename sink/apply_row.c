@@ -255,6 +255,7 @@ bool apply_change(ApplySession *s, const Transaction *tx, const Change *change, 
         return false;
     if (!plan_takes(plan, change->kind)) {
         s->counts.left_out++;
+        s->left_out = true;
         return true;
     }
     if (change->kind == CHANGE_INSERT)

@@ -72,11 +72,8 @@ static bool takes_binary(const ApplySession *s, const Plan *plan, Error *e) {
     return true;
 }
 
-/* What comes in parts ends behind all snapshots (trap A7a). What is prepared only now was open at every one of them,
- * wherever its PREPARE lies: prepared transactions are asked for when all that was committed before the last snapshot is
- * here. */
 bool apply_is_due(const TableRecord *table, const Transaction *tx) {
-    return tx->ending == TRANSACTION_PREPARES || lsn_is_none(tx->end) || lsn_before(table->start, tx->end);
+    return change_is_due(table->start, tx);
 }
 
 static void plan_arrived(ApplySession *s, const PGresult *result, Error *e) {

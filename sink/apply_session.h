@@ -65,8 +65,9 @@ typedef struct ApplySession {
     bool redefined;             /* a definition of `tables` has moved in some transaction of this session */
     TableRecord *altered;       /* whose change is why a transaction was refused (apply_alter) */
     uint32_t plan_capacity, plan_count, plans_since_look, next_statement;
-    bool collecting;       /* changes are collected into sets (sink/catchup); else each goes as it comes */
-    Catchup *catchup;      /* NULL until it is needed */
+    bool left_out;    /* set where the job's choice keeps a row's change from the destination (core/audit) */
+    bool collecting;  /* changes are collected into sets (sink/catchup); else each goes as it comes */
+    Catchup *catchup; /* NULL until it is needed */
     size_t sent_bytes_max; /* of sets, unanswered; the owner may change it */
     /* Something of the open transaction was sent before its turn: a set that is refused need not be wrong. Its plan. */
     bool hurried;

@@ -419,6 +419,7 @@ bool catchup_change(ApplySession *s, const Transaction *tx, const Change *change
         return false;
     if (!plan_takes(plan, change->kind)) {
         s->counts.left_out++;
+        s->left_out = true;
         return true;
     }
     bool fits = fits_set(plan, change);

@@ -186,6 +186,7 @@ static bool leave_out(ApplySession *s, const Plan *plan, const Transaction *tx, 
     if (!FAULT("apply.before_dead_letter", e) || !send_letter(s, plan, tx, change, why, e))
         return false;
     s->counts.dead_letters++;
+    s->left_out = true;
     conflict_tell(s, tx, change, why, "left out, see walferry dead-letters");
     return FAULT("apply.after_dead_letter", e);
 }

@@ -103,6 +103,14 @@ bool early_give_way(Sink *s, int pid, Error *e) {
 
 /* ---- connections ---- */
 
+/* To what they were at a savepoint. */
+static void counts_return(Slot *slot, const Group *then) {
+    AuditDelta audit = slot->counts.audit;
+    audit_cut(&audit, then->audit.count);
+    slot->counts = *then;
+    slot->counts.audit = audit;
+}
+
 static bool slot_connect(Sink *s, Slot *slot, Error *e) {
     if (!apply_open_beside(s, &slot->session, e))
         return false;
@@ -127,7 +135,7 @@ static Slot *slot_begin(Sink *s, const Batch *b) {
     ticket_use(b->ticket);
     slot->ticket = b->ticket;
     slot->xid = b->transactions[0].xid;
-    slot->counts = (Group){.transactions = 0};
+    counts_return(slot, &(Group){.transactions = 0});
     slot->session.counts = (ApplyCounts){.left_out = 0};
     slot->saved_count = 0;
     slot->released = false;
@@ -148,6 +156,7 @@ void early_free(Sink *s) {
         if (early->slots[at].ticket != NULL)
             ticket_drop(early->slots[at].ticket);
         apply_session_close(&early->slots[at].session);
+        audit_delta_free(&early->slots[at].counts.audit);
     }
     free(early);
     s->early = NULL;
@@ -182,6 +191,7 @@ static bool savepoint_before(Slot *slot, uint32_t subxid, Error *e) {
     }
     if (!savepoint_send(slot, "SAVEPOINT", subxid, e))
         return false;
+    audit_mark(&slot->counts.audit);
     slot->saved[slot->saved_count++] = (Savepoint){subxid, slot->counts, slot->session.counts};
     return true;
 }
@@ -194,30 +204,35 @@ static bool mark_release(Slot *slot, Error *e) {
 
 /* ---- batches ---- */
 
-static bool runs_apply(Slot *slot, const Batch *b, bool sets, Error *e) {
+static bool runs_apply(Sink *s, Slot *slot, const Batch *b, bool sets, Error *e) {
     apply_session_collect(&slot->session, sets);
-    for (uint32_t run = 0; run < b->count; run++)
-        if (!savepoint_before(slot, b->transactions[run].subxid, e) ||
-            !group_apply_on(&slot->session, &slot->counts, b, &b->transactions[run], e))
+    for (uint32_t run = 0; run < b->count; run++) {
+        if (!savepoint_before(slot, b->transactions[run].subxid, e))
             return false;
+        audit_receive(&s->audit, &slot->counts.audit, &b->transactions[run]);
+        if (!group_apply_on(s, &slot->session, &slot->counts, b, &b->transactions[run], e))
+            return false;
+    }
     return apply_settled(&slot->session, e);
 }
 
 /* A part that is refused as sets is applied again change by change, from the mark at its beginning. */
 static bool part_apply(Sink *s, Slot *slot, const Batch *b, Error *e) {
     uint32_t saved_count = slot->saved_count;
+    audit_mark_behind(&slot->counts.audit,
+                      saved_count == 0 ? 0 : slot->saved[saved_count - 1].counts.audit.count);
     Group counts = slot->counts;
     bool released = slot->released;
     bool sets = s->options.cfg->target.gear != GEAR_CHOICE_LIVE && b->count <= RUNS_FOR_SETS;
     slot->released = false;
     bool ok = apply_session_begin(&slot->session, e) && (!sets || apply_session_mark(&slot->session, e)) &&
-              runs_apply(slot, b, sets, e);
+              runs_apply(s, slot, b, sets, e);
     if (!ok && sets && e->kind == ERR_DATA && !slot->released) {
         error_clear(e);
         slot->saved_count = saved_count;
-        slot->counts = counts;
+        counts_return(slot, &counts);
         ok = apply_session_return(&slot->session, e) && group_prepare_on(s, &slot->session, e) &&
-             runs_apply(slot, b, false, e);
+             runs_apply(s, slot, b, false, e);
     }
     if (ok && sets && slot->saved_count == saved_count && !slot->released)
         ok = mark_release(slot, e);
@@ -257,7 +272,7 @@ static bool write_cut(Sink *s, const Batch *b, Error *e) {
     if (at == slot->saved_count) /* else nothing of it was for the destination */
         return !slot->released || slot_give_up(s, slot, "a subtransaction is undone after its savepoint", e);
     slot->saved_count = at;
-    slot->counts = slot->saved[at].counts;
+    counts_return(slot, &slot->saved[at].counts);
     slot->session.counts = slot->saved[at].found;
     bool ok = savepoint_send(slot, "ROLLBACK TO SAVEPOINT", subxid, e) &&
               savepoint_send(slot, "RELEASE SAVEPOINT", subxid, e) && live_drain(slot->session.live, e);
@@ -268,6 +283,7 @@ static bool write_cut(Sink *s, const Batch *b, Error *e) {
  * asks the progress, in the next session. */
 static bool slot_commit(Sink *s, Slot *slot, const Transaction *tx, Error *e) {
     group_note_end(&slot->counts, tx);
+    audit_known(&slot->counts.audit, tx);
     if (!FAULT("early.before_commit", e) || !group_commit_on(s, &slot->session, &slot->counts, e))
         return e->kind == ERR_DATA && slot_refused(s, slot, e);
     log_debug("transaction %" PRIu32 " was applied while it arrived: %" PRIu64 " changes", slot->xid,

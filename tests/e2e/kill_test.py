@@ -109,10 +109,18 @@ class KillTest:
         self.bank.check_prefix(self.target)
         check_equal(self.source, self.target)
         check_definitions(self.source, self.target)
+        self.check_audit()
         self.clean()
         self.job_close()
         self.passed += 1
         self.bank.resume_writers()
+
+    def check_audit(self):
+        """Every change was applied exactly once, by the job's own sums (core/audit.h)."""
+        status = self.job.status()
+        assert status["audit"]["broken"] is None, status["audit"]
+        uneven = {table["name"]: table["changes"] for table in status["tables"] if not table["changes"]["equal"]}
+        assert not uneven, f"received and applied differ: {uneven}"
 
     def arrived(self, process):
         assert process.alive(), f"walferry ended with {process.popen.returncode}: {process.err[-2000:]}"

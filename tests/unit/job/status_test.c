@@ -42,9 +42,9 @@ static void status_has_exactly_the_documented_keys(void **unused) {
     Metrics *m = metrics_new();
     metrics_tables(m, names, names, 1);
     json_t *status = status_of(&cfg, m);
-    keys_are(status,
-             "job phase state reason since source slot applied_lsn lag tables builds totals throttle gear workers "
-             "rss_bytes error");
+    keys_are(status, "job phase state reason since source slot applied_lsn lag tables builds totals audit "
+                     "throttle gear workers "
+                     "rss_bytes error");
     keys_are(json_object_get(json_object_get(status, "throttle"), "load"),
              "queries_per_s rows_per_s bytes_per_s");
     keys_are(json_object_get(json_object_get(status, "throttle"), "apply"), "rows_per_s bytes_per_s");
@@ -55,7 +55,9 @@ static void status_has_exactly_the_documented_keys(void **unused) {
     keys_are(json_object_get(json_object_get(status, "lag"), "stages"),
              "received_ms decoded_ms queued_ms applied_ms");
     keys_are(json_array_get(json_object_get(status, "tables"), 0),
-             "name target state rows rows_estimated bytes bytes_per_s left_ms");
+             "name target state rows rows_estimated bytes bytes_per_s left_ms changes");
+    keys_are(json_object_get(json_array_get(json_object_get(status, "tables"), 0), "changes"),
+             "insert update delete truncate received left_out equal");
     keys_are(json_object_get(status, "totals"),
              "rows_copied changes transactions bytes conflicts dead_letters left_out retries early "
              "early_given_up");

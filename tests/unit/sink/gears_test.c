@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "core/audit.h"
 #include "live_fixture.h"
 
 /* Trap A15: whatever comes, both gears leave the same rows, the same position and the same kind of refusal. Random work of a
@@ -201,11 +202,49 @@ static Change *change_add(Maker *m, const Op *op, const Relation *rel) {
     return change;
 }
 
+/* What the record at the destination says now. */
+static void audit_look(Fixture *f, AuditThree out[3]) {
+    static const char *const names[] = {"a", "b", "c"};
+    TableRecords tables;
+    Audit audit;
+    assert_true(state_tables(f->eye, &f->cfg, &tables, &f->e));
+    audit_begin(&audit, &tables, NULL);
+    assert_true(audit_load(&audit, f->eye, &f->cfg, f->at.applied, &f->e));
+    assert_string_equal(audit.broken, "");
+    for (int table = 0; table < 3; table++)
+        out[table] = audit_table(&audit, "s", names[table])->sums;
+    audit_end(&audit);
+    state_tables_free(&tables);
+}
+
+/* Every change of every transaction up to `applied`, and nothing else, was counted since `before`. */
+static void assert_audited(Fixture *f, const Play *p, uint64_t applied, const AuditThree before[3]) {
+    AuditThree now[3];
+    uint64_t expected[3][AUDIT_KINDS] = {{0}};
+    for (int at = 0, first = 0; at < p->count; at++) {
+        if (!p->ops[at].ends)
+            continue;
+        for (; first <= at; first++)
+            if (0x10 * (uint64_t)(at + 1) <= applied)
+                expected[p->ops[first].relation % 3]
+                        [p->ops[first].kind]++; /* the fourth is the first's next version */
+    }
+    audit_look(f, now);
+    for (int table = 0; table < 3; table++) {
+        assert_true(audit_even(&now[table]));
+        for (int kind = 0; kind < AUDIT_KINDS; kind++)
+            assert_int_equal(now[table].received.counts[kind] - before[table].received.counts[kind],
+                             expected[table][kind]);
+    }
+}
+
 /* The work in several batches, by a sink in this gear, on so many connections. */
 static void work(Fixture *f, const Play *p, GearChoice gear, int workers, uint64_t base, Outcome *out) {
+    AuditThree before[3];
     f->cfg.target.gear = gear;
     f->cfg.target.workers = workers;
     start(f);
+    audit_look(f, before);
     Relation *const rels[] = {relation(f, "a", 'd', "k*,u,v,w"), relation(f, "b", 'd', "g*,n*"),
                               relation(f, "c", 'f', "x,y"), relation(f, "a", 'd', "k*,u,v,w")};
     Maker m = maker_new(OPS_MAX);
@@ -233,6 +272,7 @@ static void work(Fixture *f, const Play *p, GearChoice gear, int workers, uint64
     snprintf(out->said, sizeof out->said, "%s", ok ? "" : f->e.text);
     start(f);
     out->applied = f->at.applied.at > base ? f->at.applied.at - base : 0;
+    assert_audited(f, p, out->applied, before);
     Error e;
     if (!pg_value(f->eye, ROWS, 0, NULL, out->rows, sizeof out->rows, &e))
         fail_test("%s", e.text);

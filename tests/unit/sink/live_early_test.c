@@ -92,6 +92,12 @@ static void row_in_order(Fixture *f, const Relation *rel, const char *row, uint6
     apply(f, &m);
 }
 
+/* Applied inserts, updates and deletes, and whether they are what was received (core/audit): written as a session begins. */
+static void assert_counted(Fixture *f, const char *counts) {
+    start(f);
+    assert_value(f, "SELECT applied[1:3]::text || (received = applied) FROM walferry.audit", counts);
+}
+
 /* ---- commit, abort, savepoints ---- */
 
 static void it_is_visible_at_its_commit_with_its_progress(void **state) {
@@ -178,6 +184,7 @@ static void savepoints_are_undone(void **state) {
     ends(&x, BATCH_COMMIT, 0x2100, TICKET_APPLIED);
     assert_value(f, T_ROWS, "1=kept 2=kept");
     assert_int_equal(atomic_load(&f->metrics->changes), 2);
+    assert_counted(f, "{2,0,0}true");
 }
 
 static void so_many_savepoints_that_the_first_are_let_go(void **state) {
@@ -197,6 +204,7 @@ static void so_many_savepoints_that_the_first_are_let_go(void **state) {
     ends(&y, BATCH_COMMIT, 0x2200, TICKET_GIVEN_UP);
     assert_value(f, "SELECT count(*) FROM s.t", "190");
     assert_value(f, APPLIED, "0/2100");
+    assert_counted(f, "{190,0,0}true");
 }
 
 /* ---- giving up ---- */
@@ -216,6 +224,7 @@ static void what_is_refused_waits_for_its_turn(void **state) {
     assert_value(f, T_ROWS, "3=there");
     assert_value(f, APPLIED, "0/2000");
     assert_int_equal(atomic_load(&f->metrics->early_given_up), 1);
+    assert_counted(f, "{1,0,0}true");
 }
 
 /* At COMMIT, as a deferred constraint would; one that acts in replica mode, too. */
@@ -240,6 +249,7 @@ static void what_is_refused_at_its_commit_waits_for_its_turn(void **state) {
     assert_value(f, T_ROWS, "");
     row_in_order(f, t, "1|good", 0x2100);
     assert_value(f, APPLIED, "0/2100");
+    assert_counted(f, "{1,0,0}true");
 }
 
 /* A set that is refused is no reason to give up: the part is applied again, change by change. */
@@ -264,6 +274,7 @@ static void a_refused_set_is_applied_change_by_change(void **state) {
     part(&x, t, 7, 3, 1, "c");
     ends(&x, BATCH_COMMIT, 0x2100, TICKET_APPLIED);
     assert_value(f, T_ROWS, "1=b 2=a 3=c");
+    assert_counted(f, "{3,3,0}true");
 }
 
 static void trap_A2_what_ends_before_a_snapshot_waits_for_its_turn(void **state) {
@@ -297,6 +308,7 @@ static void trap_A7b_the_one_in_the_way_gives_way(void **state) {
     ends(&x, BATCH_COMMIT, 0x2200, TICKET_GIVEN_UP);
     ends(&y, BATCH_ABORT, 0, TICKET_GIVEN_UP);
     assert_value(f, T_ROWS, "2=in order 12=z");
+    assert_counted(f, "{2,0,0}true");
 }
 
 /* One waits at its commit for another one that is open. */
