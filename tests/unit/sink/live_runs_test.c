@@ -13,7 +13,8 @@ static const char TABLES[] =
 static const char A_ROWS[] =
     "SELECT string_agg(k || '=' || coalesce(u::text, '-') || v, ' ' ORDER BY k) FROM s.a";
 static const char X_ROWS[] = "SELECT string_agg(k || '=' || u, ' ' ORDER BY k) FROM s.x";
-static const char PROGRESS[] = "SELECT string_agg((lsn - '0/0')::text, ' ' ORDER BY lsn) FROM walferry.progress";
+static const char PROGRESS[] =
+    "SELECT string_agg((lsn - '0/0')::text, ' ' ORDER BY lsn) FROM walferry.progress";
 
 typedef struct Work {
     Fixture *f;
