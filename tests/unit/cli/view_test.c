@@ -211,7 +211,8 @@ static void the_line_of_a_stream_says_how_far_behind_it_is(void **unused) {
     (void)unused;
     Progress p = streaming();
     Writer out;
-    assert_string_equal(line(&out, &p), "running: lag 240 ms, 1.2 MiB behind, 1,234 changes/s in sets on 3 connections");
+    assert_string_equal(line(&out, &p),
+                        "running: lag 240 ms, 1.2 MiB behind, 1,234 changes/s in sets on 3 connections");
     writer_free(&out);
     p = loading();
     p.loaded = p.tables;
