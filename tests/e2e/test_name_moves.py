@@ -26,7 +26,7 @@ def test_name_goes_and_comes_back_at_another_address(make_pair, tmp_path, monkey
     hosts.write_text(f"127.0.0.1 {NAME}\n")
     wrapper = tmp_path / "walferry"
     wrapper.write_text(f'#!/bin/sh\nexec unshare -m sh -c \'mount --bind "$0" /etc/hosts && exec "$@"\''
-                       f' {hosts} {walferry_binary()} "$@"\n')
+                       f' "{hosts}" "{walferry_binary()}" "$@"\n')
     wrapper.chmod(0o755)
     monkeypatch.setenv("WALFERRY_BIN", str(wrapper))
     job = pair.running_job(source_dsn=pair.source.dsn(host=NAME))
