@@ -442,42 +442,45 @@ static bool identities_check(const Pg *source, const Config *cfg, const Selectio
     return true;
 }
 
-bool publication_make(Pg *source, const Config *cfg, const Selection *selection, Error *e) {
-    if (!identities_check(source, cfg, selection, e))
-        return false;
+typedef bool PublicationDo(Pg *source, Publication *p, Error *e);
+
+/* What is to be done with each of the two. */
+static bool publications_do(Pg *source, const Config *cfg, const Selection *selection, PublicationDo *act,
+                            Error *e) {
     for (int inserts = 0; inserts <= 1; inserts++) {
         Publication p;
-        bool good = publication_read(&p, source, cfg, selection, inserts > 0, e) &&
-                    (p.ours ? publication_mend(source, &p, e) : publication_check(source, &p, ERR_CONFIG, e));
+        bool good = publication_read(&p, source, cfg, selection, inserts > 0, e) && act(source, &p, e);
         publication_clear(&p);
         if (!good)
             return false;
     }
     return true;
+}
+
+static bool make_one(Pg *source, Publication *p, Error *e) {
+    return p->ours ? publication_mend(source, p, e) : publication_check(source, p, ERR_CONFIG, e);
+}
+
+static bool verify_one(Pg *source, Publication *p, Error *e) {
+    return publication_check(source, p, ERR_LOST, e);
+}
+
+/* The server tells every decoder of a change, and does not ask whether it is one. */
+static bool renew_one(Pg *source, Publication *p, Error *e) {
+    return !p->ours || !p->exists || options_run(source, p, "ALTER PUBLICATION ", " SET (", e);
+}
+
+bool publication_make(Pg *source, const Config *cfg, const Selection *selection, Error *e) {
+    return identities_check(source, cfg, selection, e) &&
+           publications_do(source, cfg, selection, make_one, e);
 }
 
 bool publication_verify(Pg *source, const Config *cfg, const Selection *selection, Error *e) {
-    for (int inserts = 0; inserts <= 1; inserts++) {
-        Publication p;
-        bool good = publication_read(&p, source, cfg, selection, inserts > 0, e) &&
-                    publication_check(source, &p, ERR_LOST, e);
-        publication_clear(&p);
-        if (!good)
-            return false;
-    }
-    return true;
+    return publications_do(source, cfg, selection, verify_one, e);
 }
 
 bool publication_renew(Pg *source, const Config *cfg, const Selection *selection, Error *e) {
-    for (int inserts = 0; inserts <= 1; inserts++) {
-        Publication p;
-        bool good = publication_read(&p, source, cfg, selection, inserts > 0, e) &&
-                    (!p.ours || !p.exists || options_run(source, &p, "ALTER PUBLICATION ", " SET (", e));
-        publication_clear(&p);
-        if (!good)
-            return false;
-    }
-    return true;
+    return publications_do(source, cfg, selection, renew_one, e);
 }
 
 void publication_names(Pg *source, const Config *cfg, const Selection *selection, Writer *out) {
