@@ -1,5 +1,6 @@
 #include "core/fault.h"
 #include "core/log.h"
+#include "job/join.h"
 #include "job/phases.h"
 #include "job/reshape.h"
 
@@ -40,9 +41,7 @@ bool again_look(Walk *walk, Error *e) {
     if (!state_object_made(walk->record, walk->job->cfg, NOTE_COMPLETE, &noted, e) ||
         !pending(walk, &found, e))
         return false;
-    for (int at = 0; at < walk->selection->count && !found; at++)
-        found = walk->selection->tables[at].record_name == NULL;
-    walk->again = complete ? found : noted;
+    walk->again = complete ? found || join_waits(walk) : noted;
     return true;
 }
 

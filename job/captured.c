@@ -156,8 +156,7 @@ static bool unseen_look(Captured *c, Pg *source, const PGresult *unseen, bool *j
             if (join_takes(source, c->cfg, table, &why))
                 *joins = true;
             else if (c->looked_for_new) /* what was there before, the walk has told */
-                log_warn("table \"%s\" is new on the source and not part of this job%s", table->full_name,
-                         why);
+                join_refused_tell(table, why);
         }
     }
     selection_free(now);

@@ -19,17 +19,6 @@ static const char SQL_ABOVE[] =
     " JOIN pg_catalog.pg_class c ON c.oid = a.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.relkind = 'p'";
 static const char SQL_THERE[] = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
-/* Every relation but these and their sequences: what existing_relations gives, as of a target that has all the others. */
-static const char SQL_OTHERS[] =
-    "SELECT n.nspname, c.relname, c.relkind, c.oid FROM pg_catalog.pg_class c"
-    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't'"
-    " AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'walferry')"
-    " AND c.oid <> ALL ($1::oid[])"
-    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass"
-    "   AND d.objid = c.oid AND (d.deptype = 'e' OR (d.refclassid = 'pg_catalog.pg_class'::regclass"
-    "     AND c.relkind = 'S' AND d.deptype IN ('a', 'i') AND d.refobjid = ANY ($1::oid[]))))"
-    " ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"";
 /* Indexes of these tables that ATTACH PARTITION makes, because one of a table that is there already is above them. */
 static const char SQL_ATTACHED[] =
     "WITH RECURSIVE up AS (SELECT i.indexrelid AS leaf, h.inhparent AS above FROM pg_catalog.pg_index i"
@@ -56,8 +45,19 @@ bool join_takes(const Pg *source, const Config *cfg, const Table *table, const c
     return **why == '\0';
 }
 
+void join_refused_tell(const Table *table, const char *why) {
+    log_warn("table \"%s\" is new on the source and not part of this job%s", table->full_name, why);
+}
+
 static bool is_new(const Table *table) {
     return table->record_name == NULL;
+}
+
+bool join_waits(const Walk *walk) {
+    for (int at = 0; at < walk->selection->count; at++)
+        if (is_new(&walk->selection->tables[at]))
+            return true;
+    return false;
 }
 
 /* "{16391,16402}" */
@@ -116,10 +116,8 @@ static bool new_oids(Walk *walk, Writer *oids, Error *e) {
 }
 
 /* Definitions of these tables alone, and of what they need and the target has not. */
-static bool dump_of(Walk *walk, const Writer *oids, Dump *out, Error *e) {
-    Writer copy = *oids;
-    const char *const params[] = {writer_string(&copy)};
-    PGresult *others = pg_query(walk->source, SQL_OTHERS, 1, params, e);
+static bool dump_of(Walk *walk, Writer *oids, Dump *out, Error *e) {
+    PGresult *others = existing_others(walk->source, writer_string(oids), e);
     bool ok = others != NULL && build_dump_beside(walk, others, out, e);
     PQclear(others);
     return ok;
@@ -154,14 +152,11 @@ static bool define(Walk *walk, Error *e) {
 }
 
 bool join_begin(Walk *walk, Error *e) {
-    int count = 0;
     for (int at = 0; at < walk->selection->count; at++)
-        if (is_new(&walk->selection->tables[at])) {
+        if (is_new(&walk->selection->tables[at]))
             log_info("table \"%s\" is new on the source: it joins the job",
                      walk->selection->tables[at].full_name);
-            count++;
-        }
-    return count == 0 || (publish(walk, e) && define(walk, e) && FAULT("join.after_record", e));
+    return !join_waits(walk) || (publish(walk, e) && define(walk, e) && FAULT("join.after_record", e));
 }
 
 /* ---- behind the rows ---- */

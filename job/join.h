@@ -17,7 +17,11 @@
 
 /* Whether a table that the job's record does not know may join; *why not, for people. */
 bool join_takes(const Pg *source, const Config *cfg, const Table *table, const char **why);
-/* 1 and 2, for the tables of the selection that have no record. */
+/* Says so. */
+void join_refused_tell(const Table *table, const char *why);
+/* Some of the selection have no record. */
+bool join_waits(const Walk *walk);
+/* 1 and 2, for these. */
 bool join_begin(Walk *walk, Error *e);
 /* What is to be built behind the rows of tables that joined; left empty where there are none. */
 bool join_dump(Walk *walk, Dump *out, Error *e);

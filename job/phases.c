@@ -73,7 +73,7 @@ static bool new_table_joins(const void *walk_of, const Table *table) {
     const char *why = ", as long as its first load is not complete";
     bool joins = walk->job_record.phase > PHASE_FULL && join_takes(walk->source, walk->job->cfg, table, &why);
     if (!joins)
-        log_warn("table \"%s\" is new on the source and not part of this job%s", table->full_name, why);
+        join_refused_tell(table, why);
     return joins;
 }
 

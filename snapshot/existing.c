@@ -11,14 +11,21 @@
 
 enum { SQL_MAX_BYTES = 16 << 20, SHOWN_MAX = 20, SHOWN_MAX_BYTES = 4096 };
 
-static const char SQL_RELATIONS[] =
-    "SELECT n.nspname, c.relname, c.relkind, c.oid FROM pg_catalog.pg_class c"
-    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't'"
-    " AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'walferry')"
-    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass"
-    "                 AND d.objid = c.oid AND d.deptype = 'e')"
-    " ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"";
+#define RELATIONS(but)                                                                                       \
+    "SELECT n.nspname, c.relname, c.relkind, c.oid FROM pg_catalog.pg_class c"                               \
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"                                              \
+    " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't'"                         \
+    " AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'walferry')" but           \
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass"  \
+    "                 AND d.objid = c.oid AND d.deptype = 'e')"                                              \
+    " ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
+static const char SQL_RELATIONS[] = RELATIONS("");
+/* Of a table that is left out, its sequences are, too. */
+static const char SQL_OTHERS[] =
+    RELATIONS(" AND c.oid <> ALL ($1::oid[]) AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend o"
+              "  WHERE c.relkind = 'S' AND o.classid = 'pg_catalog.pg_class'::regclass AND o.objid = c.oid"
+              "  AND o.refclassid = 'pg_catalog.pg_class'::regclass AND o.deptype IN ('a', 'i')"
+              "  AND o.refobjid = ANY ($1::oid[]))");
 /* Dropping a partitioned table drops its partitions, too. */
 static const char SQL_PARTITIONS[] =
     "SELECT pn.nspname, p.relname, cn.nspname, c.relname FROM pg_catalog.pg_inherits i"
@@ -105,6 +112,10 @@ typedef struct Settling {
 
 PGresult *existing_relations(Pg *pg, Error *e) {
     return pg_query(pg, SQL_RELATIONS, 0, NULL, e);
+}
+
+PGresult *existing_others(Pg *pg, const char *oids, Error *e) {
+    return pg_query(pg, SQL_OTHERS, 1, &oids, e);
 }
 
 PGresult *existing_partitions(Pg *pg, Error *e) {

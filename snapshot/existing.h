@@ -18,6 +18,8 @@ PGresult *existing_objects(Pg *source, Pg *target, const Config *cfg, Error *e);
 
 /* The relations of a database, ordered (pg_row_of_name). */
 PGresult *existing_relations(Pg *pg, Error *e);
+/* The same without these and their sequences. `oids`: "{16391,16402}". */
+PGresult *existing_others(Pg *pg, const char *oids, Error *e);
 /* Rows of partitioned table and partition, each by schema and name. */
 PGresult *existing_partitions(Pg *pg, Error *e);
 
