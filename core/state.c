@@ -278,32 +278,19 @@ bool state_intend(Pg *pg, const Config *cfg, uint64_t system_id, uint32_t timeli
     return fail(e, ERR_RETRY, "another instance has brought job \"%s\" to life meanwhile", cfg->name);
 }
 
-/* An SQL array literal, one text after the other. */
-static void array_add(Writer *out, const char *text) {
-    writer_text(out, out->len == 0 ? "{\"" : ",\"");
-    for (; *text != '\0'; text++) {
-        if (*text == '"' || *text == '\\')
-            writer_u8(out, '\\');
-        writer_u8(out, (uint8_t)*text);
-    }
-    writer_text(out, "\"");
-}
-
-static void array_end(Writer *out) {
-    writer_text(out, out->len == 0 ? "{}" : "}");
-}
-
 /* One pending row for each table; `joining`: of those without a record. */
 static bool pending_rows(Pg *pg, const Config *cfg, const Selection *selection, bool joining, Error *e) {
     Writer schemas = writer_new(SQL_LIMIT), names = writer_new(SQL_LIMIT);
+    writer_u8(&schemas, '{');
+    writer_u8(&names, '{');
     for (int table = 0; table < selection->count; table++) {
         if (joining && selection->tables[table].record_name != NULL)
             continue;
-        array_add(&schemas, selection->tables[table].schema);
-        array_add(&names, selection->tables[table].name);
+        pg_write_item(&schemas, selection->tables[table].schema);
+        pg_write_item(&names, selection->tables[table].name);
     }
-    array_end(&schemas);
-    array_end(&names);
+    writer_u8(&schemas, '}');
+    writer_u8(&names, '}');
     const char *const params[] = {cfg->name, writer_string(&schemas), writer_string(&names)};
     bool ok = change(pg, cfg, SQL_PENDING, 3, params, e) >= 0;
     writer_free(&schemas);
@@ -590,12 +577,14 @@ bool state_names_keep(Pg *pg, const Config *cfg, const Mapping *mapping, Error *
 
 bool state_existing_note(Pg *pg, const Config *cfg, const StateName *names, int count, Error *e) {
     Writer schemas = writer_new(SQL_LIMIT), relations = writer_new(SQL_LIMIT);
+    writer_u8(&schemas, '{');
+    writer_u8(&relations, '{');
     for (int row = 0; row < count; row++) {
-        array_add(&schemas, names[row].schema);
-        array_add(&relations, names[row].name);
+        pg_write_item(&schemas, names[row].schema);
+        pg_write_item(&relations, names[row].name);
     }
-    array_end(&schemas);
-    array_end(&relations);
+    writer_u8(&schemas, '}');
+    writer_u8(&relations, '}');
     const char *const params[] = {cfg->name, writer_string(&schemas), writer_string(&relations),
                                   existing_policy_name(cfg->existing)};
     bool ok = change(pg, cfg, SQL_EXISTING_NOTE, 4, params, e) >= 0;
