@@ -410,6 +410,17 @@ void pg_write_table(Writer *w, Pg *pg, const char *schema, const char *name) {
     pg_write_name(w, pg, name);
 }
 
+bool pg_attempt(Pg *pg, const char *sql, Error *refused, Error *e) {
+    error_clear(refused);
+    if (!pg_run(pg, "SAVEPOINT walferry_attempt", e))
+        return false;
+    bool done = pg_run(pg, sql, refused);
+    return pg_run(pg,
+                  done ? "RELEASE SAVEPOINT walferry_attempt"
+                       : "ROLLBACK TO SAVEPOINT walferry_attempt; RELEASE SAVEPOINT walferry_attempt",
+                  e);
+}
+
 void pg_write_item(Writer *w, const char *text) {
     writer_text(w, w->len > 0 && w->at[w->len - 1] == '{' ? "\"" : ",\"");
     for (; *text != '\0'; text++) {

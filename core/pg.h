@@ -74,6 +74,10 @@ Lsn pg_cell_lsn(const PGresult *result, int row, int column); /* LSN_NONE for NU
 /* Of rows that are ordered by their first two cells, COLLATE "C": the first of this name; -1: there is none. */
 int pg_row_of_name(const PGresult *result, const char *schema, const char *name);
 
+/* One statement in the caller's transaction, behind a savepoint: refused->kind stays ERR_NONE, or it was undone. False
+ * and e when the transaction is of no use any more. */
+bool pg_attempt(Pg *pg, const char *sql, Error *refused, Error *e);
+
 /* Quoting, by libpq's functions. */
 void pg_write_name(Writer *w, Pg *pg, const char *name);
 void pg_write_table(Writer *w, Pg *pg, const char *schema, const char *name);

@@ -72,14 +72,11 @@ static bool alter_run(const Reshape *r, Writer *sql, Error *e) {
 
 /* What a refusal must not take with it. */
 static void alter_try(const Reshape *r, Writer *sql) {
-    Error refused, ignored;
-    if (pg_run(r->target, "SAVEPOINT walferry_try", &refused) &&
-        pg_run(r->target, writer_string(sql), &refused))
-        pg_run(r->target, "RELEASE SAVEPOINT walferry_try", &ignored);
-    else {
+    Error refused, lost;
+    if (!pg_attempt(r->target, writer_string(sql), &refused, &lost))
+        log_warn("left out at the target: %s (%s)", writer_string(sql), lost.text);
+    else if (refused.kind != ERR_NONE)
         log_warn("left out at the target: %s (%s)", writer_string(sql), refused.text);
-        pg_run(r->target, "ROLLBACK TO SAVEPOINT walferry_try", &ignored);
-    }
     writer_free(sql);
 }
 

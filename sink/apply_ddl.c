@@ -72,6 +72,17 @@ static bool run(const Ddl *d, Writer *sql, Error *e) {
     return ok;
 }
 
+/* What is refused is told, and takes nothing with it. */
+static bool attempt(Pg *pg, Writer *sql, bool *done, Error *e) {
+    Error refused;
+    bool ok = pg_attempt(pg, writer_string(sql), &refused, e);
+    *done = ok && refused.kind == ERR_NONE;
+    if (ok && !*done)
+        log_warn("left out at the target: %s (%s)", writer_string(sql), refused.text);
+    writer_free(sql);
+    return ok;
+}
+
 static Writer alter(const Ddl *d, const char *what, const char *column) {
     Writer sql = writer_new(SQL_LIMIT);
     writer_format(&sql, "ALTER TABLE %.*s %s COLUMN ", (int)d->top.len, d->top.at, what);
@@ -215,19 +226,8 @@ static bool default_settle(const Ddl *d, const DdlColumn *more, int row, const c
         writer_text(&sql, " DROP DEFAULT");
     else
         writer_format(&sql, " SET DEFAULT %s", more->value);
-    if (!pg_run(d->pg, "SAVEPOINT walferry_default", e)) {
-        writer_free(&sql);
-        return false;
-    }
-    Error refused;
-    bool set = pg_run(d->pg, writer_string(&sql), &refused);
-    if (!set)
-        log_warn("left out at the target: %s (%s)", writer_string(&sql), refused.text);
-    writer_free(&sql);
-    return pg_run(d->pg,
-                  set ? "RELEASE SAVEPOINT walferry_default"
-                      : "ROLLBACK TO SAVEPOINT walferry_default; RELEASE SAVEPOINT walferry_default",
-                  e);
+    bool set;
+    return attempt(d->pg, &sql, &set, e);
 }
 
 static bool constraints_settle(const Ddl *d, Error *e) {
@@ -285,8 +285,23 @@ static bool record_move(const Ddl *d, Error *e) {
     return ok;
 }
 
-/* Plain statements in the stream's transaction. */
-static bool definition_apply(Ddl *d, Error *e) {
+/* Statements in the stream's transaction, behind all that was sent, and outside of the pipeline. They may take long. */
+typedef bool Plain(void *context, Error *e);
+static bool plainly(ApplySession *s, Plain *what, void *context, Error *e) {
+    if (!apply_session_begin(s, e) || !apply_settled(s, e) || !live_sync(s->live, e))
+        return false;
+    bool patient = s->pg->patient;
+    pg_expect_work(s->pg);
+    live_pause(s->live);
+    bool ok = what(context, e);
+    live_resume(s->live);
+    s->pg->patient = patient;
+    return ok;
+}
+
+static bool definition_apply(void *ddl, Error *e) {
+    Ddl *d = ddl;
+    d->s->redefined = true;
     d->there = (AlteredThere){.record = d->record, .column_name = column_name, .context = d};
     d->before = d->record->definition == NULL ? NULL : definition_read(d->arena, d->record->definition);
     d->after = travelling(d);
@@ -307,16 +322,7 @@ static bool definition_follow(ApplySession *s, TableRecord *record, const DdlMes
              .message = message,
              .arena = arena,
              .top = writer_new(SQL_LIMIT)};
-    bool ok = apply_session_begin(s, e) && apply_settled(s, e) && live_sync(s->live, e);
-    if (ok) {
-        bool patient = s->pg->patient;
-        pg_expect_work(s->pg);
-        live_pause(s->live);
-        s->redefined = true;
-        ok = definition_apply(&d, e);
-        live_resume(s->live);
-        s->pg->patient = patient;
-    }
+    bool ok = plainly(s, definition_apply, &d, e);
     writer_free(&d.top);
     if (ok || (e->kind != ERR_DATA && e->kind != ERR_CONFIG))
         return ok;
@@ -329,72 +335,66 @@ static bool definition_follow(ApplySession *s, TableRecord *record, const DdlMes
 
 /* ---- indexes ---- */
 
-static void index_note(const DdlMessage *message, char out[40]) {
+typedef struct Index {
+    ApplySession *s;
+    const DdlMessage *message;
+    char note[40];
+} Index;
+
+static void note_write(Index *index) {
     Writer name = writer_new(SQL_LIMIT);
-    writer_format(&name, "%s.%s", message->index_schema, message->index);
-    snprintf(out, 40, STATE_INDEX_NOTE "%016llx", (unsigned long long)XXH64(name.at, name.len, 0));
+    writer_format(&name, "%s.%s", index->message->index_schema, index->message->index);
+    snprintf(index->note, sizeof index->note, STATE_INDEX_NOTE "%016llx",
+             (unsigned long long)XXH64(name.at, name.len, 0));
     writer_free(&name);
 }
 
-static bool index_make(ApplySession *s, const DdlMessage *message, const char *note, Error *e) {
+static bool index_make(void *context, Error *e) {
+    const Index *index = context;
+    const DdlMessage *message = index->message;
+    const Config *cfg = index->s->options->cfg;
     bool noted;
     Writer what = writer_new(SQL_LIMIT);
     writer_format(&what, "%s\n%s\n%s", message->index_schema, message->index, message->index_create);
-    bool ok = state_object_made(s->pg, s->options->cfg, note, &noted, e) &&
-              (noted || state_object_note(s->pg, s->options->cfg, note, writer_string(&what), e));
+    bool ok = state_object_made(index->s->pg, cfg, index->note, &noted, e) &&
+              (noted || state_object_note(index->s->pg, cfg, index->note, writer_string(&what), e));
     writer_free(&what);
     return ok;
 }
 
 /* Which table it was of on the source nobody knows any more: at the target it is one of the job's, or not ours. */
-static bool index_is_ours(ApplySession *s, const DdlMessage *message, bool *ours, Error *e) {
-    const char *const params[] = {message->index_schema, message->index};
-    PGresult *found = pg_query(s->pg, SQL_INDEX, 2, params, e);
+static bool index_is_ours(const Index *index, bool *ours, Error *e) {
+    const TableRecords *tables = index->s->tables;
+    const char *const params[] = {index->message->index_schema, index->message->index};
+    PGresult *found = pg_query(index->s->pg, SQL_INDEX, 2, params, e);
     *ours = false;
-    for (int at = 0; found != NULL && PQntuples(found) > 0 && at < s->tables->count; at++)
-        *ours = *ours || (int64_t)s->tables->rows[at].target_oid == pg_cell_int(found, 0, 0);
+    for (int at = 0; found != NULL && PQntuples(found) > 0 && at < tables->count; at++)
+        *ours = *ours || (int64_t)tables->rows[at].target_oid == pg_cell_int(found, 0, 0);
     PQclear(found);
     return found != NULL;
 }
 
-static bool index_drop(ApplySession *s, const DdlMessage *message, const char *note, Error *e) {
+static bool index_drop(void *context, Error *e) {
+    const Index *index = context;
+    Pg *pg = index->s->pg;
     int64_t count;
-    bool ours;
-    Error refused;
-    bool known =
-        state_object_forget(s->pg, s->options->cfg, note, &count, e) && index_is_ours(s, message, &ours, e);
+    bool ours, dropped;
+    bool known = state_object_forget(pg, index->s->options->cfg, index->note, &count, e) &&
+                 index_is_ours(index, &ours, e);
     if (!known || !ours)
         return known;
     Writer sql = writer_new(SQL_LIMIT);
-    writer_text(&sql, "DROP INDEX IF EXISTS ");
-    pg_write_table(&sql, s->pg, message->index_schema, message->index);
-    bool ok = pg_run(s->pg, "SAVEPOINT walferry_index; SET LOCAL client_min_messages = error", e) &&
-              pg_run(s->pg, SQL_WAIT, e);
-    bool dropped = ok && pg_run(s->pg, writer_string(&sql), &refused);
-    if (dropped)
-        log_info("at the target: %s", writer_string(&sql));
-    else if (ok)
-        log_warn("left out at the target: %s (%s)", writer_string(&sql), refused.text);
-    writer_free(&sql);
-    return ok &&
-           pg_run(s->pg,
-                  dropped ? "RELEASE SAVEPOINT walferry_index"
-                          : "ROLLBACK TO SAVEPOINT walferry_index; RELEASE SAVEPOINT walferry_index",
-                  e) &&
-           pg_run(s->pg, SQL_OVER, e);
-}
-
-/* Plain statements in the stream's transaction. */
-static bool index_follow(ApplySession *s, const DdlMessage *message, Error *e) {
-    char note[40];
-    index_note(message, note);
-    bool ok = apply_session_begin(s, e) && apply_settled(s, e) && live_sync(s->live, e);
-    if (!ok)
+    writer_text(&sql, "DROP INDEX ");
+    pg_write_table(&sql, pg, index->message->index_schema, index->message->index);
+    if (!pg_run(pg, SQL_WAIT, e)) {
+        writer_free(&sql);
         return false;
-    live_pause(s->live);
-    ok = message->index_create != NULL ? index_make(s, message, note, e) : index_drop(s, message, note, e);
-    live_resume(s->live);
-    return ok;
+    }
+    bool ok = attempt(pg, &sql, &dropped, e);
+    if (ok && dropped)
+        log_info("at the target: index \"%s.%s\" is dropped", index->message->index_schema,
+                 index->message->index);
+    return ok && pg_run(pg, SQL_OVER, e);
 }
 
 static bool index_is_made(const ApplySession *s, const DdlMessage *message) {
@@ -402,6 +402,12 @@ static bool index_is_made(const ApplySession *s, const DdlMessage *message) {
     return !message->partitioned && strchr(message->index, '\n') == NULL &&
            strchr(message->index_schema, '\n') == NULL &&
            (selection == NULL || !mapping_renames(selection->mapping));
+}
+
+static bool index_follow(ApplySession *s, const DdlMessage *message, Error *e) {
+    Index index = {.s = s, .message = message};
+    note_write(&index);
+    return plainly(s, message->index_create != NULL ? index_make : index_drop, &index, e);
 }
 
 static bool message_follow(ApplySession *s, const Transaction *tx, const DdlMessage *message, Arena *arena,
