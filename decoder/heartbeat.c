@@ -89,6 +89,17 @@ static bool message_instead(Pg *source, const Config *cfg, HeartbeatForm *form, 
                      cfg->source.heartbeat_schema);
 }
 
+/* Another job was faster by a moment. IF NOT EXISTS does not hold between two sessions: a table has a row
+ * in pg_class and one in pg_type, each looked for first and then kept by a unique index. */
+static bool made_meanwhile(const Error *e) {
+    static const char *const refusals[] = {"42P07", "42710", "23505"};
+    for (size_t n = 0; n < sizeof refusals / sizeof *refusals; n++) {
+        if (strcmp(e->sqlstate, refusals[n]) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool heartbeat_make(Pg *source, const Config *cfg, HeartbeatForm *form, Error *e) {
     *form = HEARTBEAT_OFF;
     if (cfg->source.heartbeat_ms == 0)
@@ -99,10 +110,9 @@ bool heartbeat_make(Pg *source, const Config *cfg, HeartbeatForm *form, Error *e
         return false;
     if (exists && oid == 0)
         return message_instead(source, cfg, form, e);
-    /* 23505, 42P07: another job made it at the same moment. */
     if (!exists &&
         !statement_run(source, statement(source, cfg, "CREATE TABLE IF NOT EXISTS ", COLUMNS_SQL), e) &&
-        strcmp(e->sqlstate, "23505") != 0 && strcmp(e->sqlstate, "42P07") != 0)
+        !made_meanwhile(e))
         return strcmp(e->sqlstate, "42501") == 0 ? message_instead(source, cfg, form, e) : false;
     const char *job = cfg->name;
     if (!statement_query(source, statement(source, cfg, "INSERT INTO ", FIRST_SQL), 1, &job, NULL, e))

@@ -33,6 +33,21 @@ def insert(pair, number):
     pair.source.sql("INSERT INTO t VALUES (%s, 'later')", (number,))
 
 
+def test_heartbeat_table_made_by_another_job_at_the_same_moment(pair):
+    """IF NOT EXISTS does not hold between two sessions: whoever comes second is refused by a catalog."""
+    pair.source.sql(TABLE)
+    other = pair.source.connect(autocommit=False)
+    other.cursor().execute("CREATE TABLE dts_postgres_heartbeat (job text PRIMARY KEY, beat bigint, at timestamptz)")
+    job = pair.job()
+    process = job.start()
+    poll_until(lambda: pair.source.one("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                                       " AND query LIKE '%dts_postgres_heartbeat%'"), "it waits for the other job", 30)
+    other.commit()
+    other.close()
+    job.wait_for("running")
+    assert process.terminate() == 0, process.err
+
+
 @pytest.mark.asan
 def test_slot_dropped_while_stopped(pair):
     """F27."""
