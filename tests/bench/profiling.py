@@ -1,10 +1,12 @@
 """What one run of a work of apply.py spends its time on, in three recordings: walferry, and the backends of either
 server. Shares are of all three together, so that they tell whose work is the longest."""
 import argparse
+import collections
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -39,6 +41,41 @@ class Watched:
             sys.exit(f"perf record: {complaint}")
 
 
+class Waits:
+    """What a server's backends that work for walferry wait for, seen a hundred times a second: samples say where CPU goes,
+    this says where time goes."""
+    SEEN = ("SELECT application_name || CASE backend_type WHEN 'walsender' THEN ' (walsender)' ELSE '' END, CASE"
+            " WHEN state = 'idle' THEN 'idle' WHEN state LIKE 'idle%' THEN 'idle in transaction'"
+            " ELSE coalesce(wait_event_type || ': ' || wait_event, 'on the CPU') END"
+            " FROM pg_stat_activity WHERE application_name LIKE 'walferry%'")
+    EVERY_S = 0.01
+
+    def __init__(self, server):
+        self.name, self.seconds, self.over = server.name, collections.Counter(), threading.Event()
+        self.connection = server.connect()
+        self.thread = threading.Thread(target=self.look)
+        self.thread.start()
+
+    def look(self):
+        cursor, last = self.connection.cursor(), time.monotonic()
+        while not self.over.wait(self.EVERY_S):
+            cursor.execute(self.SEEN)
+            last, passed = time.monotonic(), time.monotonic() - last
+            for seen in cursor.fetchall():
+                self.seconds[seen] += passed
+
+    def stop(self):
+        self.over.set()
+        self.thread.join()
+        self.connection.close()
+
+    def show(self):
+        print(f"\n{self.name}: seconds of each backend by what it waits for")
+        for (backend, what), seconds in sorted(self.seconds.items(), key=lambda item: (item[0][0], -item[1])):
+            if seconds >= 0.02:
+                print(f"  {seconds:6.2f} s  {backend:32} {what}")
+
+
 def functions(path):
     """(samples, dso, symbol), the most first."""
     said = subprocess.run([*REPORT, "-i", path], check=True, capture_output=True, text=True).stdout
@@ -63,6 +100,7 @@ def main():
     parser.add_argument("name", choices=sorted(apply.KINDS))
     parser.add_argument("--quick", action="store_true", help="a tenth of the work")
     parser.add_argument("--top", type=int, default=30, help="functions of each")
+    parser.add_argument("--waits", action="store_true", help="what the servers' backends wait for, without perf")
     parser.add_argument("--keep", type=Path, help="folder for perf's files")
     arguments = parser.parse_args()
     place = Place()
@@ -72,10 +110,21 @@ def main():
     bench = Bench(place, arguments.quick)
     try:
         work = apply.make(bench, arguments.name)
-        run = work.by_walferry((*RECORD, "-o", recordings["walferry"], "--"),
-                               lambda: [Watched(server, recordings[server.name]) for server in (bench.source, bench.target)])
+        servers = (bench.source, bench.target)
+        waits = []
+        if arguments.waits:
+            def watch():
+                waits.extend(map(Waits, servers))
+                return waits
+            run = work.by_walferry((), watch)
+        else:
+            run = work.by_walferry((*RECORD, "-o", recordings["walferry"], "--"),
+                                   lambda: [Watched(server, recordings[server.name]) for server in servers])
         print(f"{arguments.name}: {run.seconds:.2f} s, {run.cpu_seconds:.2f} s of CPU in walferry and perf itself")
-        show(recordings, arguments.top)
+        for server in waits:
+            server.show()
+        if not waits:
+            show(recordings, arguments.top)
     finally:
         bench.close()
         place.close()

@@ -60,27 +60,25 @@ static void assert_sql(Fixture *f, SetKind kind, const char *forms, const char *
 static void statements(void **state) {
     Fixture *f = *state;
     assert_sql(f, SET_DELETE, "...t..",
-               "DELETE FROM \"s\".\"t\" AS t USING ROWS FROM (pg_catalog.unnest($1::text[])) AS n(c1)"
+               "DELETE FROM \"s\".\"t\" AS t USING (SELECT pg_catalog.unnest($1::text[]) AS c1) AS n"
                " WHERE t.\"id\" = n.c1::integer");
-    assert_sql(
-        f, SET_UPDATE, ".ttt..",
-        "UPDATE \"s\".\"t\" AS t SET \"v\" = n.c1::text, \"w\" = n.c2::integer[] FROM ROWS FROM"
-        " (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[]))"
-        " AS n(c1, c2, c3) WHERE t.\"id\" = n.c3::integer");
-    assert_sql(
-        f, SET_UPDATE, "bb.b..",
-        "UPDATE \"s\".\"t\" AS t SET \"id\" = n.c1, \"v\" = n.c2 FROM ROWS FROM"
-        " (pg_catalog.unnest($1::integer[]), pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::integer[]))"
-        " AS n(c1, c2, c3) WHERE t.\"id\" = n.c3");
+    assert_sql(f, SET_UPDATE, ".ttt..",
+               "UPDATE \"s\".\"t\" AS t SET \"v\" = n.c1::text, \"w\" = n.c2::integer[] FROM"
+               " (SELECT pg_catalog.unnest($1::text[]) AS c1, pg_catalog.unnest($2::text[]) AS c2,"
+               " pg_catalog.unnest($3::text[]) AS c3) AS n WHERE t.\"id\" = n.c3::integer");
+    assert_sql(f, SET_UPDATE, "bb.b..",
+               "UPDATE \"s\".\"t\" AS t SET \"id\" = n.c1, \"v\" = n.c2 FROM"
+               " (SELECT pg_catalog.unnest($1::integer[]) AS c1, pg_catalog.unnest($2::text[]) AS c2,"
+               " pg_catalog.unnest($3::integer[]) AS c3) AS n WHERE t.\"id\" = n.c3");
     f->columns[0].always = true;
     assert_sql(f, SET_INSERT, "tt....",
                "INSERT INTO \"s\".\"t\" (\"id\", \"v\") OVERRIDING SYSTEM VALUE SELECT n.c1::integer, "
                "n.c2::text FROM"
-               " ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS n(c1, c2)");
+               " (SELECT pg_catalog.unnest($1::text[]) AS c1, pg_catalog.unnest($2::text[]) AS c2) AS n");
     f->plan.only = true;
     f->columns[0].equal = " OPERATOR(ext.=) ";
     assert_sql(f, SET_DELETE, "...t..",
-               "DELETE FROM ONLY \"s\".\"t\" AS t USING ROWS FROM (pg_catalog.unnest($1::text[])) AS n(c1)"
+               "DELETE FROM ONLY \"s\".\"t\" AS t USING (SELECT pg_catalog.unnest($1::text[]) AS c1) AS n"
                " WHERE t.\"id\" OPERATOR(ext.=) n.c1::integer");
 }
 
