@@ -131,6 +131,23 @@ def test_a_large_one_is_there_with_its_commit(early_pair):
     assert totals(job) == (1, 0)
 
 
+@pytest.mark.parametrize("theirs, rows, early", [("64MB", 120_000, True), ("64MB", 10_000, False), ("64kB", 10_000, True)])
+def test_it_is_on_its_way_before_the_server_would_send_it(make_pair, theirs, rows, early):
+    """A server waits for 64 MB of changes by default; the stream's session asks it for 16, never for more than it has."""
+    pair = make_pair(source={"logical_decoding_work_mem": theirs})
+    pair.source.sql(TABLES)
+    job = pair.running_job()
+    session = pair.source.connect(autocommit=False)
+    session.cursor().execute(ROWS.format(1, rows))
+    pair.source.sql("INSERT INTO u VALUES (1, 'behind')")
+    job.drain(pair.source)  # whatever was to come before its end has come
+    assert in_work(job, pair) == early
+    session.commit()
+    session.close()
+    ended_equal(job, pair)
+    assert totals(job) == (int(early), 0)
+
+
 @pytest.mark.parametrize("fault", ["early.part_applied:kill@1", "early.part_applied:kill@40", "early.before_commit:kill",
                                    "early.after_commit:kill", "early.part_applied:fail@3",
                                    "early.before_commit:fail@1", "early.before_commit:fail:data@1"])

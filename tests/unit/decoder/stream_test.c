@@ -83,7 +83,9 @@ static void start_asks_for_what_the_version_knows(void **state) {
         fake_stop(&f);
         snprintf(command, sizeof command, "START_REPLICATION SLOT \"dts_sync_shop\" LOGICAL 16/B374D848 (%s",
                  cases[n].options);
-        assert_string_equal(f.statements[1], command);
+        bool streams = strstr(cases[n].options, "streaming") != NULL;
+        assert_string_equal(f.statements[streams ? 2 : 1], command);
+        assert_int_equal(strstr(f.statements[1], "'logical_decoding_work_mem'") != NULL, streams);
         fake_free(&f);
     }
 }
