@@ -6,6 +6,7 @@
  *   1/4      transactions whose end has not come (decoder/held)            the largest of them spills
  *   1/4      batches in the queues, over all sinks (core/queue)            the source's thread waits
  *   2/10     batches of groups, one collected, the others under way (sink) the group is sent
+ *            or of the parts of a transaction that is applied early
  *   3/10     what these cost beside their bytes: net rows of the groups, libpq's buffers (4 MiB unanswered at most),
  *            batches being filled, one and one more for each transaction applied early, what malloc rounds up
  *

@@ -18,7 +18,10 @@ int64_t clock_wall_us(void) {
     return microseconds(CLOCK_REALTIME);
 }
 
-void clock_sleep_ms(int64_t ms) {
-    struct timespec wait = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+void clock_sleep_us(int64_t us) {
+    struct timespec wait = {.tv_sec = us / 1000000, .tv_nsec = (long)(us % 1000000) * 1000};
     nanosleep(&wait, NULL);
+}
+void clock_sleep_ms(int64_t ms) {
+    clock_sleep_us(ms * 1000);
 }

@@ -5,9 +5,10 @@
 
 #include <stdint.h>
 
-int64_t clock_us(void);      /* monotonic microseconds */
-int64_t clock_ms(void);      /* monotonic milliseconds */
-int64_t clock_wall_us(void); /* microseconds since 1970 */
+int64_t clock_us(void);          /* monotonic microseconds */
+int64_t clock_ms(void);          /* monotonic milliseconds */
+int64_t clock_wall_us(void);     /* microseconds since 1970 */
+void clock_sleep_us(int64_t us); /* at least; a signal ends it */
 void clock_sleep_ms(int64_t ms);
 
 /* PostgreSQL counts microseconds from 2000-01-01 (protocol chapter "Streaming Replication Protocol"). */

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "core/clock.h"
 
@@ -12,6 +13,9 @@ enum { STATUS_MOST_MS = 10000, STATUS_LEAST_MS = 10, STATUS_SHARE = 3 };
 /* How long a status may wait for a socket that takes nothing, and how often decrypted bytes are looked for.
  */
 enum { WRITE_WAIT_MS = 1000, TLS_LOOK_MS = 20 };
+/* A server sends each change by itself, and whoever waits for each is woken, and makes the server wake him, for each: a
+ * tenth of both sides' work. While more than so many come in a millisecond, the reader lets some gather. */
+enum { MANY_FRAMES = 50, LINGER_US = 300, LINGER_BYTES = 64 * 1024 };
 /* A server that was asked and says nothing for this many times its own patience has gone, whatever the kernels
  * between us believe (F92). */
 enum { SILENCE_TIMES = 2, SILENCE_LEAST_MS = 6000, SILENCE_UNTIMED_MS = 120000 };
@@ -40,6 +44,9 @@ struct Stream {
     bool tls;
     bool aborts_have_lsn;
     bool ended; /* the server sent its last byte */
+    bool many;  /* frames came in the last millisecond or more, counted since: */
+    int64_t counted_us;
+    uint32_t counted;
 };
 
 /* The replication grammar knows no escapes but the doubled quote. */
@@ -211,6 +218,19 @@ static bool input_take(Stream *s) {
     return PQconsumeInput(s->pg->conn) != 0;
 }
 
+/* Before bytes are looked for. What is in the socket already need not be waited for. */
+static void linger(Stream *s) {
+    int64_t now_us = clock_us(), passed_us = now_us - s->counted_us;
+    int there = 0;
+    if (passed_us >= 1000) {
+        s->many = s->counted > passed_us * MANY_FRAMES / 1000;
+        s->counted_us = now_us;
+        s->counted = 0;
+    }
+    if (s->many && ioctl(PQsocket(s->pg->conn), FIONREAD, &there) == 0 && there < LINGER_BYTES)
+        clock_sleep_us(LINGER_US);
+}
+
 /* Waits for bytes until then, and takes them in. False: the connection is broken. *late: none came in time.
  * Bytes that TLS has already decrypted do not show on the socket, so it is not trusted for long. */
 static bool input_wait(Stream *s, int64_t until_ms, bool *late) {
@@ -237,6 +257,7 @@ static bool still_there(const Stream *s, Error *e) {
 static bool frame_take(Stream *s, char *buffer, int size, Frame *out, Error *e) {
     s->asked_ms = 0;
     s->quiet = false;
+    s->counted++;
     return frame_read(s, buffer, size, out, e);
 }
 
@@ -251,7 +272,9 @@ bool stream_read(Stream *s, int wait_ms, Frame *out, Error *e) {
         if (size == -1)
             return end_read(s, out, e);
         bool late = false;
-        if (looked && until_ms == 0)
+        if (!looked)
+            linger(s);
+        else if (until_ms == 0)
             until_ms = clock_ms() + wait_ms;
         if (size < 0 || !(looked ? input_wait(s, until_ms, &late) : input_take(s)))
             return stream_failed(s, NULL, e);

@@ -166,7 +166,8 @@ static bool altered_aside(Sink *s, Error *e) {
 }
 
 static bool apply_write(Sink *s, Batch *b, Error *e) {
-    return (b->kind == BATCH_WHOLE ? group_add(s, b, e) : early_write(s, b, e)) || altered_aside(s, e);
+    bool ok = b->kind == BATCH_WHOLE ? early_rest(s, e) && group_add(s, b, e) : early_write(s, b, e);
+    return ok || altered_aside(s, e);
 }
 
 /* Between groups only: plain statements on the same connection. */
@@ -187,7 +188,7 @@ static bool flush_now(Sink *s, Error *e) {
 }
 
 static bool apply_settle(Sink *s, bool flush, int wait_ms, Lsn *durable, Error *e) {
-    if (flush && !group_flush(s, wait_ms > 0, e))
+    if (flush && (!early_rest(s, e) || !group_flush(s, wait_ms > 0, e)))
         return altered_aside(s, e);
     int64_t now_ms = clock_ms();
     if (s->unflushed_count > 0 && !s->session.open) {
@@ -212,7 +213,7 @@ static bool apply_settle(Sink *s, bool flush, int wait_ms, Lsn *durable, Error *
 
 static bool apply_promise(Sink *s, Lsn upto, Error *e) {
     assert(!s->group.inside); /* nothing is promised while a transaction is in flight */
-    return group_flush(s, true, e) && bound_note(s, upto, e);
+    return early_rest(s, e) && group_flush(s, true, e) && bound_note(s, upto, e);
 }
 
 const SinkOps sink_apply = {

@@ -316,6 +316,7 @@ bool apply_session_begin(ApplySession *s, Error *e) {
         return true;
     s->open = true;
     s->marked = false;
+    s->locks++;
     return live_send(s->live, note, NAME_BEGIN, 0, NULL, NULL, NULL, e);
 }
 
@@ -349,8 +350,13 @@ static bool definitions_again(ApplySession *s, Error *e) {
     return ok;
 }
 
+void apply_session_returned(ApplySession *s) {
+    s->locks++;
+}
+
 bool apply_session_return(ApplySession *s, Error *e) {
     s->counts = s->counts_marked;
+    apply_session_returned(s);
     plans_unprepare(s);
     bool ok = live_return(s->live, SQL_RETURN, e) && definitions_again(s, e) && own_prepare(s, e);
     catchup_forget(s);

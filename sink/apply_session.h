@@ -46,8 +46,9 @@ typedef struct ApplySession {
     TableRecords *tables; /* what is loaded, from where it counts, and what it looks like */
     Pg *pg;
     Live *live;
-    bool open;                         /* BEGIN was sent; whoever ends the transaction resets it */
-    bool marked;                       /* it has a savepoint */
+    bool open;      /* BEGIN was sent; whoever ends the transaction resets it */
+    bool marked;    /* it has a savepoint */
+    uint32_t locks; /* another number for each transaction, and when locks of the open one may have gone */
     ApplyCounts counts, counts_marked; /* now; at the mark */
     Refusal refusal;
     int64_t told_second; /* conflicts are logged a few a second (sink/conflict) */
@@ -97,6 +98,8 @@ bool apply_session_reset(ApplySession *s, Error *e);
 bool apply_session_mark(ApplySession *s, Error *e);
 /* After a failure: back to the mark, usable again, all statements prepared anew. */
 bool apply_session_return(ApplySession *s, Error *e);
+/* Back to a savepoint of the owner's: locks that were taken behind it are gone. */
+void apply_session_returned(ApplySession *s);
 /* Changes are collected from now on, or not. Nothing may be collected at the moment. */
 void apply_session_collect(ApplySession *s, bool collecting);
 

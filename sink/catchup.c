@@ -249,10 +249,11 @@ static bool copy_rows(ApplySession *s, NetTable *table, const SetShape *shape, i
 }
 
 /* A statement's arrays say of which type they are; binary COPY reads its values as of the type that the column has by now.
- * Behind it nobody can change that any more: the transaction holds the table's lock. */
-static bool copy_types_check(ApplySession *s, Plan *plan, const SetShape *shape, Error *e) {
-    if (!shape->binary)
+ * Behind the first one nobody can change that any more: the transaction holds the table's lock. */
+static bool copy_types_check(ApplySession *s, Plan *plan, SetShape *shape, Error *e) {
+    if (!shape->binary || shape->checked == s->locks)
         return true;
+    shape->checked = s->locks;
     Writer sql = writer_new(SQL_LIMIT);
     const char *comma = "";
     writer_text(&sql, SQL_COLUMN_TYPES);
@@ -277,7 +278,7 @@ static bool copy_run(ApplySession *s, NetTable *table, NetRow *first, Error *e) 
     uint8_t forms[2 * COLUMNS_MAX];
     Plan *plan = table->plan;
     forms_write(s, plan, SET_INSERT, first, forms);
-    const SetShape *shape = plan_set(plan, plan->arena, SET_INSERT, forms, &s->next_statement);
+    SetShape *shape = plan_set(plan, plan->arena, SET_INSERT, forms, &s->next_statement);
     Writer sql = writer_new(SQL_LIMIT);
     set_statement_write_copy(&sql, plan, shape);
     int64_t count = 0;
@@ -360,8 +361,18 @@ void catchup_take_back(ApplySession *s) {
             row->deleted = row->sent = false;
 }
 
+/* The answers to what was sent last are held against its net, whose place this one takes. */
+static bool answered(ApplySession *s, Error *e) {
+    if (s->catchup->tables == NULL)
+        return true;
+    if (!live_drain(s->live, e))
+        return false;
+    catchup_sent_forget(s);
+    return true;
+}
+
 bool catchup_send(ApplySession *s, Error *e) {
-    return catchup_close(s, e) && catchup_send_rest(s, e);
+    return answered(s, e) && catchup_close(s, e) && catchup_send_rest(s, e);
 }
 
 bool catchup_flush(ApplySession *s, Error *e) {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/budget.h"
 #include "core/fault.h"
 #include "core/log.h"
 #include "core/memory.h"
@@ -16,7 +17,8 @@ static const char SQL_RELEASE_MARK[] = "RELEASE SAVEPOINT walferry_mark";
 
 enum {
     SQL_BYTES = 64,
-    RUNS_FOR_SETS = 4 /* a part of more runs goes change by change: each savepoint would cut a set in two */
+    RUNS_FOR_SETS = 4, /* a part of more runs goes change by change: each savepoint would cut a set in two */
+    STRETCH_PARTS = 8
 };
 
 typedef struct Savepoint {
@@ -36,8 +38,22 @@ typedef struct Slot {
     bool released; /* there were more, which cannot be undone any more */
 } Slot;
 
+/* Parts that follow each other and go as sets: while the destination works on one, the next one is collected. They can
+ * be taken back to the mark before the first of them. Whatever else the sink is asked for, it ends the stretch before:
+ * no statement of a transaction that waits is under way while another one works. */
+typedef struct Stretch {
+    Slot *slot; /* NULL: there is none */
+    Batch *parts[STRETCH_PARTS];
+    uint32_t count;
+    size_t bytes;
+    Group counts; /* of the slot, at the mark */
+    uint32_t saved_count;
+    bool released;
+} Stretch;
+
 typedef struct Early {
     Slot slots[EARLY_MOST];
+    Stretch stretch;
     bool off;
 } Early;
 
@@ -56,9 +72,19 @@ static void slot_settle(Slot *slot, TicketOutcome outcome) {
     slot->ticket = NULL;
 }
 
+static void stretch_forget(Stretch *stretch) {
+    for (uint32_t part = 0; part < stretch->count; part++)
+        batch_drop(stretch->parts[part]);
+    *stretch = (Stretch){NULL};
+}
+
 static bool slot_roll_back(Sink *s, Slot *slot, Error *e) {
     catchup_forget(&slot->session);
-    return apply_session_reset(&slot->session, e) && group_prepare_on(s, &slot->session, e);
+    if (!apply_session_reset(&slot->session, e))
+        return false;
+    if (s->early->stretch.slot == slot) /* behind the last answer that is held against its changes */
+        stretch_forget(&s->early->stretch);
+    return group_prepare_on(s, &slot->session, e);
 }
 
 static bool slot_give_up(Sink *s, Slot *slot, const char *why, Error *e) {
@@ -158,6 +184,7 @@ void early_free(Sink *s) {
         apply_session_close(&early->slots[at].session);
         audit_delta_free(&early->slots[at].counts.audit);
     }
+    stretch_forget(&early->stretch);
     free(early);
     s->early = NULL;
 }
@@ -202,8 +229,9 @@ static bool mark_release(Slot *slot, Error *e) {
     return live_send_text(slot->session.live, note, SQL_RELEASE_MARK, 0, NULL, e);
 }
 
-/* ---- batches ---- */
+/* ---- parts ---- */
 
+/* As sets: all that was collected is sent. Else: all is answered. */
 static bool runs_apply(Sink *s, Slot *slot, const Batch *b, bool sets, Error *e) {
     apply_session_collect(&slot->session, sets);
     for (uint32_t run = 0; run < b->count; run++) {
@@ -213,35 +241,90 @@ static bool runs_apply(Sink *s, Slot *slot, const Batch *b, bool sets, Error *e)
         if (!group_apply_on(s, &slot->session, &slot->counts, b, &b->transactions[run], e))
             return false;
     }
-    return apply_settled(&slot->session, e);
+    return sets ? apply_sent(&slot->session, e) && live_push(slot->session.live, e)
+                : apply_settled(&slot->session, e);
 }
 
-/* A part that is refused as sets is applied again change by change, from the mark at its beginning. */
-static bool part_apply(Sink *s, Slot *slot, const Batch *b, Error *e) {
-    uint32_t saved_count = slot->saved_count;
-    audit_mark_behind(&slot->counts.audit,
-                      saved_count == 0 ? 0 : slot->saved[saved_count - 1].counts.audit.count);
-    Group counts = slot->counts;
-    bool released = slot->released;
-    bool sets = s->options.cfg->target.gear != GEAR_CHOICE_LIVE && b->count <= RUNS_FOR_SETS;
+static bool stretch_begin(Stretch *stretch, Slot *slot, Error *e) {
+    uint32_t saved = slot->saved_count;
+    audit_mark_behind(&slot->counts.audit, saved == 0 ? 0 : slot->saved[saved - 1].counts.audit.count);
+    *stretch =
+        (Stretch){.slot = slot, .counts = slot->counts, .saved_count = saved, .released = slot->released};
     slot->released = false;
-    bool ok = apply_session_begin(&slot->session, e) && (!sets || apply_session_mark(&slot->session, e)) &&
-              runs_apply(s, slot, b, sets, e);
-    if (!ok && sets && e->kind == ERR_DATA && !slot->released) {
-        error_clear(e);
-        slot->saved_count = saved_count;
-        counts_return(slot, &counts);
-        ok = apply_session_return(&slot->session, e) && group_prepare_on(s, &slot->session, e) &&
-             runs_apply(s, slot, b, false, e);
-    }
-    if (ok && sets && slot->saved_count == saved_count && !slot->released)
-        ok = mark_release(slot, e);
-    slot->session.marked = false; /* released, or left: a savepoint behind it may still be undone */
-    slot->released = slot->released || released;
-    return ok && FAULT("early.part_applied", e);
+    return apply_session_begin(&slot->session, e) && apply_session_mark(&slot->session, e);
 }
 
-static bool write_part(Sink *s, const Batch *b, Error *e) {
+/* What was refused as sets is applied again change by change, from the mark. */
+static bool stretch_again(Sink *s, Stretch *stretch, Error *e) {
+    Slot *slot = stretch->slot;
+    if (e->kind != ERR_DATA || slot->released)
+        return false;
+    error_clear(e);
+    slot->saved_count = stretch->saved_count;
+    counts_return(slot, &stretch->counts);
+    bool ok = apply_session_return(&slot->session, e) && group_prepare_on(s, &slot->session, e);
+    for (uint32_t part = 0; ok && part < stretch->count; part++)
+        ok = runs_apply(s, slot, stretch->parts[part], false, e);
+    return ok;
+}
+
+/* False: nothing of the transaction can stay. */
+static bool stretch_settle(Sink *s, Stretch *stretch, bool sent, Error *e) {
+    Slot *slot = stretch->slot;
+    if (!(sent && apply_settled(&slot->session, e)) && !stretch_again(s, stretch, e))
+        return false;
+    bool nothing_behind = slot->saved_count == stretch->saved_count && !slot->released;
+    slot->released = slot->released || stretch->released;
+    slot->session.marked = false; /* released, or left: a savepoint behind it may still be undone */
+    stretch_forget(stretch);
+    return !nothing_behind || mark_release(slot, e);
+}
+
+static bool stretch_end(Sink *s, Error *e) {
+    Stretch *stretch = &s->early->stretch;
+    Slot *slot = stretch->slot;
+    if (slot == NULL)
+        return true;
+    apply_tell_who_works(&slot->session);
+    bool ok = stretch_settle(s, stretch, true, e) || slot_refused(s, slot, e);
+    apply_tell_who_works(&s->session);
+    return ok;
+}
+
+bool early_rest(Sink *s, Error *e) {
+    return s->early == NULL || stretch_end(s, e);
+}
+
+static bool stretch_is_full(const Sink *s, const Stretch *stretch) {
+    return stretch->count == STRETCH_PARTS ||
+           stretch->bytes >= budget_of((size_t)s->options.cfg->memory_bytes, 1).group_bytes;
+}
+
+static bool stretch_add(Sink *s, Slot *slot, Batch *b, Error *e) {
+    Stretch *stretch = &s->early->stretch;
+    if (stretch->slot == NULL && !stretch_begin(stretch, slot, e))
+        return false;
+    batch_use(b);
+    stretch->parts[stretch->count++] = b;
+    stretch->bytes += b->bytes;
+    bool sent = runs_apply(s, slot, b, true, e);
+    return (sent && !stretch_is_full(s, stretch)) || stretch_settle(s, stretch, sent, e);
+}
+
+static bool goes_as_sets(const Sink *s, const Batch *b) {
+    return b->kind == BATCH_PART && b->count <= RUNS_FOR_SETS &&
+           s->options.cfg->target.gear != GEAR_CHOICE_LIVE;
+}
+
+static bool part_apply(Sink *s, Slot *slot, Batch *b, Error *e) {
+    if (goes_as_sets(s, b))
+        return stretch_add(s, slot, b, e);
+    return apply_session_begin(&slot->session, e) && runs_apply(s, slot, b, false, e);
+}
+
+/* ---- batches ---- */
+
+static bool write_part(Sink *s, Batch *b, Error *e) {
     Slot *slot = slot_of(s->early, b->ticket);
     if (slot == NULL && ticket_outcome(b->ticket) == TICKET_GIVEN_UP)
         return true;
@@ -259,7 +342,7 @@ static bool write_part(Sink *s, const Batch *b, Error *e) {
     pace_wait(&s->options);
     for (uint32_t run = 0; run < b->count; run++)
         pace_take(&s->options, &b->transactions[run]);
-    bool ok = part_apply(s, slot, b, e) || slot_refused(s, slot, e);
+    bool ok = (part_apply(s, slot, b, e) && FAULT("early.part_applied", e)) || slot_refused(s, slot, e);
     apply_tell_who_works(&s->session);
     return ok;
 }
@@ -274,6 +357,7 @@ static bool write_cut(Sink *s, const Batch *b, Error *e) {
     slot->saved_count = at;
     counts_return(slot, &slot->saved[at].counts);
     slot->session.counts = slot->saved[at].found;
+    apply_session_returned(&slot->session);
     bool ok = savepoint_send(slot, "ROLLBACK TO SAVEPOINT", subxid, e) &&
               savepoint_send(slot, "RELEASE SAVEPOINT", subxid, e) && live_drain(slot->session.live, e);
     return ok || slot_refused(s, slot, e);
@@ -322,8 +406,11 @@ static bool write_abort(Sink *s, const Batch *b, Error *e) {
     return true;
 }
 
-bool early_write(Sink *s, const Batch *b, Error *e) {
-    early_of(s);
+bool early_write(Sink *s, Batch *b, Error *e) {
+    const Slot *under_way = early_of(s)->stretch.slot;
+    bool goes_on = goes_as_sets(s, b) && under_way != NULL && under_way->ticket == b->ticket;
+    if (!goes_on && !stretch_end(s, e))
+        return false;
     switch (b->kind) {
     case BATCH_WHOLE: break;
     case BATCH_PART: return write_part(s, b, e);

@@ -1,8 +1,9 @@
 /* early: streamed transactions applied while they arrive, each on a connection and in a destination transaction of its
  * own (trap A7). Belongs to one apply sink, whose in-order connection it is not.
  *
- *   BATCH_PART     the in-order group is committed, because what comes may rest on it; then the part is applied, and its
- *                  answers are read. A run of another subtransaction begins with a savepoint.
+ *   BATCH_PART     the in-order group is committed, because what comes may rest on it; then the part is applied. Its
+ *                  answers are read when the next one of the same transaction has been collected, or before anything else
+ *                  is done. A run of another subtransaction begins with a savepoint.
  *   BATCH_CUT      ROLLBACK TO the savepoint of that subtransaction.
  *   BATCH_COMMIT   the in-order group is committed, then this one, with the progress from there to its end, as any other
  *                  group: compare-and-set, every row counted, COMMIT last (A6). So commits are in the order of the source.
@@ -31,7 +32,9 @@ enum {
 };
 
 /* Anything but BATCH_WHOLE. */
-bool early_write(Sink *s, const Batch *b, Error *e);
+bool early_write(Sink *s, Batch *b, Error *e);
+/* What is under way of a part has been answered: before anything in order is begun, and when nothing more comes. */
+bool early_rest(Sink *s, Error *e);
 void early_free(Sink *s); /* rolls back what is open, settles nothing */
 /* For sink/in_the_way: the backends with open transactions (at most EARLY_MOST), but for one; whoever of them has this
  * one gives up. */

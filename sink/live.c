@@ -30,7 +30,9 @@ struct Live {
     Sent *sent; /* ring */
     size_t first, count, capacity;
     size_t outstanding_bytes, unflushed_bytes, bound_bytes;
-    bool asked; /* for the results of everything that was sent */
+    bool asked;  /* for the results of everything that was sent */
+    bool copied; /* a COPY has been sent whole, and its result not read: the connection is in no pipeline */
+    LiveNote copied_note;
     Error error;
     _Atomic int64_t *waiting_since_ms; /* NULL: nobody wants to know */
     LiveLook *look;                    /* NULL: nobody looks */
@@ -83,7 +85,7 @@ static void note_waiting(const Live *live, bool in_vain) {
 }
 
 void live_pause(Live *live) {
-    assert(live->count == 0);
+    assert(live->count == 0 && !live->copied);
     int left = PQexitPipelineMode(live->pg->conn);
     PQsetnonblocking(live->pg->conn, 0);
     assert(left == 1 || PQstatus(live->pg->conn) != CONNECTION_OK);
@@ -98,6 +100,7 @@ void live_resume(Live *live) {
 /* Nothing can be drained any more. */
 static bool given_up(Live *live, Error *e) {
     live->count = 0;
+    live->copied = false;
     live->outstanding_bytes = live->unflushed_bytes = 0;
     e->connection = true;
     live->error = *e;
@@ -253,16 +256,56 @@ static bool healthy(const Live *live, Error *e) {
     return false;
 }
 
+/* Of a connection that is in no pipeline: the next result, NULL behind the last one. */
+static bool plain_result(Live *live, PGresult **out, Error *e) {
+    while (PQisBusy(live->pg->conn))
+        if (!exchange(live, e))
+            return false;
+    *out = PQgetResult(live->pg->conn);
+    return true;
+}
+
+/* Reads until the server has nothing more to say; the first failure counts. */
+static bool plain_end(Live *live, Error *e) {
+    PGresult *result;
+    do {
+        if (!plain_result(live, &result, e))
+            return false;
+        PQclear(result);
+    } while (result != NULL);
+    if (PQstatus(live->pg->conn) == CONNECTION_BAD)
+        return connection_failed(live, e);
+    live_resume(live);
+    return true;
+}
+
+/* Whatever is to be sent or read next comes behind the result of a COPY. */
+static bool copy_finish(Live *live, Error *e) {
+    PGresult *result;
+    if (!live->copied)
+        return true;
+    live->copied = false;
+    if (!plain_result(live, &result, e))
+        return false;
+    if (live->error.kind == ERR_NONE) {
+        if (PQresultStatus(result) != PGRES_COMMAND_OK)
+            pg_failed(live->pg, result, &live->error);
+        live->check(live->context, &live->copied_note, result, &live->error);
+    }
+    PQclear(result);
+    return plain_end(live, e);
+}
+
 bool live_prepare(Live *live, LiveNote note, const char *name, const char *sql, int count,
                   const uint32_t *types, Error *e) {
-    return healthy(live, e) &&
+    return copy_finish(live, e) && healthy(live, e) &&
            note_sent(live, PQsendPrepare(live->pg->conn, name, sql, count, types), note, strlen(sql), e);
 }
 
 bool live_send(Live *live, LiveNote note, const char *name, int count, const char *const *values,
                const int *lengths, const int *formats, Error *e) {
     size_t bytes = 0;
-    if (!healthy(live, e))
+    if (!copy_finish(live, e) || !healthy(live, e))
         return false;
     for (int value = 0; value < count; value++)
         bytes += 4 + (values[value] == NULL ? 0 : (size_t)lengths[value]);
@@ -272,7 +315,7 @@ bool live_send(Live *live, LiveNote note, const char *name, int count, const cha
 
 bool live_send_text(Live *live, LiveNote note, const char *sql, int count, const char *const *values,
                     Error *e) {
-    if (!healthy(live, e))
+    if (!copy_finish(live, e) || !healthy(live, e))
         return false;
     int accepted = PQsendQueryParams(live->pg->conn, sql, count, NULL, values, NULL, NULL, 0);
     return note_sent(live, accepted, note, strlen(sql), e);
@@ -283,7 +326,7 @@ void live_bound(Live *live, size_t bytes) {
 }
 
 bool live_push(Live *live, Error *e) {
-    return healthy(live, e) && ask_for_results(live, e);
+    return live->copied || (healthy(live, e) && ask_for_results(live, e));
 }
 
 void live_pump(Live *live) {
@@ -309,14 +352,15 @@ const LiveNote *live_outstanding(const Live *live) {
 
 void live_cancel(Live *live) {
     char why[256];
-    PGcancel *handle = live->count == 0 ? NULL : PQgetCancel(live->pg->conn);
+    bool idle = live->count == 0 && !live->copied;
+    PGcancel *handle = idle ? NULL : PQgetCancel(live->pg->conn);
     if (handle != NULL)
         PQcancel(handle, why, sizeof why);
     PQfreeCancel(handle);
 }
 
 bool live_drain(Live *live, Error *e) {
-    if (!healthy(live, e))
+    if (!copy_finish(live, e) || !healthy(live, e))
         return false;
     if (live->count > 0 && (!ask_for_results(live, e) || !receive(live, 0, e)))
         return false;
@@ -327,6 +371,8 @@ bool live_drain(Live *live, Error *e) {
 static bool synchronize(Live *live, Error *e) {
     PGconn *conn = live->pg->conn;
     live->unflushed_bytes = 0;
+    if (!copy_finish(live, e))
+        return false;
     if (PQpipelineSync(conn) != 1)
         return connection_failed(live, e);
     if (!receive(live, 0, e))
@@ -353,29 +399,6 @@ bool live_sync(Live *live, Error *e) {
 }
 
 /* ---- COPY ---- */
-
-/* Of a connection that is in no pipeline: the next result, NULL behind the last one. */
-static bool plain_result(Live *live, PGresult **out, Error *e) {
-    while (PQisBusy(live->pg->conn))
-        if (!exchange(live, e))
-            return false;
-    *out = PQgetResult(live->pg->conn);
-    return true;
-}
-
-/* Reads until the server has nothing more to say; the first failure counts. */
-static bool plain_end(Live *live, Error *e) {
-    PGresult *result;
-    do {
-        if (!plain_result(live, &result, e))
-            return false;
-        PQclear(result);
-    } while (result != NULL);
-    if (PQstatus(live->pg->conn) == CONNECTION_BAD)
-        return connection_failed(live, e);
-    live_resume(live);
-    return true;
-}
 
 static bool copy_refused(Live *live, const PGresult *result, Error *e) {
     pg_failed(live->pg, result, &live->error);
@@ -425,27 +448,17 @@ bool live_copy_data(Live *live, Slice data, Error *e) {
 }
 
 bool live_copy_end(Live *live, bool whole, LiveNote note, Error *e) {
-    PGresult *result;
-    Error ended;
     int put;
     if (PQstatus(live->pg->conn) == CONNECTION_BAD)
         return connection_failed(live, e);
     while ((put = PQputCopyEnd(live->pg->conn, whole ? NULL : "given up")) == 0)
         if (!exchange(live, e))
             return false;
-    if (put < 0)
+    if (put < 0 || PQflush(live->pg->conn) < 0)
         return connection_failed(live, e);
-    if (!plain_result(live, &result, e))
-        return false;
-    if (PQresultStatus(result) != PGRES_COMMAND_OK)
-        pg_failed(live->pg, result, &live->error);
-    live->check(live->context, &note, result, &live->error);
-    PQclear(result);
-    if (!plain_end(live, &ended)) {
-        *e = ended;
-        return false;
-    }
-    return healthy(live, e);
+    live->copied = true;
+    live->copied_note = note;
+    return true;
 }
 
 bool live_has_failed(const Live *live) {

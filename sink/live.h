@@ -69,8 +69,9 @@ bool live_return(Live *live, const char *sql, Error *e);
 /* The same with every prepared statement kept: only where none was under way with what failed. */
 bool live_return_quickly(Live *live, const char *sql, Error *e);
 /* COPY … FROM STDIN within the open transaction, outside of the pipeline (libpq allows none inside): begin waits for all
- * answers; end (`whole`: else the rows so far are given up) hands the result to `check` as for any statement. Between
- * them nothing else may be sent. A failure is one of the Live, as any other. */
+ * answers; end (`whole`: else the rows so far are given up) waits for none: whatever is called next reads the result and
+ * hands it to `check` as that of any statement. Between them nothing else may be sent. A failure is one of the Live, as
+ * any other. */
 bool live_copy_begin(Live *live, const char *sql, Error *e);
 bool live_copy_data(Live *live, Slice data, Error *e);
 bool live_copy_end(Live *live, bool whole, LiveNote note, Error *e);

@@ -63,6 +63,7 @@ typedef struct SetShape {
     bool prepared;
     bool binary;      /* every form is binary or left out */
     uint16_t written; /* columns */
+    uint32_t checked; /* COPY: with which of the session's locks its columns' types were looked at */
     uint8_t forms[];  /* SetForm: per column that is written, then per column of the old key */
 } SetShape;
 

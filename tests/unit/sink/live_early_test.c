@@ -1,4 +1,5 @@
 /* Transactions in parts on a real server: what the destination shows, and what their tickets say. */
+#include "core/memory.h"
 #include "core/ticket.h"
 #include "live_fixture.h"
 #include "sink/early.h"
@@ -216,6 +217,7 @@ static void what_is_refused_waits_for_its_turn(void **state) {
     row_in_order(f, t, "3|there", 0x2000);
     part(&x, t, 7, 1, 2, "a");
     part(&x, t, 7, 3, 1, "b");
+    settled(f, true, 0);
     given_up(&x);
     assert_value(f, OPEN, "0");
     part(&x, t, 7, 4, 1, "c"); /* was on its way */
@@ -296,6 +298,7 @@ static void trap_A7b_the_one_in_the_way_gives_way(void **state) {
     Streamed x = streamed(f, 7), y = streamed(f, 8);
     part(&x, t, 7, 1, 3, "x");
     part(&y, t, 8, 11, 3, "y");
+    settled(f, true, 0);
     assert_value(f, OPEN, "2");
     row_in_order(f, t, "2|in order", 0x2000); /* waits for x */
     given_up(&x);
@@ -303,6 +306,7 @@ static void trap_A7b_the_one_in_the_way_gives_way(void **state) {
     assert_value(f, T_ROWS, "2=in order");
     Streamed z = streamed(f, 9);
     part(&z, t, 9, 12, 1, "z"); /* waits for y */
+    settled(f, true, 0);
     given_up(&y);
     ends(&z, BATCH_COMMIT, 0x2100, TICKET_APPLIED);
     ends(&x, BATCH_COMMIT, 0x2200, TICKET_GIVEN_UP);
@@ -312,6 +316,23 @@ static void trap_A7b_the_one_in_the_way_gives_way(void **state) {
 }
 
 /* One waits at its commit for another one that is open. */
+/* What is under way waits for one that waits for us: nobody begins anything else before that is over. */
+static void trap_A7b_one_under_way_is_waited_for_first(void **state) {
+    Fixture *f = *state;
+    Relation *t = begin(f);
+    run(f, "CREATE UNIQUE INDEX ON s.t (v)");
+    Streamed x = streamed(f, 7), y = streamed(f, 8);
+    part(&y, t, 8, 11, 1, "same");
+    part(&x, t, 7, 1, 1, "a");
+    part(&x, t, 7, 2, 1, "same");             /* waits for y */
+    row_in_order(f, t, "1|in order", 0x2000); /* waits for x */
+    given_up(&x);
+    given_up(&y);
+    ends(&y, BATCH_ABORT, 0, TICKET_GIVEN_UP);
+    ends(&x, BATCH_ABORT, 0, TICKET_GIVEN_UP);
+    assert_value(f, T_ROWS, "1=in order");
+}
+
 static void trap_A7b_at_the_commit(void **state) {
     Fixture *f = *state;
     Relation *t = begin(f);
@@ -360,10 +381,12 @@ static void trap_A6_a_lost_connection_ends_the_session(void **state) {
     Relation *t = begin(f);
     Streamed x = streamed(f, 7);
     part(&x, t, 7, 1, 1, "a");
+    settled(f, true, 0);
     run(f, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'walferry_shop'"
            " AND backend_xid IS NOT NULL");
+    uint64_t durable;
     Maker m = run_of(t, 7, 7, 2, 1, "b");
-    assert_false(try_write(&x, BATCH_PART, &m));
+    assert_false(try_write(&x, BATCH_PART, &m) && try_settle(f, true, 0, &durable));
     assert_true(f->e.connection);
     assert_int_equal(ticket_outcome(x.ticket), TICKET_OPEN);
     ticket_drop(x.ticket);
@@ -384,8 +407,236 @@ static void trap_A6_an_open_one_holds_the_lock_of_the_job(void **state) {
     ends(&x, BATCH_ABORT, 0, TICKET_OPEN);
 }
 
+/* ---- whatever they do between each other ---- */
+
+enum { OPEN_MOST = 3, IDS = 12, LOG_MOST = 400, STEPS = 40, PLAYS = 120, SHARED = 1, WHOLE_ID = 1000 };
+
+/* A row of the source: 0 there is none; SHARED: a value that no two rows of the destination may have, and that nobody
+ * keeps beyond its transaction. */
+typedef struct Did {
+    ChangeKind kind;
+    int id, value;
+} Did;
+
+typedef struct Played {
+    Streamed stream; /* ticket NULL: none is open */
+    int rows[IDS], saved[IDS];
+    Did log[LOG_MOST];
+    uint32_t logged, logged_saved, subxid, next_subxid;
+} Played;
+
+typedef struct Play {
+    Fixture *f;
+    Relation *rel;
+    Played open[OPEN_MOST];
+    int rows[OPEN_MOST][IDS], in_order; /* committed */
+    unsigned seed;
+    int next_value;
+    uint32_t next_xid;
+    uint64_t end;
+} Play;
+
+static unsigned one_of(Play *p, unsigned below) {
+    return (unsigned)rand_r(&p->seed) % below;
+}
+
+static void did_add(Maker *m, const Relation *rel, const Did *did) {
+    char row[40];
+    snprintf(row, sizeof row, "%d|%d", did->id, did->value);
+    if (did->kind == CHANGE_INSERT)
+        maker_insert(m, rel, row);
+    else if (did->kind == CHANGE_UPDATE)
+        maker_update(m, rel, NULL, row);
+    else
+        maker_delete(m, rel, row);
+}
+
+static void change(Play *p, Played *x, Maker *m, int at, int value) {
+    int id = (int)(x - p->open) * IDS + at + 1;
+    Did did = {value == 0 ? CHANGE_DELETE : x->rows[at] == 0 ? CHANGE_INSERT : CHANGE_UPDATE, id, value};
+    did_add(m, p->rel, &did);
+    x->log[x->logged++] = did;
+    x->rows[at] = value;
+}
+
+/* x: NULL: nobody has it. */
+static int value_for(Play *p, const Played *x) {
+    bool has_it = false;
+    for (int at = 0; x != NULL && at < IDS; at++)
+        has_it = has_it || x->rows[at] == SHARED;
+    return !has_it && one_of(p, 200) == 0 ? SHARED : ++p->next_value;
+}
+
+/* Two rows exchange their values, which no set can do. */
+static void exchange(Play *p, Played *x, Maker *m, int one, int other) {
+    int value = x->rows[one], others = x->rows[other];
+    change(p, x, m, one, ++p->next_value);
+    change(p, x, m, other, value);
+    change(p, x, m, one, others);
+}
+
+static void changes(Play *p, Played *x, Maker *m) {
+    for (unsigned left = 1 + one_of(p, 6); left > 0; left--) {
+        int at = (int)one_of(p, IDS), other = (int)one_of(p, IDS);
+        if (x->rows[at] == 0)
+            change(p, x, m, at, value_for(p, x));
+        else if (one_of(p, 15) == 0 && at != other && x->rows[other] != 0)
+            exchange(p, x, m, at, other);
+        else
+            change(p, x, m, at, one_of(p, 5) == 0 ? 0 : value_for(p, x));
+    }
+}
+
+static void shared_away(Play *p, Played *x, Maker *m) {
+    for (int at = 0; at < IDS; at++)
+        if (x->rows[at] == SHARED)
+            change(p, x, m, at, ++p->next_value);
+}
+
+static void part_of(Play *p, Played *x, void (*fill)(Play *p, Played *x, Maker *m)) {
+    Maker m = maker_new(64);
+    fill(p, x, &m);
+    uint32_t subxid = x->subxid == 0 ? x->stream.xid : x->subxid;
+    m.transactions[0] = (Transaction){.xid = x->stream.xid,
+                                      .subxid = subxid,
+                                      .count = m.change_count,
+                                      .changes = m.changes,
+                                      .begins = true};
+    m.transaction_count = 1;
+    write_all(&x->stream, BATCH_PART, &m);
+}
+
+static void opened(Play *p, Played *x) {
+    uint32_t xid = p->next_xid;
+    p->next_xid += 100;
+    *x = (Played){.stream = streamed(p->f, xid), .next_subxid = xid + 1};
+    memcpy(x->rows, p->rows[x - p->open], sizeof x->rows);
+}
+
+static void whole(Play *p, const Played *x) {
+    Maker m = maker_new(LOG_MOST);
+    for (uint32_t at = 0; at < x->logged; at++)
+        did_add(&m, p->rel, &x->log[at]);
+    maker_commit(&m, x->stream.xid, p->end);
+    if (!write_batch(p->f, &m))
+        fail_test("write: %s", p->f->e.text);
+}
+
+static void committed(Play *p, Played *x) {
+    p->end += 0x100;
+    part_of(p, x, shared_away);
+    Maker m = word(x->stream.xid, 0, p->end);
+    write_all(&x->stream, BATCH_COMMIT, &m);
+    if (ticket_outcome(x->stream.ticket) == TICKET_GIVEN_UP)
+        whole(p, x);
+    memcpy(p->rows[x - p->open], x->rows, sizeof x->rows);
+    ticket_drop(x->stream.ticket);
+    x->stream.ticket = NULL;
+}
+
+static void aborted(Played *x) {
+    Maker m = word(x->stream.xid, 0, 0);
+    write_all(&x->stream, BATCH_ABORT, &m);
+    ticket_drop(x->stream.ticket);
+    x->stream.ticket = NULL;
+}
+
+static void subtransaction(Play *p, Played *x) {
+    if (x->subxid == 0) {
+        x->subxid = x->next_subxid++;
+        x->logged_saved = x->logged;
+        memcpy(x->saved, x->rows, sizeof x->saved);
+        return;
+    }
+    if (one_of(p, 2) == 0) {
+        cut(&x->stream, x->subxid);
+        x->logged = x->logged_saved;
+        memcpy(x->rows, x->saved, sizeof x->rows);
+    }
+    x->subxid = 0;
+}
+
+static void another(Play *p) {
+    Maker m = maker_new(2);
+    Did did = {CHANGE_INSERT, WHOLE_ID + ++p->in_order, value_for(p, NULL)};
+    did_add(&m, p->rel, &did);
+    if (did.value == SHARED) {
+        did = (Did){CHANGE_UPDATE, did.id, ++p->next_value};
+        did_add(&m, p->rel, &did);
+    }
+    p->end += 0x100;
+    maker_commit(&m, p->next_xid++, p->end);
+    if (!write_batch(p->f, &m))
+        fail_test("write: %s", p->f->e.text);
+}
+
+static void step(Play *p) {
+    Played *x = &p->open[one_of(p, OPEN_MOST)];
+    unsigned what = one_of(p, 24);
+    if (x->stream.ticket == NULL)
+        opened(p, x);
+    if (what < 18 && x->logged < LOG_MOST - 60)
+        for (unsigned parts = 1 + one_of(p, 6); parts > 0; parts--) {
+            if (what > 12)
+                subtransaction(p, x);
+            part_of(p, x, changes);
+        }
+    else if (what < 20)
+        committed(p, x);
+    else if (what < 21)
+        aborted(x);
+    else if (what < 23)
+        another(p);
+    else
+        settled(p->f, true, 0);
+}
+
+static void assert_rows(const Play *p) {
+    Writer expected = writer_new(1 << 16);
+    const char *space = "";
+    for (int at = 0; at < OPEN_MOST * IDS; at++) {
+        int value = p->rows[at / IDS][at % IDS];
+        if (value == 0)
+            continue;
+        writer_format(&expected, "%s%d=%d", space, at + 1, value);
+        space = " ";
+    }
+    assert_value(p->f,
+                 "SELECT coalesce(string_agg(id || '=' || v, ' ' ORDER BY id), '') FROM s.t WHERE id < 1000",
+                 writer_string(&expected));
+    writer_reset(&expected);
+    writer_format(&expected, "%d", p->in_order);
+    assert_value(p->f, "SELECT count(*) FROM s.t WHERE id > 1000", writer_string(&expected));
+    writer_free(&expected);
+}
+
+static void any_play_leaves_the_sources_rows(void **state) {
+    Fixture *f = *state;
+    Play *p = memory_new(sizeof *p);
+    *p = (Play){
+        .f = f, .rel = begin(f), .seed = 20261122, .next_value = SHARED, .next_xid = 100, .end = 0x2000};
+    run(f, "CREATE UNIQUE INDEX ON s.t (v)");
+    for (int play = 0; play < PLAYS; play++) {
+        start(f); /* a table whose set was refused is left to single changes for a while, in that session */
+        for (int at = 0; at < STEPS; at++)
+            step(p);
+        for (int at = 0; at < OPEN_MOST; at++)
+            if (p->open[at].stream.ticket != NULL)
+                committed(p, &p->open[at]);
+        settled(f, true, 0);
+        assert_rows(p);
+    }
+    assert_value(f, OPEN, "0");
+    print_message("applied early: %llu, given up: %llu\n",
+                  (unsigned long long)atomic_load(&f->metrics->early),
+                  (unsigned long long)atomic_load(&f->metrics->early_given_up));
+    assert_true(atomic_load(&f->metrics->early) > 2 * PLAYS);
+    free(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(any_play_leaves_the_sources_rows),
         TEST(it_is_visible_at_its_commit_with_its_progress),
         TEST(the_whole_behind_it_is_passed_over),
         TEST(what_waits_in_order_is_committed_first),
@@ -397,6 +648,7 @@ int main(void) {
         TEST(a_refused_set_is_applied_change_by_change),
         TEST(trap_A2_what_ends_before_a_snapshot_waits_for_its_turn),
         TEST(trap_A7b_the_one_in_the_way_gives_way),
+        TEST(trap_A7b_one_under_way_is_waited_for_first),
         TEST(trap_A7b_at_the_commit),
         TEST(four_at_a_time_and_their_connections_serve_again),
         TEST(without_a_connection_everything_waits_for_its_turn),

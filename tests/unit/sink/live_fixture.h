@@ -55,6 +55,7 @@ static inline int live_make(void **state) {
     f->cfg.slot = f->slot;
     f->cfg.target.dsn = f->server->dsn;
     f->cfg.target.state_schema = f->schema;
+    f->cfg.memory_bytes = 128 << 20;
     f->metrics = metrics_new();
     f->arena = arena_new();
     PgAddress to = {.dsn = f->server->dsn, .side = "target", .job = "eye"};
