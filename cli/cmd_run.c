@@ -15,7 +15,8 @@
 #include "job/status.h"
 
 enum {
-    TICK_MS = 200,
+    TICK_LIVE_MS = 200, /* on a terminal */
+    TICK_MS = 1000,
     STOP_MS = 9000, /* a service manager's patience is 10 s */
     FIRST_LINE_MS = 10000,
     LINE_MS = 30000,
@@ -102,7 +103,8 @@ static void progress_show(Run *run) {
 
 /* False: the end was asked for, and the job's thread did not come to it in time. */
 static bool run_wait(Run *run) {
-    struct timespec tick = {.tv_nsec = TICK_MS * 1000000L};
+    int tick_ms = run->live ? TICK_LIVE_MS : TICK_MS;
+    struct timespec tick = {.tv_sec = tick_ms / 1000, .tv_nsec = tick_ms % 1000 * 1000000L};
     while (!atomic_load(&run->ended)) {
         int number = sigtimedwait(&run->awaited, NULL, &tick);
         if (number > 0)

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
+#include "core/pause.h"
 #include "core/state.h"
 #include "snapshot/session.h"
 
@@ -15,7 +15,6 @@ enum {
     FIRST_LOOK_MS =
         3000, /* a session that had to begin anew because a build was in its way comes past it first */
     LOOK_EVERY_MS = 2000,
-    PAUSE_MS = 50,
     CONNECT_MS = 5000
 };
 
@@ -31,7 +30,7 @@ enum { SQL_LIMIT = 1 << 20 };
 struct Indexer {
     Job *job;
     pthread_t thread;
-    atomic_bool over;
+    Pause pause;
     Pg *target;
 };
 
@@ -59,7 +58,7 @@ static bool drop(Indexer *x, const Index *index, Error *e) {
     Writer sql = writer_new(SQL_LIMIT);
     writer_text(&sql, "DROP INDEX CONCURRENTLY IF EXISTS ");
     pg_write_table(&sql, x->target, index->schema, index->name);
-    bool ok = session_run(x->target, writer_string(&sql), &x->over, e);
+    bool ok = session_run(x->target, writer_string(&sql), &x->pause.over, e);
     writer_free(&sql);
     return ok;
 }
@@ -72,7 +71,8 @@ static bool create(Indexer *x, const Index *index, Error *e) {
     size_t head = at == NULL ? 0 : (size_t)(at - index->create) + strlen(word);
     writer_format(&sql, "%.*sCONCURRENTLY %s", (int)head, index->create, index->create + head);
     log_info("at the target, beside the stream: %s", writer_string(&sql));
-    bool ok = FAULT("indexer.before_build", e) && session_run(x->target, writer_string(&sql), &x->over, e);
+    bool ok =
+        FAULT("indexer.before_build", e) && session_run(x->target, writer_string(&sql), &x->pause.over, e);
     writer_free(&sql);
     return ok;
 }
@@ -119,7 +119,7 @@ static bool note_read(char *text, Index *index) {
 static void notes_settle(Indexer *x) {
     Error e;
     PGresult *notes = state_objects(x->target, x->job->cfg, STATE_INDEX_NOTE, &e);
-    for (int row = 0; notes != NULL && row < PQntuples(notes) && !atomic_load(&x->over); row++) {
+    for (int row = 0; notes != NULL && row < PQntuples(notes) && !atomic_load(&x->pause.over); row++) {
         char *text = strdup(pg_cell(notes, row, 1));
         Index index = {.note = pg_cell(notes, row, 0)};
         if (note_read(text, &index) && !settle(x, &index, &e))
@@ -131,15 +131,9 @@ static void notes_settle(Indexer *x) {
 
 static void *indexer_thread(void *context) {
     Indexer *x = context;
-    int64_t due_ms = clock_ms() + FIRST_LOOK_MS;
-    while (!atomic_load(&x->over)) {
-        if (clock_ms() >= due_ms) {
-            if (target_open(x))
-                notes_settle(x);
-            due_ms = clock_ms() + LOOK_EVERY_MS;
-        }
-        clock_sleep_ms(PAUSE_MS);
-    }
+    for (bool more = pause_for(&x->pause, FIRST_LOOK_MS); more; more = pause_for(&x->pause, LOOK_EVERY_MS))
+        if (target_open(x))
+            notes_settle(x);
     return NULL;
 }
 
@@ -149,8 +143,10 @@ Indexer *indexer_start(Job *job) {
     Indexer *x = calloc(1, sizeof *x);
     assert(x != NULL);
     x->job = job;
+    pause_new(&x->pause);
     if (pthread_create(&x->thread, NULL, indexer_thread, x) == 0)
         return x;
+    pause_free(&x->pause);
     free(x);
     return NULL;
 }
@@ -158,8 +154,9 @@ Indexer *indexer_start(Job *job) {
 void indexer_end(Indexer *x) {
     if (x == NULL)
         return;
-    atomic_store(&x->over, true);
+    pause_end(&x->pause);
     pthread_join(x->thread, NULL);
+    pause_free(&x->pause);
     if (x->target != NULL)
         session_cut(x->target);
     pg_close(x->target);

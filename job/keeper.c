@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <poll.h>
 
 #include "core/clock.h"
 #include "core/fault.h"
@@ -117,8 +116,8 @@ static bool duties(Keeper *k, Error *e) {
  * (57P01). */
 static bool listen(Keeper *k, Error *e) {
     PGconn *conn = k->p->keeper->conn;
-    struct pollfd wait = {PQsocket(conn), POLLIN, 0};
-    if (poll(&wait, 1, LISTEN_MS) <= 0)
+    bool said;
+    if (!pause_listen(&k->p->sinks_ended, LISTEN_MS, PQsocket(conn), &said) || !said)
         return true;
     if (PQconsumeInput(conn) == 1 && PQstatus(conn) == CONNECTION_OK && PQsocket(conn) >= 0)
         return true;

@@ -16,7 +16,7 @@ static const char SQL_WAITS_FOR_US[] =
 
 enum {
     CONNECT_MS = 10000,
-    WATCH_MS = 50,
+    WATCH_MS = 100,
     OUT_OF_STEP_MS = 10000,
     LOOK_AT_TARGET_EVERY_MS = 5000,
     CAUGHT_UP_MS = 2000,
@@ -116,7 +116,7 @@ static void watch(Pipeline *p, Pg *record) {
     int64_t looked_ms = clock_ms();
     WaitTold told = {.looked_ms = 0};
     Error e;
-    while (atomic_load(&p->sinks_left) > 0) {
+    do {
         bool ok = atomic_load(&p->target_wait.silent) ||
                   (look_at_target(p, record, &looked_ms, &e) && target_wait_tell(p, record, &told, &e));
         if (ok && !pipeline_ending(p))
@@ -125,8 +125,12 @@ static void watch(Pipeline *p, Pg *record) {
             atomic_store(&p->target_wait.silent, record != NULL && e.connection);
             pipeline_fail(p, &e);
         }
-        clock_sleep_ms(WATCH_MS);
-    }
+    } while (pause_for(&p->sinks_ended, WATCH_MS));
+}
+
+void pipeline_sinks_ended(Pipeline *p, int count) {
+    if (count > 0 && atomic_fetch_sub(&p->sinks_left, count) == count)
+        pause_end(&p->sinks_ended);
 }
 
 /* One that cannot be made fails the session: those that run see it and end, as after any other failure. */
@@ -149,12 +153,13 @@ static bool session_run(Pipeline *p, Error *e) {
     metrics_state(p->job->metrics, RUN_RUNNING, NULL);
     metrics_activity(p->job->metrics, "%s", "");
     atomic_store(&p->sinks_left, p->sink_count);
+    pause_new(&p->sinks_ended);
     int made = 0;
     for (bool ok = true; ok && made < p->sink_count; made += ok) {
         threads[made] = (SinkThread){p, made, false};
         ok = thread_start(p, &sinks[made], pipeline_sink, &threads[made]);
     }
-    atomic_fetch_sub(&p->sinks_left, p->sink_count - made);
+    pipeline_sinks_ended(p, p->sink_count - made);
     bool reads = made == p->sink_count && thread_start(p, &source, pipeline_source, p);
     bool keeps = reads && thread_start(p, &keeper, keeper_thread, p);
     Indexer *indexer = keeps ? indexer_start(p->job) : NULL;
@@ -166,6 +171,7 @@ static bool session_run(Pipeline *p, Error *e) {
         pthread_join(source, NULL);
     if (keeps)
         pthread_join(keeper, NULL);
+    pause_free(&p->sinks_ended);
     pg_close(record);
     if (!atomic_load(&p->failed))
         return true;

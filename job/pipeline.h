@@ -15,6 +15,7 @@
 #include <pthread.h>
 
 #include "core/ledger.h"
+#include "core/pause.h"
 #include "core/queue.h"
 #include "decoder/assembler.h"
 #include "decoder/heartbeat.h"
@@ -41,6 +42,7 @@ typedef struct Pipeline {
     Queue *queues[LEDGER_SINKS_MAX];
     Lsn applied[LEDGER_SINKS_MAX]; /* peeked at, then at recovery */
     atomic_int sinks_left;         /* sink threads that have not ended */
+    Pause sinks_ended;             /* none is left: whoever looks on ends */
 
     Stream *stream; /* source thread's, once it runs */
     Assembler *assembler;
@@ -71,6 +73,7 @@ bool pipeline_run(Pipeline *p, bool *progressed, Error *e);
 bool pipeline_open(Pipeline *p, Error *e); /* also after a failure everything is left to pipeline_run */
 
 /* For its threads: */
+void pipeline_sinks_ended(Pipeline *p, int count);
 void pipeline_fail(Pipeline *p, const Error *e); /* the first one counts */
 bool pipeline_ending(const Pipeline *p);         /* failed, or the job was asked to stop */
 void *pipeline_source(void *pipeline);

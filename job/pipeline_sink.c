@@ -3,7 +3,7 @@
 #include "job/pipeline.h"
 
 /* UNSETTLED: durability is asked for. SETTLED: there is nothing to do; a batch wakes the thread. */
-enum { UNSETTLED_WAIT_MS = 50, SETTLED_WAIT_MS = 100, LAST_SETTLE_MS = 5000 };
+enum { UNSETTLED_WAIT_MS = 50, SETTLED_WAIT_MS = 200, LAST_SETTLE_MS = 5000 };
 
 /* One sink's thread. */
 typedef struct Turn {
@@ -83,6 +83,6 @@ void *pipeline_sink(void *sink_thread) {
             break;
         }
     queue_close(p->queues[thread->number]);
-    atomic_fetch_sub(&p->sinks_left, 1);
+    pipeline_sinks_ended(p, 1);
     return NULL;
 }

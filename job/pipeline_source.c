@@ -8,7 +8,7 @@
 #include "job/position.h"
 
 enum {
-    READ_WAIT_MS = 50,
+    READ_WAIT_MS = 100,
     PUSH_WAIT_MS = 50,
     ADVANCED_STATUS_MS = 200, /* a position that moved is told this soon */
     ASK_POSITION_MS = 100,    /* `until`: how often the server is asked where it is */

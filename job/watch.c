@@ -5,18 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/clock.h"
+#include "core/pause.h"
 #include "decoder/slot.h"
 #include "job/slot_tell.h"
 
-enum { LOOK_EVERY_MS = 2000, PAUSE_MS = 50, CONNECT_MS = 2000 };
+enum { LOOK_EVERY_MS = 2000, CONNECT_MS = 2000 };
 
 struct Watch {
     Job *job;
     Config cfg; /* its source is the server that the walk found; the walk's end does not take it away */
     char *source_dsn;
     pthread_t thread;
-    atomic_bool over;
+    Pause pause;
     Pg *source;
     SlotTelling telling;
 };
@@ -41,14 +41,9 @@ static void slot_watch(Watch *w) {
 
 static void *watch_thread(void *context) {
     Watch *w = context;
-    int64_t due_ms = 0;
-    while (!atomic_load(&w->over)) {
-        if (clock_ms() >= due_ms) {
-            slot_watch(w);
-            due_ms = clock_ms() + LOOK_EVERY_MS;
-        }
-        clock_sleep_ms(PAUSE_MS);
-    }
+    do
+        slot_watch(w);
+    while (pause_for(&w->pause, LOOK_EVERY_MS));
     return NULL;
 }
 
@@ -60,8 +55,10 @@ Watch *watch_start(Job *job) {
     w->job = job;
     w->cfg = *job->cfg;
     w->source_dsn = strdup(job->cfg->source.dsn);
+    pause_new(&w->pause);
     if (pthread_create(&w->thread, NULL, watch_thread, w) == 0)
         return w;
+    pause_free(&w->pause);
     pg_forget(w->source_dsn);
     free(w);
     return NULL;
@@ -70,8 +67,9 @@ Watch *watch_start(Job *job) {
 void watch_end(Watch *w) {
     if (w == NULL)
         return;
-    atomic_store(&w->over, true);
+    pause_end(&w->pause);
     pthread_join(w->thread, NULL);
+    pause_free(&w->pause);
     pg_close(w->source);
     pg_forget(w->source_dsn);
     free(w);
