@@ -4,7 +4,7 @@ destination server and of the source server. After every kill the destination mu
 (I1 to I3), the watcher must never see a confirmed position that is not durable (I6), work must go on by itself (I7),
 and at the end of each job both sides must be equal, rows and definitions.
 
-    kill_test.py [--rounds N] [--seed N] [--minutes N] [--gear GEAR] [--workers N] [--only KIND]
+    kill_test.py [--rounds N] [--seed N] [--minutes N] [--gear GEAR] [--workers N] [--immediate] [--only KIND]
 The last line is "N passed, N failed": one for each round, and one for each job that ended."""
 import argparse
 import random
@@ -22,9 +22,11 @@ from harness.oracle import check_definitions, check_equal  # noqa: E402
 from harness.place import Place, walferry_binary  # noqa: E402
 from harness.poll import poll_until  # noqa: E402
 from harness.server import Server  # noqa: E402
+from harness.streaming import AT_ONCE, EARLY  # noqa: E402
 from harness.vondra import vondra  # noqa: E402
 from harness.walferry import Job  # noqa: E402
 
+NEWEST = 18
 # Point -> up to which occurrence it is used. Those of the load are met by a new job on an emptied destination.
 LOAD_POINTS = {"snapshot.after_slot": 1, "snapshot.after_export": 1, "snapshot.mid_table": 5,
                "snapshot.before_handover": 1}
@@ -50,16 +52,16 @@ LOOP_S = 15              # one round of restarts
 
 
 class KillTest:
-    def __init__(self, seed, gear, workers):
+    def __init__(self, seed, gear, workers, immediate):
         self.seed = seed
         self.gear = gear or "catch-up" if workers else gear
         self.workers = workers
         self.points = {**LOAD_POINTS, **STREAM_POINTS, **(RUN_POINTS if workers else {})}
         self.random = random.Random(seed)
         self.place = Place()
-        self.source_server = Server(self.place, "source", "source", {
-            "wal_sender_timeout": "3s", "logical_decoding_work_mem": "64kB"}).start()
-        self.target_server = Server(self.place, "target", "target", {"fsync": "on"}).start()
+        streams, version = (AT_ONCE, NEWEST) if immediate else (EARLY, None)
+        self.source_server = Server(self.place, "source", "source", {"wal_sender_timeout": "3s"} | streams, version).start()
+        self.target_server = Server(self.place, "target", "target", {"fsync": "on"}, version).start()
         self.source = self.source_server.database("bank")
         self.target = self.target_server.database("bank")
         self.bank = self.job = self.watcher = None
@@ -351,12 +353,14 @@ def main():
     parser.add_argument("--minutes", type=float, default=0, help="go on for at least that long")
     parser.add_argument("--gear", choices=GEARS, help="of all jobs; else each has another")
     parser.add_argument("--workers", type=int, help="of all jobs: connections that apply sets, in small runs")
+    parser.add_argument("--immediate", action="store_true",
+                        help="servers of the newest version, whose source streams each change by itself")
     parser.add_argument("--only", choices=sorted({*CYCLE, *RUN_POINTS}), help="one kind of kill")
     options = parser.parse_args()
     if not walferry_binary().exists():
         sys.exit(f"{walferry_binary()} is missing: cmake --preset faults && cmake --build --preset faults")
     print(f"kill test: seed {options.seed}, {options.rounds} rounds", flush=True)
-    test = KillTest(options.seed, options.gear, options.workers)
+    test = KillTest(options.seed, options.gear, options.workers, options.immediate)
     try:
         test.run(options.rounds, options.minutes, options.only)
     finally:
