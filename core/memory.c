@@ -1,6 +1,9 @@
 #include "core/memory.h"
 
 #include <stdlib.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 static void (*refused_tell)(size_t size);
 
@@ -26,4 +29,10 @@ void *memory_raw(size_t size) {
 
 void *memory_grow(void *old, size_t size) {
     return checked(realloc(old, size), size);
+}
+
+void memory_give_back(void) {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }

@@ -9,6 +9,9 @@ void *memory_new(size_t size); /* zeroed */
 void *memory_raw(size_t size); /* not zeroed */
 void *memory_grow(void *old, size_t size);
 
+/* What was freed goes back to the system, where the C library can do that: behind work that needed much for a moment. */
+void memory_give_back(void);
+
 /* Called with what was refused; must not come back, nor allocate. Without one the process aborts. */
 void memory_when_refused(void (*tell)(size_t size));
 

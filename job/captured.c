@@ -28,7 +28,8 @@ static const char SQL_PARENTS[] =
 static const char SQL_UNSEEN[] =
     "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\\_%'"
-    " AND n.nspname <> 'information_schema' AND c.oid <> ALL ($1::oid[])";
+    " AND n.nspname <> 'information_schema' AND c.oid <> ALL ($1::oid[])"
+    " AND (n.nspname, c.relname) <> ($2, $3)"; /* our heartbeat's */
 
 enum { LIST_LIMIT = 64 << 20 };
 
@@ -166,8 +167,9 @@ static bool unseen_look(Captured *c, Pg *source, const PGresult *unseen, bool *j
 bool captured_look_for_new(Captured *c, Pg *source, bool *joins, Error *e) {
     Writer list = writer_new(LIST_LIMIT);
     writer_format(&list, "%s}", writer_string(&c->seen));
-    const char *const params[] = {writer_string(&list)};
-    PGresult *unseen = pg_query(source, SQL_UNSEEN, 1, params, e);
+    const char *const params[] = {writer_string(&list), c->cfg->source.heartbeat_schema,
+                                  c->cfg->source.heartbeat_table};
+    PGresult *unseen = pg_query(source, SQL_UNSEEN, 3, params, e);
     bool ok = unseen != NULL && (PQntuples(unseen) == 0 || unseen_look(c, source, unseen, joins, e));
     *joins = *joins && ok;
     c->looked_for_new = true;

@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "decoder/publication.h"
 #include "decoder/slot.h"
 #include "job/captured.h"
@@ -11,6 +12,7 @@
 #include "job/slot_tell.h"
 
 enum {
+    MANY_TABLES = 1000,   /* whose catalogs take some MB to look at */
     LISTEN_MS = 100,      /* how long it listens for the server between its duties */
     LOOK_EVERY_MS = 2000, /* slot, WAL */
     GUARD_EVERY_MS = 5000 /* publication */
@@ -105,6 +107,8 @@ static bool duties(Keeper *k, Error *e) {
         if (!captured_look(k->captured, k->p->keeper, e) ||
             !captured_look_for_new(k->captured, k->p->keeper, &k->joins, e))
             return false;
+        if (k->p->selection->count >= MANY_TABLES)
+            memory_give_back();
         if (k->joins)
             return fail(e, ERR_RETRY, "a table is new on the source, and joins the job");
     }

@@ -6,6 +6,7 @@
 #include "core/clock.h"
 #include "core/limit.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "core/state.h"
 #include "job/indexer.h"
 
@@ -150,6 +151,7 @@ static bool session_run(Pipeline *p, Error *e) {
         return false;
     pthread_t source, keeper, sinks[LEDGER_SINKS_MAX];
     SinkThread threads[LEDGER_SINKS_MAX];
+    memory_give_back(); /* of reading the catalogs */
     metrics_state(p->job->metrics, RUN_RUNNING, NULL);
     metrics_activity(p->job->metrics, "%s", "");
     atomic_store(&p->sinks_left, p->sink_count);

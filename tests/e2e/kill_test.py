@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from harness.bank import Bank, Watcher  # noqa: E402
 from harness.oracle import check_definitions, check_equal  # noqa: E402
-from harness.place import Place, walferry_binary  # noqa: E402
+from harness.place import Place, path_with_versions, walferry_binary  # noqa: E402
 from harness.poll import poll_until  # noqa: E402
 from harness.server import Server  # noqa: E402
 from harness.streaming import AT_ONCE, EARLY  # noqa: E402
@@ -95,7 +95,8 @@ class KillTest:
         self.reached = False
         target = {"gear": self.gear or self.random.choice(GEARS)} | ({"workers": self.workers} if self.workers else {})
         self.job = Job(self.place.folder(f"j{self.jobs}"), "kill", self.source.dsn(), self.target.dsn(),
-                       {"memory": MEMORY, "target": target})
+                       {"memory": MEMORY, "target": target},
+                       env={"PATH": path_with_versions()} if self.source_server.version else None)
         self.watcher = Watcher(self.bank, self.source, self.target, self.job.slot)
         self.watcher.start()
 
