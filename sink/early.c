@@ -75,7 +75,7 @@ static void slot_settle(Slot *slot, TicketOutcome outcome) {
 static void stretch_forget(Stretch *stretch) {
     for (uint32_t part = 0; part < stretch->count; part++)
         batch_drop(stretch->parts[part]);
-    *stretch = (Stretch){NULL};
+    *stretch = (Stretch){.slot = NULL};
 }
 
 static bool slot_roll_back(Sink *s, Slot *slot, Error *e) {
