@@ -355,10 +355,11 @@ void apply_session_returned(ApplySession *s) {
 }
 
 bool apply_session_return(ApplySession *s, Error *e) {
-    s->counts = s->counts_marked;
     apply_session_returned(s);
     plans_unprepare(s);
-    bool ok = live_return(s->live, SQL_RETURN, e) && definitions_again(s, e) && own_prepare(s, e);
+    bool back = live_return(s->live, SQL_RETURN, e);
+    s->counts = s->counts_marked; /* answers that were still to be read have counted */
+    bool ok = back && definitions_again(s, e) && own_prepare(s, e);
     catchup_forget(s);
     catchup_sent_forget(s); /* behind the last answer that is held against it */
     return ok;
@@ -387,9 +388,11 @@ bool apply_settled(ApplySession *s, Error *e) {
 bool apply_session_roll_back(ApplySession *s, Error *e) {
     s->open = s->hurried = false;
     s->altered = NULL;
-    s->counts = (ApplyCounts){.left_out = s->counts.left_out};
     plans_unprepare(s);
-    return live_reset(s->live, e) && definitions_again(s, e) && own_prepare(s, e);
+    bool back = live_reset(s->live, e);
+    s->counts =
+        (ApplyCounts){.left_out = s->counts.left_out}; /* answers that were still to be read have counted */
+    return back && definitions_again(s, e) && own_prepare(s, e);
 }
 
 bool apply_session_reset(ApplySession *s, Error *e) {

@@ -282,13 +282,15 @@ static bool copy_run(ApplySession *s, NetTable *table, NetRow *first, Error *e) 
     Writer sql = writer_new(SQL_LIMIT);
     set_statement_write_copy(&sql, plan, shape);
     int64_t count = 0;
-    bool ok = apply_session_begin(s, e) && live_copy_begin(s->live, writer_string(&sql), e);
+    /* What is refused before it is not this table's. */
+    bool clear = apply_session_begin(s, e) && live_drain(s->live, e);
+    bool ok = clear && live_copy_begin(s->live, writer_string(&sql), e);
     writer_free(&sql);
     if (ok) {
         bool sent = copy_rows(s, table, shape, &count, e);
         LiveNote note = note_of(s, plan, count, "copy");
         ok = live_copy_end(s->live, sent, note, e) && sent && copy_types_check(s, plan, shape, e);
-    } else if (e->kind == ERR_DATA)
+    } else if (clear && e->kind == ERR_DATA)
         leave_alone(plan);
     return ok;
 }

@@ -328,7 +328,8 @@ static bool write_part(Sink *s, Batch *b, Error *e) {
     Slot *slot = slot_of(s->early, b->ticket);
     if (slot == NULL && ticket_outcome(b->ticket) == TICKET_GIVEN_UP)
         return true;
-    if (!group_flush(s, false, e))
+    bool goes_on = slot != NULL && s->early->stretch.slot == slot;
+    if (!goes_on && !group_flush(s, false, e))
         return false;
     if (slot == NULL) /* the flush may have given it up, but only one that had begun */
         slot = slot_begin(s, b);

@@ -1,4 +1,5 @@
 #include "live_fixture.h"
+#include "sink/apply.h"
 
 /* What the progress table says, oldest first: "0/0>0/1000 0/1000>0/2000". */
 static const char PROGRESS[] =
@@ -390,6 +391,37 @@ static void a_conflict_in_a_late_piece_leaves_nothing_of_it(void **state) {
     assert_value(f, T_ROWS, "1=a");
 }
 
+/* COPY's answer is read when the next one begins. */
+static void only_the_table_that_was_refused_is_left_alone(void **state) {
+    Fixture *f = *state;
+    enum { ROWS = 120 };
+    f->cfg.target.gear = GEAR_CHOICE_CATCH_UP;
+    for (int refused = 0; refused < 2; refused++) {
+        run(f, "DROP SCHEMA IF EXISTS s CASCADE; DROP SCHEMA IF EXISTS walferry CASCADE; CREATE SCHEMA s");
+        start_with(
+            f, "CREATE TABLE s.t (id int PRIMARY KEY, v text); CREATE TABLE s.u (id int PRIMARY KEY, v text)",
+            "t,u");
+        Relation *rels[] = {relation(f, "t", 'd', "id*,v"), relation(f, "u", 'd', "id*,v")};
+        run(f,
+            refused == 0 ? "INSERT INTO s.t VALUES (7, 'theirs')" : "INSERT INTO s.u VALUES (7, 'theirs')");
+        Maker known = maker_new(2), m = maker_new(2 * ROWS);
+        maker_insert(&known, rels[0], "1000|x");
+        maker_insert(&known, rels[1], "1000|x");
+        maker_commit(&known, 8, 0x2000);
+        apply(f, &known);
+        for (int number = 0; number < 2 * ROWS; number++) {
+            char row[20];
+            snprintf(row, sizeof row, "%d|x", number % ROWS);
+            maker_insert(&m, rels[number / ROWS], row);
+        }
+        maker_piece(&m, 9, 0x3000, true, true);
+        apply_refused(f, &m);
+        assert_said(f, ERR_DATA, "(id=7)");
+        for (int table = 0; table < 2; table++)
+            assert_int_equal(f->sink->session.plans[rels[table]->number]->alone > 0, table == refused);
+    }
+}
+
 static void pieces_and_small_transactions_may_share_batches(void **state) {
     Fixture *f = *state;
     start_with(f, T, "t");
@@ -547,6 +579,7 @@ int main(void) {
         TEST(a_large_transaction_is_invisible_until_its_last_piece),
         TEST(a_large_transaction_that_is_cut_off_was_never_there),
         TEST(a_conflict_in_a_late_piece_leaves_nothing_of_it),
+        TEST(only_the_table_that_was_refused_is_left_alone),
         TEST(pieces_and_small_transactions_may_share_batches),
         TEST(thousands_of_statements_go_through_the_pipeline),
         TEST(only_what_is_flushed_there_is_durable),
