@@ -332,10 +332,10 @@ def parted_work(seed):
             f"UPDATE p SET region = '{region}' WHERE id BETWEEN {key} AND {key + 9}", f"UPDATE p SET v = v || {number} WHERE region = '{region}'",
             f"UPDATE p SET id = id + 300 * {number + 1}, region = '{region}' WHERE id = {key}",
             f"DELETE FROM p WHERE id % 50 = {key % 50}",
-            f"INSERT INTO p VALUES ({key + 100000 + number}, '{region}', 'new')",
+            f"INSERT INTO p VALUES ({100000 + 1000 * number + key}, '{region}', 'new')",
             f"BEGIN; UPDATE p SET region = '{region}' WHERE id < {key}; SAVEPOINT a; UPDATE p SET region = '{other}' WHERE id < {key};"
             f" {'ROLLBACK TO a' if key % 2 else 'RELEASE a'}; COMMIT",
-            f"BEGIN; TRUNCATE p_{choose.choice(['eu', 'asia', 'rest1'])}; INSERT INTO p VALUES ({key + 200000 + number}, '{region}', 't'); COMMIT"])
+            f"BEGIN; TRUNCATE p_{choose.choice(['eu', 'asia', 'rest1'])}; INSERT INTO p VALUES ({200000 + 1000 * number + key}, '{region}', 't'); COMMIT"])
     yield "INSERT INTO p SELECT 500000 + i, (ARRAY['eu', 'asia', 'us', 'af'])[1 + i % 4], 'last' FROM generate_series(1, 40) i"
 
 
