@@ -350,15 +350,15 @@ static bool definitions_again(ApplySession *s, Error *e) {
     return ok;
 }
 
-void apply_session_returned(ApplySession *s) {
+void apply_session_locks_gone(ApplySession *s) {
     s->locks++;
 }
 
 bool apply_session_return(ApplySession *s, Error *e) {
-    apply_session_returned(s);
+    apply_session_locks_gone(s);
     plans_unprepare(s);
-    bool back = live_return(s->live, SQL_RETURN, e);
-    s->counts = s->counts_marked; /* answers that were still to be read have counted */
+    bool back = live_return(s->live, SQL_RETURN, e); /* answers that were still to be read have counted */
+    s->counts = s->counts_marked;
     bool ok = back && definitions_again(s, e) && own_prepare(s, e);
     catchup_forget(s);
     catchup_sent_forget(s); /* behind the last answer that is held against it */
@@ -389,9 +389,8 @@ bool apply_session_roll_back(ApplySession *s, Error *e) {
     s->open = s->hurried = false;
     s->altered = NULL;
     plans_unprepare(s);
-    bool back = live_reset(s->live, e);
-    s->counts =
-        (ApplyCounts){.left_out = s->counts.left_out}; /* answers that were still to be read have counted */
+    bool back = live_reset(s->live, e); /* answers that were still to be read have counted */
+    s->counts = (ApplyCounts){.left_out = s->counts.left_out};
     return back && definitions_again(s, e) && own_prepare(s, e);
 }
 

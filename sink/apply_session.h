@@ -98,8 +98,8 @@ bool apply_session_reset(ApplySession *s, Error *e);
 bool apply_session_mark(ApplySession *s, Error *e);
 /* After a failure: back to the mark, usable again, all statements prepared anew. */
 bool apply_session_return(ApplySession *s, Error *e);
-/* Back to a savepoint of the owner's: locks that were taken behind it are gone. */
-void apply_session_returned(ApplySession *s);
+/* The owner goes back to a savepoint of its own: with the locks that were taken behind it. */
+void apply_session_locks_gone(ApplySession *s);
 /* Changes are collected from now on, or not. Nothing may be collected at the moment. */
 void apply_session_collect(ApplySession *s, bool collecting);
 

@@ -283,7 +283,7 @@ static bool copy_run(ApplySession *s, NetTable *table, NetRow *first, Error *e) 
     set_statement_write_copy(&sql, plan, shape);
     int64_t count = 0;
     /* What is refused before it is not this table's. */
-    bool clear = apply_session_begin(s, e) && live_drain(s->live, e);
+    bool clear = apply_session_begin(s, e) && live_sync(s->live, e);
     bool ok = clear && live_copy_begin(s->live, writer_string(&sql), e);
     writer_free(&sql);
     if (ok) {

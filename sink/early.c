@@ -328,8 +328,7 @@ static bool write_part(Sink *s, Batch *b, Error *e) {
     Slot *slot = slot_of(s->early, b->ticket);
     if (slot == NULL && ticket_outcome(b->ticket) == TICKET_GIVEN_UP)
         return true;
-    bool goes_on = slot != NULL && s->early->stretch.slot == slot;
-    if (!goes_on && !group_flush(s, false, e))
+    if (s->early->stretch.slot == NULL && !group_flush(s, false, e))
         return false;
     if (slot == NULL) /* the flush may have given it up, but only one that had begun */
         slot = slot_begin(s, b);
@@ -358,7 +357,7 @@ static bool write_cut(Sink *s, const Batch *b, Error *e) {
     slot->saved_count = at;
     counts_return(slot, &slot->saved[at].counts);
     slot->session.counts = slot->saved[at].found;
-    apply_session_returned(&slot->session);
+    apply_session_locks_gone(&slot->session);
     bool ok = savepoint_send(slot, "ROLLBACK TO SAVEPOINT", subxid, e) &&
               savepoint_send(slot, "RELEASE SAVEPOINT", subxid, e) && live_drain(slot->session.live, e);
     return ok || slot_refused(s, slot, e);

@@ -179,14 +179,14 @@ static void sent_pop(Live *live) {
     live->count--;
 }
 
-/* One result of the oldest statement. After a failure only the rest is read. */
-static void take_result(Live *live, const PGresult *result) {
+/* One result of a statement. After a failure only the rest is read. */
+static void take_result(Live *live, const LiveNote *note, const PGresult *result) {
     ExecStatusType status = PQresultStatus(result);
     if (live->error.kind != ERR_NONE || status == PGRES_PIPELINE_ABORTED)
         return;
     if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
         pg_failed(live->pg, result, &live->error);
-    live->check(live->context, &live->sent[live->first].note, result, &live->error);
+    live->check(live->context, note, result, &live->error);
 }
 
 /* The next result of the oldest statement, which is there already. */
@@ -196,7 +196,7 @@ static bool result_next(Live *live, Error *e) {
         sent_pop(live);
         return PQstatus(live->pg->conn) != CONNECTION_BAD || connection_failed(live, e);
     }
-    take_result(live, result);
+    take_result(live, &live->sent[live->first].note, result);
     PQclear(result);
     return true;
 }
@@ -287,25 +287,25 @@ static bool copy_finish(Live *live, Error *e) {
     live->copied = false;
     if (!plain_result(live, &result, e))
         return false;
-    if (live->error.kind == ERR_NONE) {
-        if (PQresultStatus(result) != PGRES_COMMAND_OK)
-            pg_failed(live->pg, result, &live->error);
-        live->check(live->context, &live->copied_note, result, &live->error);
-    }
+    take_result(live, &live->copied_note, result);
     PQclear(result);
     return plain_end(live, e);
 }
 
+static bool ready(Live *live, Error *e) {
+    return copy_finish(live, e) && healthy(live, e);
+}
+
 bool live_prepare(Live *live, LiveNote note, const char *name, const char *sql, int count,
                   const uint32_t *types, Error *e) {
-    return copy_finish(live, e) && healthy(live, e) &&
+    return ready(live, e) &&
            note_sent(live, PQsendPrepare(live->pg->conn, name, sql, count, types), note, strlen(sql), e);
 }
 
 bool live_send(Live *live, LiveNote note, const char *name, int count, const char *const *values,
                const int *lengths, const int *formats, Error *e) {
     size_t bytes = 0;
-    if (!copy_finish(live, e) || !healthy(live, e))
+    if (!ready(live, e))
         return false;
     for (int value = 0; value < count; value++)
         bytes += 4 + (values[value] == NULL ? 0 : (size_t)lengths[value]);
@@ -315,7 +315,7 @@ bool live_send(Live *live, LiveNote note, const char *name, int count, const cha
 
 bool live_send_text(Live *live, LiveNote note, const char *sql, int count, const char *const *values,
                     Error *e) {
-    if (!copy_finish(live, e) || !healthy(live, e))
+    if (!ready(live, e))
         return false;
     int accepted = PQsendQueryParams(live->pg->conn, sql, count, NULL, values, NULL, NULL, 0);
     return note_sent(live, accepted, note, strlen(sql), e);
@@ -360,7 +360,7 @@ void live_cancel(Live *live) {
 }
 
 bool live_drain(Live *live, Error *e) {
-    if (!copy_finish(live, e) || !healthy(live, e))
+    if (!ready(live, e))
         return false;
     if (live->count > 0 && (!ask_for_results(live, e) || !receive(live, 0, e)))
         return false;
@@ -406,11 +406,8 @@ static bool copy_refused(Live *live, const PGresult *result, Error *e) {
     return false;
 }
 
-/* A Sync ends the implicit group of statements; the transaction that BEGIN opened stays open. */
 bool live_copy_begin(Live *live, const char *sql, Error *e) {
     PGresult *result;
-    if (!live_sync(live, e))
-        return false;
     live_pause(live);
     PQsetnonblocking(live->pg->conn, 1);
     if (PQsendQuery(live->pg->conn, sql) != 1)

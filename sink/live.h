@@ -68,8 +68,8 @@ bool live_reset(Live *live, Error *e);
 bool live_return(Live *live, const char *sql, Error *e);
 /* The same with every prepared statement kept: only where none was under way with what failed. */
 bool live_return_quickly(Live *live, const char *sql, Error *e);
-/* COPY … FROM STDIN within the open transaction, outside of the pipeline (libpq allows none inside): begin waits for all
- * answers; end (`whole`: else the rows so far are given up) waits for none: whatever is called next reads the result and
+/* COPY … FROM STDIN within the open transaction, outside of the pipeline (libpq allows none inside): begin stands
+ * behind live_sync, whose Sync ends the implicit group of statements; the transaction that BEGIN opened stays open. end (`whole`: else the rows so far are given up) waits for none: whatever is called next reads the result and
  * hands it to `check` as that of any statement. Between them nothing else may be sent. A failure is one of the Live, as
  * any other. */
 bool live_copy_begin(Live *live, const char *sql, Error *e);

@@ -47,7 +47,7 @@ class Waits:
     SEEN = ("SELECT application_name || CASE backend_type WHEN 'walsender' THEN ' (walsender)' ELSE '' END, CASE"
             " WHEN state = 'idle' THEN 'idle' WHEN state LIKE 'idle%' THEN 'idle in transaction'"
             " ELSE coalesce(wait_event_type || ': ' || wait_event, 'on the CPU') END"
-            " FROM pg_stat_activity WHERE application_name LIKE 'walferry%'")
+            " FROM pg_stat_activity WHERE application_name LIKE 'walferry\\_%'")
     EVERY_S = 0.01
 
     def __init__(self, server):
@@ -110,20 +110,19 @@ def main():
     bench = Bench(place, arguments.quick)
     try:
         work = apply.make(bench, arguments.name)
-        servers = (bench.source, bench.target)
-        waits = []
+        watchers = []
+
+        def watch():
+            watchers.extend(Waits(server) if arguments.waits else Watched(server, recordings[server.name])
+                            for server in (bench.source, bench.target))
+            return watchers
+        run = work.by_walferry(() if arguments.waits else (*RECORD, "-o", recordings["walferry"], "--"), watch)
+        print(f"{arguments.name}: {run.seconds:.2f} s, {run.cpu_seconds:.2f} s of CPU in walferry"
+              f"{'' if arguments.waits else ' and perf itself'}")
         if arguments.waits:
-            def watch():
-                waits.extend(map(Waits, servers))
-                return waits
-            run = work.by_walferry((), watch)
+            for watcher in watchers:
+                watcher.show()
         else:
-            run = work.by_walferry((*RECORD, "-o", recordings["walferry"], "--"),
-                                   lambda: [Watched(server, recordings[server.name]) for server in servers])
-        print(f"{arguments.name}: {run.seconds:.2f} s, {run.cpu_seconds:.2f} s of CPU in walferry and perf itself")
-        for server in waits:
-            server.show()
-        if not waits:
             show(recordings, arguments.top)
     finally:
         bench.close()

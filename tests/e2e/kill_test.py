@@ -19,14 +19,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from harness.bank import Bank, Watcher  # noqa: E402
 from harness.oracle import check_definitions, check_equal  # noqa: E402
-from harness.place import Place, path_with_versions, walferry_binary  # noqa: E402
+from harness.place import NEWEST, Place, path_with_versions, walferry_binary  # noqa: E402
 from harness.poll import poll_until  # noqa: E402
 from harness.server import Server  # noqa: E402
 from harness.streaming import AT_ONCE, EARLY  # noqa: E402
 from harness.vondra import vondra  # noqa: E402
 from harness.walferry import Job  # noqa: E402
 
-NEWEST = 18
 # Point -> up to which occurrence it is used. Those of the load are met by a new job on an emptied destination.
 LOAD_POINTS = {"snapshot.after_slot": 1, "snapshot.after_export": 1, "snapshot.mid_table": 5,
                "snapshot.before_handover": 1}

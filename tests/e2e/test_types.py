@@ -8,10 +8,9 @@ import pytest
 
 from harness.native import Native
 from harness.oracle import fingerprints
+from harness.place import NEWEST, VERSIONS
 from harness.type_values import EXTENSIONS, SETUP, every_kind, literal
 
-VERSIONS = (12, 13, 14, 15, 16, 17, 18)
-NEWEST = VERSIONS[-1]
 WITH_NATIVE = (12, 15, 18)
 BINARY = {"smallint", "integer", "bigint", "numeric", "numeric(10,3)", "numeric(3,-2)", "numeric(2,5)", "real", "float8", "money", "boolean",
           "text", "varchar", "varchar(5)", "char(5)", "bpchar", '"char"', "name", "bytea", "bit(5)", "bit(64)", "varbit", "uuid", "json",

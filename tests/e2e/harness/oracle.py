@@ -4,7 +4,7 @@ import subprocess
 
 import psycopg2
 
-from .place import clean_environment, postgres_bin
+from .place import NEWEST, clean_environment, postgres_bin
 from .poll import poll_until
 
 TABLES = """
@@ -68,7 +68,7 @@ def wait_equal(source, target, only=None, timeout=60):
 
 def dump_program(server):
     """One for both sides, as long as both are of chosen versions: different ones would write differently."""
-    return postgres_bin(18 if server.version else None) / "pg_dump"
+    return postgres_bin(NEWEST if server.version else None) / "pg_dump"
 
 
 def definitions(database, ignoring=(), rewrite=lambda line: line, options=()):

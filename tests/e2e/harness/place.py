@@ -10,6 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 # Below the range that the kernel takes for outgoing connections: a port stays free while its server is down.
 PORTS = (17000, 31000)
+VERSIONS = (12, 13, 14, 15, 16, 17, 18)  # of servers
+NEWEST = VERSIONS[-1]
 
 
 def walferry_binary():
@@ -46,7 +48,7 @@ def versioned_bin(version):
 
 def path_with_versions():
     """PATH with every brought pg_dump in front: Debian's cannot read a newer server than its own."""
-    folders = [str(versioned_bin(version)) for version in (16, 18)]
+    folders = [str(versioned_bin(version)) for version in (16, NEWEST)]
     return ":".join([*folders, os.environ.get("PATH", "/usr/bin:/bin")])
 
 

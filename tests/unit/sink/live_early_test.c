@@ -315,7 +315,6 @@ static void trap_A7b_the_one_in_the_way_gives_way(void **state) {
     assert_counted(f, "{2,0,0}true");
 }
 
-/* One waits at its commit for another one that is open. */
 /* What is under way waits for one that waits for us: nobody begins anything else before that is over. */
 static void trap_A7b_one_under_way_is_waited_for_first(void **state) {
     Fixture *f = *state;
@@ -333,6 +332,7 @@ static void trap_A7b_one_under_way_is_waited_for_first(void **state) {
     assert_value(f, T_ROWS, "1=in order");
 }
 
+/* One waits at its commit for another one that is open. */
 static void trap_A7b_at_the_commit(void **state) {
     Fixture *f = *state;
     Relation *t = begin(f);
@@ -409,7 +409,14 @@ static void trap_A6_an_open_one_holds_the_lock_of_the_job(void **state) {
 
 /* ---- whatever they do between each other ---- */
 
-enum { OPEN_MOST = 3, IDS = 12, LOG_MOST = 400, STEPS = 40, PLAYS = 120, SHARED = 1, WHOLE_ID = 1000 };
+enum { OPEN_MOST = 3, IDS = 12, STEPS = 40, PLAYS = 120, SHARED = 1, WHOLE_ID = 1000 };
+enum {
+    PARTS_MOST = 6,
+    CHANGES_MOST = 6,
+    EXCHANGE = 3,
+    STEP_MOST = PARTS_MOST * CHANGES_MOST * EXCHANGE,
+    LOG_MOST = 512
+};
 
 /* A row of the source: 0 there is none; SHARED: a value that no two rows of the destination may have, and that nobody
  * keeps beyond its transaction. */
@@ -476,7 +483,7 @@ static void exchange(Play *p, Played *x, Maker *m, int one, int other) {
 }
 
 static void changes(Play *p, Played *x, Maker *m) {
-    for (unsigned left = 1 + one_of(p, 6); left > 0; left--) {
+    for (unsigned left = 1 + one_of(p, CHANGES_MOST); left > 0; left--) {
         int at = (int)one_of(p, IDS), other = (int)one_of(p, IDS);
         if (x->rows[at] == 0)
             change(p, x, m, at, value_for(p, x));
@@ -575,8 +582,8 @@ static void step(Play *p) {
     unsigned what = one_of(p, 24);
     if (x->stream.ticket == NULL)
         opened(p, x);
-    if (what < 18 && x->logged < LOG_MOST - 60)
-        for (unsigned parts = 1 + one_of(p, 6); parts > 0; parts--) {
+    if (what < 18 && x->logged + STEP_MOST + IDS <= LOG_MOST) /* room for shared_away, too */
+        for (unsigned parts = 1 + one_of(p, PARTS_MOST); parts > 0; parts--) {
             if (what > 12)
                 subtransaction(p, x);
             part_of(p, x, changes);
