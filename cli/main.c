@@ -62,14 +62,16 @@ static int command_run(const Command *command, int count, char **words) {
 }
 
 /* There is no memory left to say it with: only what lies on the stack. */
-static void memory_refused(size_t size) {
-    char text[200];
+static void memory_tell(size_t size) {
+    char text[200], bytes[40] = "";
     struct rlimit limit = {0};
     getrlimit(RLIMIT_AS, &limit);
+    if (size > 0)
+        snprintf(bytes, sizeof bytes, " for %zu more bytes", size);
     snprintf(text, sizeof text,
-             "walferry: no memory for %zu more bytes\nhint: %s (ulimit -v, MemoryMax of the service), or "
+             "walferry: no memory%s\nhint: %s (ulimit -v, MemoryMax of the service), or "
              "lower \"memory\"; the next run goes on from here\n",
-             size,
+             bytes,
              limit.rlim_cur == RLIM_INFINITY ? "the system has no more: give it some" : "raise the limit");
     fputs(text, stderr);
     _exit(error_exit_code(ERR_LIMIT));
@@ -77,7 +79,7 @@ static void memory_refused(size_t size) {
 
 int main(int argc, char **argv) {
     core_files_off();
-    memory_when_refused(memory_refused);
+    memory_when_refused(memory_tell);
     Arena *arena = arena_new();
     char **words = arguments_take(arena, argc, argv);
     const char *name = argc > 1 ? words[1] : NULL;

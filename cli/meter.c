@@ -1,10 +1,10 @@
 #include "cli/meter.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "job/status.h"
 
 /* Speeds are averages over about this time, weighted towards now. */
@@ -28,8 +28,7 @@ struct Meter {
 
 Meter *meter_new(const Config *cfg, Metrics *metrics, const Throttle *load, const Throttle *apply,
                  int64_t started_us) {
-    Meter *meter = calloc(1, sizeof *meter);
-    assert(meter != NULL);
+    Meter *meter = memory_new(sizeof *meter);
     meter->cfg = cfg;
     meter->metrics = metrics;
     meter->load = load;
@@ -119,8 +118,7 @@ static void tables_read(Meter *meter, double passed_s, Progress *out) {
     Metrics *m = meter->metrics;
     double done = 0, total = 0;
     if (meter->table_count != m->table_count) {
-        meter->tables = realloc(meter->tables, (size_t)m->table_count * sizeof *meter->tables);
-        assert(meter->tables != NULL);
+        meter->tables = memory_grow(meter->tables, (size_t)m->table_count * sizeof *meter->tables);
         memset(meter->tables, 0, (size_t)m->table_count * sizeof *meter->tables);
         meter->table_count = m->table_count;
     }

@@ -10,6 +10,7 @@
 #include "core/config_resolve.h"
 #include "core/config_value.h"
 #include "core/config_yaml.h"
+#include "core/memory.h"
 #include "core/options.h"
 #include "core/pg.h"
 
@@ -88,14 +89,12 @@ static bool list_check(Loader *l, const ConfigEntry *entry, const Option *option
 }
 
 static char *text_copy(const char *text, size_t length) {
-    char *copy = strndup(text, length);
-    assert(copy != NULL);
+    char *copy = memory_text_part(text, length);
     return copy;
 }
 
 static void *list_grow(void *items, int count, size_t size) {
-    void *grown = realloc(items, ((size_t)count + 1) * size);
-    assert(grown != NULL);
+    void *grown = memory_grow(items, ((size_t)count + 1) * size);
     return grown;
 }
 
@@ -306,8 +305,7 @@ static bool loader_run(Loader *l, const ConfigSetting *settings, size_t count, b
 }
 
 static Config *load(const char *path, const ConfigSetting *settings, size_t count, bool whole, Error *e) {
-    Config *cfg = calloc(1, sizeof *cfg);
-    assert(cfg != NULL);
+    Config *cfg = memory_new(sizeof *cfg);
     Loader l = {.cfg = cfg, .path = path, .arena = arena_new(), .e = e};
     error_clear(e);
     bool good = loader_run(&l, settings, count, whole);

@@ -6,6 +6,7 @@
 #include <yaml.h>
 
 #include "core/config_value.h"
+#include "core/memory.h"
 
 /* A key of one mapping, to find the ones that stand there twice. */
 typedef struct SeenKey {
@@ -36,8 +37,7 @@ static int event_line(const yaml_event_t *event) {
 void config_entries_add(ConfigEntries *entries, ConfigEntry entry) {
     if (entries->count == entries->capacity) {
         entries->capacity = entries->capacity == 0 ? 64 : entries->capacity * 2;
-        entries->items = realloc(entries->items, entries->capacity * sizeof *entries->items);
-        assert(entries->items != NULL);
+        entries->items = memory_grow(entries->items, entries->capacity * sizeof *entries->items);
     }
     entries->items[entries->count++] = entry;
 }
@@ -140,8 +140,7 @@ static bool sequence_read(Yaml *y, int line, int depth) {
 static void key_remember(Yaml *y, int mapping, const char *key, int line) {
     if (y->seen_count == y->seen_capacity) {
         y->seen_capacity = y->seen_capacity == 0 ? 64 : y->seen_capacity * 2;
-        y->seen = realloc(y->seen, y->seen_capacity * sizeof *y->seen);
-        assert(y->seen != NULL);
+        y->seen = memory_grow(y->seen, y->seen_capacity * sizeof *y->seen);
     }
     y->seen[y->seen_count++] = (SeenKey){.mapping = mapping, .line = line, .key = key};
 }

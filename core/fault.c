@@ -2,7 +2,6 @@
 
 #ifdef WALFERRY_FAULTS
 
-#include <assert.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/memory.h"
 
 typedef enum Action { ACTION_KILL, ACTION_FAIL, ACTION_SLEEP, ACTION_BLOCK } Action;
 
@@ -111,8 +111,7 @@ static void plan_read(void) {
     atomic_store(&plan.random, seed != NULL ? number_after(seed) : 1);
     if (text == NULL || *text == '\0')
         return;
-    char *rest = strdup(text); /* kept: the points' names lie in it */
-    assert(rest != NULL);
+    char *rest = memory_text(text); /* kept: the points' names lie in it */
     while (rest != NULL) {
         if (plan.count == ORDERS_MAX)
             refuse(text);

@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "core/memory.h"
+
 /* All that decides, in one plain struct: the same calls in the same order give the same state. */
 typedef struct Positions {
     Lsn durable[LEDGER_SINKS_MAX], promised[LEDGER_SINKS_MAX];
@@ -45,8 +47,7 @@ static void advance(Positions *p) {
 
 Ledger *ledger_new(int sinks, const Lsn *applied, Lsn confirmed) {
     assert(sinks >= 1 && sinks <= LEDGER_SINKS_MAX);
-    Ledger *l = calloc(1, sizeof *l);
-    assert(l != NULL);
+    Ledger *l = memory_new(sizeof *l);
     pthread_mutex_init(&l->lock, NULL);
     l->at.sinks = sinks;
     l->at.confirmed = confirmed;

@@ -9,6 +9,7 @@
 
 #include "core/change.h"
 #include "core/config_value.h"
+#include "core/memory.h"
 #include "core/options.h"
 
 typedef enum RuleKind { RULE_SCHEMA, RULE_TABLE, RULE_COLUMN, RULE_WHERE, RULE_LISTED } RuleKind;
@@ -171,8 +172,7 @@ static void choices_compile(Mapping *m, const Config *cfg) {
 }
 
 Mapping *mapping_new(const Config *cfg) {
-    Mapping *m = calloc(1, sizeof *m);
-    assert(m != NULL);
+    Mapping *m = memory_new(sizeof *m);
     m->arena = arena_new();
     m->letter_case = cfg->objects.letter_case;
     patterns_compile(m, cfg);

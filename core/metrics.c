@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/memory.h"
 
 static const char *const PHASES[] = {
     [PHASE_CHECKING] = "checking",       [PHASE_SCHEMA] = "schema",   [PHASE_FULL] = "full",
@@ -56,8 +57,7 @@ const char *table_stage_name(TableStage stage) {
 }
 
 Metrics *metrics_new(void) {
-    Metrics *m = calloc(1, sizeof *m);
-    assert(m != NULL);
+    Metrics *m = memory_new(sizeof *m);
     pthread_mutex_init(&m->lock, NULL);
     atomic_store(&m->phase, PHASE_CHECKING);
     atomic_store(&m->state, RUN_RUNNING);
@@ -85,8 +85,7 @@ void metrics_free(Metrics *m) {
 }
 
 static char *copy(const char *text) {
-    char *mine = strdup(text);
-    assert(mine != NULL);
+    char *mine = memory_text(text);
     return mine;
 }
 
@@ -97,9 +96,8 @@ static int names_compare(const void *a, const void *b) {
 
 void metrics_tables(Metrics *m, const char *const *names, const char *const *targets, int count) {
     assert(count >= 0);
-    TableMetrics *tables = calloc(count > 0 ? (size_t)count : 1, sizeof *tables);
-    TableMetrics **by_name = calloc(count > 0 ? (size_t)count : 1, sizeof *by_name);
-    assert(tables != NULL && by_name != NULL);
+    TableMetrics *tables = memory_array(count > 0 ? (size_t)count : 1, sizeof *tables);
+    TableMetrics **by_name = memory_array(count > 0 ? (size_t)count : 1, sizeof *by_name);
     for (int table = 0; table < count; table++) {
         tables[table].name = copy(names[table]);
         tables[table].target = copy(targets[table]);

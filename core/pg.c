@@ -12,6 +12,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "core/pg_failure.h"
 
 /* Trap C5 and design "Apply": what every session of ours begins with, whatever the role, the database or the
@@ -133,11 +134,11 @@ static Pg *start(const PgAddress *to, int silence_ms) {
                                 NULL};
     const char *const values[] = {
         "10", "5", "4", silence, to->dsn, name, "UTF8", to->replication ? "database" : NULL, NULL};
-    Pg *pg = calloc(1, sizeof *pg);
-    assert(pg != NULL);
+    Pg *pg = memory_new(sizeof *pg);
     snprintf(pg->side, sizeof pg->side, "%s", to->side);
     pg->conn = PQconnectStartParams(keys, values, 1);
-    assert(pg->conn != NULL);
+    if (pg->conn == NULL)
+        memory_refused(0);
     PQsetErrorVerbosity(pg->conn, PQERRORS_VERBOSE);
     PQsetNoticeProcessor(pg->conn, notice_take, pg);
     return pg;

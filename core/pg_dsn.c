@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/config.h"
+#include "core/memory.h"
 #include "core/pg.h"
 
 /* What people may see of a connection, in this order. */
@@ -83,7 +84,8 @@ static PQconninfoOption *options_parse(const char *dsn, Error *e) {
     PQconninfoOption *options = PQconninfoParse(dsn, &complaint);
     if (options != NULL)
         return options;
-    assert(complaint != NULL);
+    if (complaint == NULL)
+        memory_refused(0);
     Writer w = writer_new(sizeof e->text);
     complaint_write(&w, complaint);
     fail(e, ERR_CONFIG, "the connection string cannot be read: %s", writer_string(&w));
@@ -136,9 +138,8 @@ bool pg_dsn_split(const char *dsn, char **without_secret, char **password, Error
     for (const PQconninfoOption *o = options; o->keyword != NULL; o++)
         if (o->val != NULL && !option_is_secret(o))
             option_write(&w, o->keyword, o->val);
-    *without_secret = strdup(writer_string(&w));
-    *password = strdup(option_value(options, "password"));
-    assert(*without_secret != NULL && *password != NULL);
+    *without_secret = memory_text(writer_string(&w));
+    *password = memory_text(option_value(options, "password"));
     writer_free(&w);
     PQconninfoFree(options);
     return true;
@@ -157,8 +158,7 @@ char *pg_dsn_beside(const char *dsn, const Pg *pg, const char *database) {
             option_write(&w, o->keyword, o->val);
     if (database != NULL)
         option_write(&w, "dbname", database);
-    char *pinned = strdup(writer_string(&w));
-    assert(pinned != NULL);
+    char *pinned = memory_text(writer_string(&w));
     explicit_bzero(w.at, w.len);
     writer_free(&w);
     PQconninfoFree(options);

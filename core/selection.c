@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "core/selection_tree.h"
 
 /* Which tables: $1 state schema, $2 and $3 the heartbeat table; any of them may be NULL. */
@@ -363,8 +364,7 @@ ApplyChoice selection_choice(const Selection *s, const char *schema, const char 
 }
 
 void selection_keep(Selection *s, SelectionNameAt *name_at, const void *list) {
-    bool *named = calloc((size_t)s->count + 1, sizeof *named);
-    assert(named != NULL);
+    bool *named = memory_array((size_t)s->count + 1, sizeof *named);
     const char *schema, *name;
     for (int row = 0; name_at(list, row, &schema, &name); row++) {
         const Table *table = selection_find(s, schema, name);

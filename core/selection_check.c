@@ -1,8 +1,8 @@
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/config_value.h"
+#include "core/memory.h"
 #include "core/selection.h"
 #include "core/selection_tree.h"
 
@@ -90,8 +90,7 @@ static int columns_compare(const void *a, const void *b) {
 }
 
 static void columns_collide(Looker *l, const Table *t) {
-    const TableColumn **order = calloc((size_t)t->column_count + 1, sizeof *order);
-    assert(order != NULL);
+    const TableColumn **order = memory_array((size_t)t->column_count + 1, sizeof *order);
     int count = 0;
     for (int at = 0; at < t->column_count; at++)
         order[count++] = &t->columns[at];
@@ -116,8 +115,7 @@ static void named_add(Looker *l, const NamedObject *named) {
         writer_text(&l->relations, "{");
         writer_text(&l->columns, "{");
     }
-    NamedObject *grown = realloc(l->named, ((size_t)l->count + 1) * sizeof *grown);
-    assert(grown != NULL);
+    NamedObject *grown = memory_grow(l->named, ((size_t)l->count + 1) * sizeof *grown);
     l->named = grown;
     l->named[l->count++] = *named;
     pg_write_item(&l->schemas, named->schema);
@@ -149,8 +147,7 @@ static bool nearest_write(Looker *l, const char *word, const char *sql, const ch
     if (rows == NULL)
         return false;
     size_t count = (size_t)PQntuples(rows);
-    const char **names = calloc(count + 1, sizeof *names);
-    assert(names != NULL);
+    const char **names = memory_array(count + 1, sizeof *names);
     for (size_t row = 0; row < count; row++)
         names[row] = pg_cell(rows, (int)row, 0);
     const char *nearest = config_nearest(word, names, count);

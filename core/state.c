@@ -1,12 +1,12 @@
 #include "core/state.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/definition.h"
+#include "core/memory.h"
 
 static const char SQL_EXISTS[] = "SELECT count(*) FROM pg_catalog.pg_class c"
                                  " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
@@ -374,7 +374,7 @@ bool state_flush(Pg *pg, const Config *cfg, Error *e) {
 
 /* Of malloc; NULL for NULL. */
 static char *cell_text(const PGresult *result, int row, int column) {
-    return pg_cell_null(result, row, column) ? NULL : strdup(pg_cell(result, row, column));
+    return pg_cell_null(result, row, column) ? NULL : memory_text(pg_cell(result, row, column));
 }
 
 bool state_tables(Pg *pg, const Config *cfg, TableRecords *out, Error *e) {
@@ -383,12 +383,11 @@ bool state_tables(Pg *pg, const Config *cfg, TableRecords *out, Error *e) {
     if (result == NULL)
         return false;
     out->count = PQntuples(result);
-    out->rows = calloc((size_t)out->count + 1, sizeof *out->rows);
-    assert(out->rows != NULL);
+    out->rows = memory_array((size_t)out->count + 1, sizeof *out->rows);
     for (int row = 0; row < out->count; row++) {
         TableRecord *table = &out->rows[row];
-        table->schema = strdup(pg_cell(result, row, 0));
-        table->name = strdup(pg_cell(result, row, 1));
+        table->schema = memory_text(pg_cell(result, row, 0));
+        table->name = memory_text(pg_cell(result, row, 1));
         table->loaded = pg_cell_bool(result, row, 2);
         table->start = pg_cell_lsn(result, row, 3);
         table->rows = pg_cell_int(result, row, 4);
@@ -467,7 +466,7 @@ bool state_table_defined(Pg *pg, const Config *cfg, TableRecord *record, uint32_
         free(record->target_columns);
         record->source_oid = oid;
         record->target_oid = (uint32_t)pg_cell_int(result, 0, 0);
-        record->definition = strdup(definition);
+        record->definition = memory_text(definition);
         record->target_columns = cell_text(result, 0, 1);
     }
     PQclear(result);

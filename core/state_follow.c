@@ -1,7 +1,7 @@
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "core/state.h"
 
 /* Places in selection->tables, by OID. */
@@ -72,8 +72,7 @@ const Table *state_table_selected(const Selection *selection, const TableRecord 
 
 void state_tables_follow(const TableRecords *records, Selection *selection, StateJoins *joins,
                          const void *context) {
-    ByOid *places = calloc((size_t)selection->count + 1, sizeof *places);
-    assert(places != NULL);
+    ByOid *places = memory_array((size_t)selection->count + 1, sizeof *places);
     for (int at = 0; at < selection->count; at++)
         places[at] = (ByOid){selection->tables[at].oid, at};
     qsort(places, (size_t)selection->count, sizeof *places, by_oid);

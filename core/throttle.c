@@ -4,9 +4,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "core/memory.h"
+
 Throttle *throttle_new(void) {
-    Throttle *t = calloc(1, sizeof *t);
-    assert(t != NULL);
+    Throttle *t = memory_new(sizeof *t);
     pthread_mutex_init(&t->lock, NULL);
     return t;
 }

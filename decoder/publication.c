@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/memory.h"
 #include "decoder/heartbeat.h"
 
 /* In one message with the statement that it bounds: one transaction, which ends by itself on an error. */
@@ -116,8 +117,7 @@ static bool wanted_fill(Publication *p, Pg *source, const Config *cfg, const Sel
     uint32_t beat = 0;
     if (!p->inserts && cfg->source.heartbeat_ms > 0 && !heartbeat_table(source, cfg, &beat, e))
         return false;
-    p->wanted.rows = calloc((size_t)selection->count + 1, sizeof *p->wanted.rows);
-    assert(p->wanted.rows != NULL);
+    p->wanted.rows = memory_array((size_t)selection->count + 1, sizeof *p->wanted.rows);
     for (int n = 0; n < selection->count; n++) {
         const Table *t = &selection->tables[n];
         if (is_wanted(t, p->inserts))
@@ -143,8 +143,7 @@ static bool held_fill(Publication *p, Pg *source, Error *e) {
     if (rows == NULL)
         return false;
     p->held = (Members){.count = PQntuples(rows), .result = rows};
-    p->held.rows = calloc((size_t)p->held.count + 1, sizeof *p->held.rows);
-    assert(p->held.rows != NULL);
+    p->held.rows = memory_array((size_t)p->held.count + 1, sizeof *p->held.rows);
     for (int n = 0; n < p->held.count; n++)
         p->held.rows[n] = (Member){.oid = (uint32_t)pg_cell_int(rows, n, 0),
                                    .schema = pg_cell(rows, n, 1),
@@ -329,8 +328,7 @@ static int members_missing(const Members *a, const Members *b, const Member **ou
 }
 
 static bool members_mend(Pg *source, const Publication *p, Error *e) {
-    const Member **list = calloc((size_t)(p->wanted.count + p->held.count) + 1, sizeof *list);
-    assert(list != NULL);
+    const Member **list = memory_array((size_t)(p->wanted.count + p->held.count) + 1, sizeof *list);
     int count = members_missing(&p->held, &p->wanted, list);
     bool good = members_run(source, p, " DROP", false, list, count, e);
     count = members_missing(&p->wanted, &p->held, list);
@@ -380,8 +378,7 @@ static bool dropped_leave(Pg *source, const Member **list, int *count, Error *e)
 }
 
 static bool members_check(Pg *source, const Publication *p, ErrorKind kind, Error *e) {
-    const Member **list = calloc((size_t)(p->wanted.count + p->held.count) + 1, sizeof *list);
-    assert(list != NULL);
+    const Member **list = memory_array((size_t)(p->wanted.count + p->held.count) + 1, sizeof *list);
     int gone = members_missing(&p->wanted, &p->held, list);
     if (gone > 0 && !dropped_leave(source, list, &gone, e)) {
         free(list);

@@ -43,8 +43,7 @@ static const Relation *map_get(const OidMap *map, uint32_t oid) {
 
 static void map_grow(OidMap *map) {
     OidMap larger = {.size = map->size == 0 ? 16 : map->size * 2, .used = map->used};
-    larger.entries = calloc(larger.size, sizeof *larger.entries);
-    assert(larger.entries != NULL);
+    larger.entries = memory_array(larger.size, sizeof *larger.entries);
     for (uint32_t slot = 0; slot < map->size; slot++)
         if (map->entries[slot].rel != NULL)
             *map_slot(&larger, map->entries[slot].rel->oid) = map->entries[slot];
@@ -62,8 +61,7 @@ static void map_put(OidMap *map, const Relation *rel, uint64_t arrival) {
 }
 
 RelationCache *relation_cache_new(void) {
-    RelationCache *c = calloc(1, sizeof *c);
-    assert(c != NULL);
+    RelationCache *c = memory_new(sizeof *c);
     return c;
 }
 
@@ -199,8 +197,7 @@ const Relation *relation_get(const RelationCache *c, const RelationScope *scope,
 }
 
 RelationScope *relation_scope_new(void) {
-    RelationScope *s = calloc(1, sizeof *s);
-    assert(s != NULL);
+    RelationScope *s = memory_new(sizeof *s);
     return s;
 }
 

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 
 #include "core/clock.h"
+#include "core/memory.h"
 
 /* Every third of the server's patience, so that two may be lost (L15). */
 enum { STATUS_MOST_MS = 10000, STATUS_LEAST_MS = 10, STATUS_SHARE = 3 };
@@ -154,8 +155,7 @@ static int64_t silence_limit(int64_t sender_timeout_ms) {
 
 Stream *stream_open(Pg *walsender, const StreamOptions *options, Error *e) {
     assert(!lsn_is_none(options->start));
-    Stream *s = calloc(1, sizeof *s);
-    assert(s != NULL);
+    Stream *s = memory_new(sizeof *s);
     *s = (Stream){.pg = walsender,
                   .status_every_ms = status_interval(options->sender_timeout_ms),
                   .silence_ms = silence_limit(options->sender_timeout_ms),

@@ -1,9 +1,9 @@
 #include "job/captured.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
 #include "core/log.h"
+#include "core/memory.h"
 #include "job/join.h"
 
 /* Places in the list of OIDs, from 1, of those that are gone, and whether something else has the name. */
@@ -44,14 +44,12 @@ struct Captured {
 };
 
 Captured *captured_new(const Config *cfg, const Selection *selection) {
-    Captured *c = calloc(1, sizeof *c);
-    assert(c != NULL);
+    Captured *c = memory_new(sizeof *c);
     c->cfg = cfg;
     c->selection = selection;
     c->seen = writer_new(LIST_LIMIT);
-    c->told = calloc((size_t)selection->count + 1, sizeof *c->told);
-    c->parents = calloc((size_t)selection->count + 1, sizeof *c->parents);
-    assert(c->told != NULL && c->parents != NULL);
+    c->told = memory_array((size_t)selection->count + 1, sizeof *c->told);
+    c->parents = memory_array((size_t)selection->count + 1, sizeof *c->parents);
     c->oids = writer_new(LIST_LIMIT);
     c->schemas = writer_new(LIST_LIMIT);
     c->names = writer_new(LIST_LIMIT);
@@ -105,8 +103,7 @@ static bool gone_look(Captured *c, const PGresult *gone, Error *e) {
 /* The rows of a partition travel as its own, so nothing is lost; but where they are seen through its parent, the
  * destination shows others (trap A18). */
 static void parents_look(Captured *c, const PGresult *rows) {
-    uint32_t *now = calloc((size_t)c->selection->count + 1, sizeof *now);
-    assert(now != NULL);
+    uint32_t *now = memory_array((size_t)c->selection->count + 1, sizeof *now);
     for (int row = 0; row < PQntuples(rows); row++) {
         int64_t at = pg_cell_int(rows, row, 0) - 1;
         now[at] = (uint32_t)pg_cell_int(rows, row, 1);

@@ -1,9 +1,9 @@
-#include <assert.h>
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
 
+#include "core/memory.h"
 #include "job/check_item.h"
 
 static const char BEGIN_SQL[] = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
@@ -107,8 +107,7 @@ static bool is_word(char c) {
 }
 
 static char *lowered(const char *text) {
-    char *copy = strdup(text);
-    assert(copy != NULL);
+    char *copy = memory_text(text);
     for (char *c = copy; *c != '\0'; c++)
         if (*c >= 'A' && *c <= 'Z')
             *c = (char)(*c - 'A' + 'a');
@@ -120,8 +119,7 @@ static void name_add(OldName **names, const char *old, unsigned means) {
     char *text = lowered(old);
     HASH_FIND_STR(*names, text, name);
     if (name == NULL) {
-        name = calloc(1, sizeof *name);
-        assert(name != NULL);
+        name = memory_new(sizeof *name);
         name->text = text;
         for (const char *c = text; *c != '\0'; c++)
             name->odd = name->odd || !is_word(*c);
@@ -175,8 +173,7 @@ static bool old_names_read(Check *c, OldName **out, Error *e) {
 
 /* Quotes are doubled in code, once or more often. */
 static char *without_quotes(const char *text) {
-    char *copy = strdup(text), *to = copy;
-    assert(copy != NULL);
+    char *copy = memory_text(text), *to = copy;
     for (const char *c = text; *c != '\0'; c++)
         if (*c != '"' && *c != '\'')
             *to++ = *c;

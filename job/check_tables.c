@@ -1,8 +1,9 @@
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "decoder/ddl_trigger.h"
+
 #include "decoder/heartbeat.h"
 #include "decoder/publication.h"
 #include "job/check_item.h"
@@ -215,8 +216,7 @@ static int compare_oids(const void *a, const void *b) {
 /* Names the tables that a publication of the user's leaves out; the statement that adds the first 20. */
 static void missing_look(const Check *c, const PGresult *sent, Finding *out) {
     size_t count = (size_t)PQntuples(sent);
-    uint32_t *oids = calloc(count + 1, sizeof *oids);
-    assert(oids != NULL);
+    uint32_t *oids = memory_array(count + 1, sizeof *oids);
     for (size_t row = 0; row < count; row++)
         oids[row] = (uint32_t)pg_cell_int(sent, (int)row, 0);
     Names names = names_new();
@@ -304,8 +304,7 @@ static void options_fix(const Check *c, Finding *out) {
 /* The decoder's own look at it: options, filters, column lists. Tables that have no identity yet, and ours for
  * INSERT, are still to come. */
 static bool named_verify(Check *c, Finding *out, Error *e) {
-    Selection ready = {.tables = calloc((size_t)c->selection->count + 1, sizeof *ready.tables)};
-    assert(ready.tables != NULL);
+    Selection ready = {.tables = memory_array((size_t)c->selection->count + 1, sizeof *ready.tables)};
     for (int n = 0; n < c->selection->count; n++)
         if (c->selection->tables[n].identity != TABLE_IDENTITY_NONE)
             ready.tables[ready.count++] = c->selection->tables[n];

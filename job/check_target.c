@@ -1,8 +1,9 @@
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "job/check_item.h"
+
 #include "job/units.h"
 
 /* In the order of enum TargetFact. */
@@ -354,9 +355,8 @@ static bool empty_look(Check *c, Filled *filled, Finding *out, Error *e) {
 /* The job brings rows only: its tables have to be there, and empty if they are loaded. */
 static bool prepared_look(Check *c, const PGresult *rows, Finding *out, Error *e) {
     size_t count = (size_t)c->selection->count;
-    bool *there = calloc(count + 1, sizeof *there);
-    Filled filled = {.tables = calloc(count + 1, sizeof *filled.tables)};
-    assert(there != NULL && filled.tables != NULL);
+    bool *there = memory_array(count + 1, sizeof *there);
+    Filled filled = {.tables = memory_array(count + 1, sizeof *filled.tables)};
     for (int row = 0; row < PQntuples(rows); row++) {
         const Table *t = selection_find_target(c->selection, pg_cell(rows, row, 0), pg_cell(rows, row, 1));
         char kind = pg_cell(rows, row, 2)[0];

@@ -1,12 +1,12 @@
 #include "job/cleanup.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
 #include "core/fault.h"
+#include "core/memory.h"
 #include "core/pg.h"
 #include "core/state.h"
 #include "decoder/ddl_trigger.h"
@@ -109,9 +109,8 @@ static bool nobody_works(Cleanup *c, Error *e) {
 static bool identity_keep(void *context, const char *schema, const char *name, char setting, Error *e) {
     Cleanup *c = context;
     (void)e;
-    c->identities = realloc(c->identities, ((size_t)c->identity_count + 1) * sizeof *c->identities);
-    assert(c->identities != NULL);
-    c->identities[c->identity_count++] = (Identity){strdup(schema), strdup(name), setting};
+    c->identities = memory_grow(c->identities, ((size_t)c->identity_count + 1) * sizeof *c->identities);
+    c->identities[c->identity_count++] = (Identity){memory_text(schema), memory_text(name), setting};
     return true;
 }
 

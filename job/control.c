@@ -19,6 +19,7 @@
 #include "core/clock.h"
 #include "core/limit.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "job/setting.h"
 #include "job/status.h"
 
@@ -354,8 +355,7 @@ static void control_free(Control *control) {
 }
 
 Control *control_start(Job *job, Error *e) {
-    Control *control = calloc(1, sizeof *control);
-    assert(control != NULL);
+    Control *control = memory_new(sizeof *control);
     control->job = job;
     control->listener = -1;
     control->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -1,12 +1,12 @@
 #include "job/indexer.h"
 
-#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/fault.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "core/pause.h"
 #include "core/state.h"
 #include "snapshot/session.h"
@@ -120,7 +120,7 @@ static void notes_settle(Indexer *x) {
     Error e;
     PGresult *notes = state_objects(x->target, x->job->cfg, STATE_INDEX_NOTE, &e);
     for (int row = 0; notes != NULL && row < PQntuples(notes) && !atomic_load(&x->pause.over); row++) {
-        char *text = strdup(pg_cell(notes, row, 1));
+        char *text = memory_text(pg_cell(notes, row, 1));
         Index index = {.note = pg_cell(notes, row, 0)};
         if (note_read(text, &index) && !settle(x, &index, &e))
             log_debug("index \"%s.%s\": %s", index.schema, index.name, e.text);
@@ -140,8 +140,7 @@ static void *indexer_thread(void *context) {
 Indexer *indexer_start(Job *job) {
     if (job->cfg->ddl != DDL_APPLY || job->cfg->target.dsn == NULL)
         return NULL;
-    Indexer *x = calloc(1, sizeof *x);
-    assert(x != NULL);
+    Indexer *x = memory_new(sizeof *x);
     x->job = job;
     pause_new(&x->pause);
     if (pthread_create(&x->thread, NULL, indexer_thread, x) == 0)

@@ -1,12 +1,12 @@
 #include "job/job.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/memory.h"
 #include "job/supervise.h"
 
 static void instance_describe(char *out, size_t size) {
@@ -35,8 +35,7 @@ static Throttle *throttle_of(const Config *cfg) {
 }
 
 Job *job_new(const Config *cfg, Metrics *metrics) {
-    Job *job = calloc(1, sizeof *job);
-    assert(job != NULL);
+    Job *job = memory_new(sizeof *job);
     job->pinned = *cfg;
     job->cfg = &job->pinned;
     job->given_dsn = cfg->source.dsn;

@@ -6,6 +6,7 @@
 
 #include "core/fault.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "decoder/publication.h"
 #include "snapshot/existing.h"
 #include "snapshot/session.h"
@@ -124,7 +125,7 @@ static bool dump_of(Walk *walk, Writer *oids, Dump *out, Error *e) {
 }
 
 static bool notes_write(Walk *walk, Writer *oids, Error *e) {
-    char *rest = NULL, *list = strdup(writer_string(oids) + 1), note[40];
+    char *rest = NULL, *list = memory_text(writer_string(oids) + 1), note[40];
     bool ok = true;
     for (char *oid = strtok_r(list, ",}", &rest); ok && oid != NULL; oid = strtok_r(NULL, ",}", &rest)) {
         snprintf(note, sizeof note, NOTE "%s", oid);

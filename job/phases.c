@@ -1,10 +1,10 @@
 #include "job/phases.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/log.h"
+#include "core/memory.h"
 #include "decoder/ddl_trigger.h"
 #include "decoder/slot.h"
 #include "job/captured.h"
@@ -128,8 +128,7 @@ static void metrics_name_tables(Walk *walk) {
     const Selection *selection = walk->selection;
     if (m->table_count > 0 || selection->count == 0)
         return;
-    const char **names = calloc((size_t)selection->count * 2, sizeof *names);
-    assert(names != NULL);
+    const char **names = memory_array((size_t)selection->count * 2, sizeof *names);
     const char **targets = names + selection->count;
     for (int table = 0; table < selection->count; table++) {
         names[table] = selection->tables[table].full_name;
@@ -208,7 +207,7 @@ static void plan_tell(Walk *walk) {
     Config given = *job->cfg;
     given.source.dsn = job->given_dsn;
     plan_write(&plan, &given, walk->selection, &walk->job_record);
-    char *rest = NULL, *text = strdup(writer_string(&plan));
+    char *rest = NULL, *text = memory_text(writer_string(&plan));
     for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest))
         log_info("%s", line);
     free(text);

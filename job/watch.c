@@ -1,10 +1,10 @@
 #include "job/watch.h"
 
-#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "core/pause.h"
 #include "decoder/slot.h"
 #include "job/slot_tell.h"
@@ -50,11 +50,10 @@ static void *watch_thread(void *context) {
 Watch *watch_start(Job *job) {
     if (!job->cfg->phases.incremental)
         return NULL;
-    Watch *w = calloc(1, sizeof *w);
-    assert(w != NULL);
+    Watch *w = memory_new(sizeof *w);
     w->job = job;
     w->cfg = *job->cfg;
-    w->source_dsn = strdup(job->cfg->source.dsn);
+    w->source_dsn = memory_text(job->cfg->source.dsn);
     pause_new(&w->pause);
     if (pthread_create(&w->thread, NULL, watch_thread, w) == 0)
         return w;

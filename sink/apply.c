@@ -7,6 +7,7 @@
 #include "core/dead_letter.h"
 #include "core/fault.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "sink/apply_prepared.h"
 #include "sink/early.h"
 #include "sink/in_the_way.h"
@@ -41,8 +42,7 @@ static void apply_close(Sink *s) {
 }
 
 static Sink *apply_open(const SinkOptions *options, Error *e) {
-    Sink *s = calloc(1, sizeof *s);
-    assert(s != NULL);
+    Sink *s = memory_new(sizeof *s);
     s->options = *options;
     s->settles = options->cfg->conflicts != CONFLICTS_STOP || options->cfg->objects.table_conflicts.count > 0;
     s->audit_bytes = writer_new(AUDIT_BYTES_MAX);

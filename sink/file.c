@@ -2,7 +2,6 @@
  * PostgreSQL's text, unchanged TOAST absent, and a commit line at the end of each transaction. What lies
  * behind the last commit line is no part of the file yet: a start cuts it off. fsync before anything is
  * called durable. */
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -15,6 +14,7 @@
 
 #include "core/clock.h"
 #include "core/json_text.h"
+#include "core/memory.h"
 #include "sink/file_position.h"
 
 enum {
@@ -58,8 +58,7 @@ static void file_close(Sink *s) {
 }
 
 static Sink *file_open(const SinkOptions *options, Error *e) {
-    Sink *s = calloc(1, sizeof *s);
-    assert(s != NULL);
+    Sink *s = memory_new(sizeof *s);
     s->options = *options;
     s->buffer = writer_new(LINE_LIMIT);
     s->file = open(options->cfg->file.path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);

@@ -43,8 +43,7 @@ struct Live {
 };
 
 Live *live_new(Pg *pg, LiveCheck *check, void *context) {
-    Live *live = calloc(1, sizeof *live);
-    assert(live != NULL);
+    Live *live = memory_new(sizeof *live);
     live->pg = pg;
     live->check = check;
     live->context = context;

@@ -71,7 +71,7 @@ static void learn(Runs *runs, const Plan *plan) {
     HASH_FIND_STR(runs->learnt, plan->table, learnt);
     if (learnt == NULL) {
         learnt = memory_new(sizeof *learnt);
-        learnt->table = strdup(plan->table);
+        learnt->table = memory_text(plan->table);
         learnt->runs = LEARNT_RUNS / 2;
         HASH_ADD_KEYPTR(hh, runs->learnt, learnt->table, strlen(learnt->table), learnt);
     }

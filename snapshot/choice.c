@@ -1,10 +1,10 @@
 #include "snapshot/choice.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "snapshot/choice_graph.h"
 
 enum { SQL_MAX_BYTES = 1 << 26, FIRST_OF_USERS = 16384 };
@@ -214,8 +214,7 @@ static void lose_all(Choice *c) {
 /* ---- column lists ---- */
 
 static void column_add(Choice *c, int table, const PGresult *rows, int row, bool out) {
-    c->columns = realloc(c->columns, ((size_t)c->column_count + 1) * sizeof *c->columns);
-    assert(c->columns != NULL);
+    c->columns = memory_grow(c->columns, ((size_t)c->column_count + 1) * sizeof *c->columns);
     c->columns[c->column_count++] =
         (Column){.table = table,
                  .number = (int)pg_cell_int(rows, row, 0),
@@ -376,8 +375,7 @@ static bool choose(Choice *c, Pg *source, const Config *cfg, const Mapping *mapp
         return false;
     if (there != NULL)
         later_exclude(&c->graph, mapping, there);
-    c->queue = calloc((size_t)c->graph.node_count + 1, sizeof *c->queue);
-    assert(c->queue != NULL);
+    c->queue = memory_array((size_t)c->graph.node_count + 1, sizeof *c->queue);
     if (c->chooses) {
         keep_matching(c);
         keep_spread(c);
@@ -390,8 +388,7 @@ static bool choose(Choice *c, Pg *source, const Config *cfg, const Mapping *mapp
 }
 
 Choice *choice_make(Pg *source, const Config *cfg, const Mapping *mapping, const PGresult *there, Error *e) {
-    Choice *c = calloc(1, sizeof *c);
-    assert(c != NULL);
+    Choice *c = memory_new(sizeof *c);
     c->graph.arena = arena_new();
     c->chooses = mapping_chooses(mapping);
     if (choose(c, source, cfg, mapping, there, e))

@@ -1,12 +1,12 @@
 #include "snapshot/dump.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "core/memory.h"
 #include "snapshot/dump_intern.h"
 
 #define DUMP_TEXT_MAX (1u << 30)
@@ -65,8 +65,7 @@ static void environment_make(Taking *t) {
     size_t count = 0;
     while (environ[count] != NULL)
         count++;
-    t->environment = calloc(count + 5, sizeof *t->environment);
-    assert(t->environment != NULL);
+    t->environment = memory_array(count + 5, sizeof *t->environment);
     t->environment[t->own++] = joined("LC_ALL", "C");
     t->environment[t->own++] = joined("PG_COLOR", "never");
     Writer name = writer_new(ARGUMENT_MAX);
@@ -189,9 +188,8 @@ static bool archive_take(const Taking *t, Error *e) {
     size_t most = FIXED + MADE_MAX + (size_t)PQntuples(t->parts->unreadable) +
                   (size_t)PQntuples(t->parts->relations_there) + 3,
            count = 0;
-    const char **arguments = calloc(most, sizeof *arguments);
-    char **made = calloc(most, sizeof *made);
-    assert(arguments != NULL && made != NULL);
+    const char **arguments = memory_array(most, sizeof *arguments);
+    char **made = memory_array(most, sizeof *made);
     arguments[count++] = t->tool->pg_dump;
     for (int at = 0; at < FIXED; at++)
         arguments[count++] = fixed[at];

@@ -1,8 +1,8 @@
-#include <assert.h>
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "snapshot/dump_intern.h"
 
 static const unsigned PUBLIC_SCHEMA_OID = 2200,
@@ -41,8 +41,7 @@ DumpLine *dump_list_read(const char *list, int *count) {
     size_t lines = 1;
     for (const char *at = list; (at = strchr(at, '\n')) != NULL; at++)
         lines++;
-    DumpLine *out = calloc(lines, sizeof *out);
-    assert(out != NULL);
+    DumpLine *out = memory_array(lines, sizeof *out);
     for (*count = 0; line_next(&list, &out[*count]);)
         ++*count;
     return out;
@@ -156,8 +155,7 @@ DumpOmission dump_list_omit(const char *list, const Choice *choice) {
             omission.count = lines[at].number + 1;
     /* The schema itself is no entry. */
     bool no_public = choice_leaves_out(choice, SCHEMAS_OID, PUBLIC_SCHEMA_OID);
-    omission.numbers = calloc(omission.count + 1, sizeof *omission.numbers);
-    assert(omission.numbers != NULL);
+    omission.numbers = memory_array(omission.count + 1, sizeof *omission.numbers);
     for (int at = 0; at < count; at++) {
         const DumpLine *line = &lines[at];
         const char *behind = line->text + line->len + (line->text[line->len] == '\n');

@@ -1,9 +1,10 @@
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
+#include "core/memory.h"
 #include "snapshot/dump_intern.h"
+
 #include "snapshot/dump_lexer.h"
 
 #define ACCESS_METHOD "SET default_table_access_method = "
@@ -14,8 +15,7 @@ static bool begins(const char *text, const char *with) {
 }
 
 static char *text_copy(Slice s) {
-    char *copy = malloc(s.len + 1);
-    assert(copy != NULL);
+    char *copy = memory_raw(s.len + 1);
     if (s.len > 0)
         memcpy(copy, s.at, s.len);
     copy[s.len] = '\0';
@@ -255,9 +255,8 @@ bool dump_split(const char *list, const char *text, Dump *out, Error *e) {
     int count;
     DumpLine *lines = dump_list_read(list, &count);
     entries_free(out);
-    out->entries = calloc((size_t)count + 1, sizeof *out->entries);
+    out->entries = memory_array((size_t)count + 1, sizeof *out->entries);
     out->entry_count = count;
-    assert(out->entries != NULL);
     bool ok = dump_script_clean(script, e) && script_split(lines, script, out, e);
     free(lines);
     free(script);

@@ -1,8 +1,9 @@
 #include "snapshot/entry_facts.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "core/memory.h"
 
 /* By the words that pg_restore's list has for them. */
 static const char SQL_FACTS[] =
@@ -38,8 +39,7 @@ static int oids_compare(const void *a, const void *b) {
 }
 
 static const Table **tables_by_oid(const Selection *selection) {
-    const Table **tables = calloc((size_t)selection->count + 1, sizeof *tables);
-    assert(tables != NULL);
+    const Table **tables = memory_array((size_t)selection->count + 1, sizeof *tables);
     for (int at = 0; at < selection->count; at++)
         tables[at] = &selection->tables[at];
     qsort(tables, (size_t)selection->count, sizeof *tables, oids_compare);
@@ -78,11 +78,9 @@ EntryFacts *entry_facts_read(Pg *source, const Selection *selection, Error *e) {
     PGresult *result = pg_query(source, SQL_FACTS, 0, NULL, e);
     if (result == NULL)
         return NULL;
-    EntryFacts *facts = calloc(1, sizeof *facts);
-    assert(facts != NULL);
+    EntryFacts *facts = memory_new(sizeof *facts);
     facts->arena = arena_new();
-    facts->rows = calloc((size_t)PQntuples(result) + 1, sizeof *facts->rows);
-    assert(facts->rows != NULL);
+    facts->rows = memory_array((size_t)PQntuples(result) + 1, sizeof *facts->rows);
     rows_fill(facts, result, selection);
     PQclear(result);
     return facts;

@@ -1,11 +1,11 @@
 #include "snapshot/existing.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/log.h"
 #include "core/mapping.h"
+#include "core/memory.h"
 #include "core/selection_tree.h"
 #include "core/state.h"
 
@@ -209,10 +209,9 @@ static bool tables_drop(const Settling *s, Error *e) {
 }
 
 static bool found_note(const Settling *s, Error *e) {
-    StateName *names = calloc((size_t)s->count + 1, sizeof *names);
+    StateName *names = memory_array((size_t)s->count + 1, sizeof *names);
     Writer shown = writer_new(SHOWN_MAX_BYTES);
     int tables = 0;
-    assert(names != NULL);
     for (int at = 0; at < s->count; at++) {
         names[at] = s->found[at].here;
         if (s->found[at].is_table && tables++ < SHOWN_MAX)
@@ -259,8 +258,7 @@ bool existing_settle(Pg *source, Pg *target, const Config *cfg, const Selection 
     }
     s.mapping = mapping_new(cfg);
     s.arena = arena_new();
-    s.found = calloc((size_t)PQntuples(s.ours) + 1, sizeof *s.found);
-    assert(s.found != NULL);
+    s.found = memory_array((size_t)PQntuples(s.ours) + 1, sizeof *s.found);
     bool ok = settle(&s, e);
     free(s.found);
     arena_free(s.arena);

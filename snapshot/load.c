@@ -1,8 +1,8 @@
 #include "snapshot/load.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
+#include "core/memory.h"
 #include "snapshot/load_intern.h"
 #include "snapshot/load_plan.h"
 #include "snapshot/pool.h"
@@ -105,8 +105,7 @@ static bool analyze_run(void *shared, void *session, int piece, const atomic_boo
 
 /* The names at the destination, largest table first, as two arrays. */
 static void tables_gather(const Load *load, Writer *schemas, Writer *names) {
-    int *order = calloc((size_t)load->selection->count + 1, sizeof *order);
-    assert(order != NULL);
+    int *order = memory_array((size_t)load->selection->count + 1, sizeof *order);
     int count = load_plan_tables(load->selection, NULL, order);
     writer_text(schemas, "{");
     writer_text(names, "{");

@@ -1,4 +1,3 @@
-#include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +5,7 @@
 
 #include "core/clock.h"
 #include "core/fault.h"
+#include "core/memory.h"
 #include "snapshot/build_plan.h"
 #include "snapshot/entry_facts.h"
 #include "snapshot/foreign_key.h"
@@ -285,9 +285,8 @@ static bool kind_run(const Load *load, Pg *source, Pg *target, const Dump *dump,
                       .asked_ms = clock_ms()};
     bool ok = unvacuumed != NULL && limits_read(&work, target, e);
     int wanted = entries_of(dump, kind);
-    work.builds = calloc((size_t)(wanted + PQntuples(unvacuumed)) + 1, sizeof *work.builds);
-    work.uses = calloc((size_t)load->selection->count + 1, sizeof *work.uses);
-    assert(work.builds != NULL && work.uses != NULL);
+    work.builds = memory_array((size_t)(wanted + PQntuples(unvacuumed)) + 1, sizeof *work.builds);
+    work.uses = memory_array((size_t)load->selection->count + 1, sizeof *work.uses);
     pthread_mutex_init(&work.lock, NULL);
     if (ok) {
         atomic_store(&load->metrics->post_data_done, 0);

@@ -1,8 +1,9 @@
 #include "snapshot/load_plan.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "core/memory.h"
 
 static int larger_first(const void *a, const void *b, void *context) {
     const Selection *selection = context;
@@ -15,8 +16,7 @@ static int larger_first(const void *a, const void *b, void *context) {
 }
 
 int load_plan_tables(const Selection *selection, const TableRecords *records, int *out) {
-    bool *loaded = calloc((size_t)selection->count + 1, sizeof *loaded);
-    assert(loaded != NULL);
+    bool *loaded = memory_array((size_t)selection->count + 1, sizeof *loaded);
     for (int at = 0; records != NULL && at < records->count; at++) {
         const TableRecord *record = &records->rows[at];
         const Table *table = state_table_selected(selection, record);
@@ -76,8 +76,7 @@ static int64_t split_end(const Selection *selection, const int *order, int count
 }
 
 static int auto_split(const Selection *selection, const int *order, int count, int workers) {
-    int64_t *busy = calloc((size_t)workers, sizeof *busy);
-    assert(busy != NULL);
+    int64_t *busy = memory_array((size_t)workers, sizeof *busy);
     int64_t best_end = split_end(selection, order, count, 0, workers, busy);
     int best = 0;
     /* Fewer than `workers` tables can be above a fair share. */
@@ -112,8 +111,7 @@ typedef struct PieceRoom {
 static void piece_add(PieceRoom *out, LoadPiece piece) {
     if (out->plan.count == out->room) {
         out->room = 2 * out->room + 16;
-        out->plan.pieces = realloc(out->plan.pieces, (size_t)out->room * sizeof *out->plan.pieces);
-        assert(out->plan.pieces != NULL);
+        out->plan.pieces = memory_grow(out->plan.pieces, (size_t)out->room * sizeof *out->plan.pieces);
     }
     out->plan.pieces[out->plan.count++] = piece;
 }

@@ -1,10 +1,11 @@
-#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/log.h"
+
+#include "core/memory.h"
 #include "snapshot/cuts.h"
 #include "snapshot/load_intern.h"
 #include "snapshot/load_plan.h"
@@ -67,8 +68,7 @@ static void table_session_close(void *context) {
 }
 
 static void *table_session_open(void *shared, Error *e) {
-    TableSession *session = calloc(1, sizeof *session);
-    assert(session != NULL);
+    TableSession *session = memory_new(sizeof *session);
     if (session_begin(((const TableWork *)shared)->load, session, e))
         return session;
     free(session);
@@ -285,11 +285,10 @@ static bool splits_choose(const Load *load, const TableSession *session, const i
 static bool plan_make(TableWork *work, const TableRecords *records, Error *e) {
     const Load *load = work->load;
     size_t tables = (size_t)load->selection->count + 1;
-    int *order = calloc(tables, sizeof *order), workers = load->cfg->load.workers;
-    int64_t *units = calloc(tables, sizeof *units);
-    work->cuts = calloc(tables, sizeof *work->cuts);
-    work->splits = calloc(tables, sizeof *work->splits);
-    assert(order != NULL && units != NULL && work->cuts != NULL && work->splits != NULL);
+    int *order = memory_array(tables, sizeof *order), workers = load->cfg->load.workers;
+    int64_t *units = memory_array(tables, sizeof *units);
+    work->cuts = memory_array(tables, sizeof *work->cuts);
+    work->splits = memory_array(tables, sizeof *work->splits);
     int count = load_plan_tables(load->selection, records, order);
     int split = 0;
     TableSession session = {0};

@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "core/limit.h"
+#include "core/memory.h"
 
 enum { LOOK_EVERY_MS = 10 };
 
@@ -120,12 +121,10 @@ bool pool_run(const PoolWork *work, Error *e) {
         return true;
     int wanted = work->workers < work->pieces ? work->workers : work->pieces;
     assert(wanted > 0);
-    Pool pool = {.work = work, .begun = calloc((size_t)work->pieces, sizeof *pool.begun)};
-    assert(pool.begun != NULL);
+    Pool pool = {.work = work, .begun = memory_array((size_t)work->pieces, sizeof *pool.begun)};
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.ended, NULL);
-    pthread_t *threads = calloc((size_t)wanted, sizeof *threads);
-    assert(threads != NULL);
+    pthread_t *threads = memory_array((size_t)wanted, sizeof *threads);
     int started = workers_start(&pool, threads, wanted);
     while (atomic_load(&pool.running) > 0) {
         if (atomic_load(work->stop))

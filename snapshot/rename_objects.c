@@ -1,8 +1,9 @@
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "snapshot/rename.h"
+
 #include "snapshot/session.h"
 
 enum { SQL_MAX_BYTES = 1 << 14 };
@@ -139,8 +140,7 @@ static bool columns_rename(Renamer *r, Error *e) {
     PGresult *rows = pg_query(r->inside, SQL_COLUMNS, 0, NULL, e);
     bool ok = rows != NULL;
     int count = ok ? PQntuples(rows) : 0;
-    bool *aside = calloc((size_t)count + 1, sizeof *aside);
-    assert(aside != NULL);
+    bool *aside = memory_array((size_t)count + 1, sizeof *aside);
     for (int row = 0; ok && row < count; row++) {
         const char *old = pg_cell(rows, row, 2), *new = column_new(r, rows, row);
         if (strcmp(old, new) == 0)

@@ -1,10 +1,10 @@
 #include "snapshot/role.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/log.h"
+#include "core/memory.h"
 
 enum { SQL_MAX_BYTES = 4096, NAMES_MAX_BYTES = 1 << 20 };
 
@@ -167,8 +167,7 @@ bool role_carry(Pg *source, Pg *target, const Config *cfg, Error *e) {
     PGresult *roles = pg_query(source, SQL_USED, 2, everything, e);
     if (roles == NULL)
         return false;
-    bool *made = calloc((size_t)PQntuples(roles) + 1, sizeof *made);
-    assert(made != NULL);
+    bool *made = memory_array((size_t)PQntuples(roles) + 1, sizeof *made);
     bool join = !super && cfg->load.owners == OWNERS_KEEP;
     bool ok = roles_make(source, target, roles, made, join, e);
     if (ok)

@@ -43,12 +43,24 @@ static void ask_raw(void) {
 static void ask_grow(void) {
     kept = memory_grow(malloc(10), too_much);
 }
+static void ask_array(void) {
+    kept = memory_array(too_much, 1);
+}
+static void ask_library(void) {
+    memory_refused(too_much);
+}
+static void ask_array_beyond_any_size(void) {
+    kept = memory_array(too_much, 8);
+}
 
 static void what_is_refused_is_told_and_ends_the_process(void **unused) {
     (void)unused;
     assert_int_equal(refused(ask_new), 7);
     assert_int_equal(refused(ask_raw), 7);
     assert_int_equal(refused(ask_grow), 7);
+    assert_int_equal(refused(ask_array), 7);
+    assert_int_equal(refused(ask_library), 7);
+    assert_int_equal(refused(ask_array_beyond_any_size), 8);
 }
 
 static void what_is_given_can_be_used(void **unused) {
@@ -60,6 +72,14 @@ static void what_is_given_can_be_used(void **unused) {
     memset(memory, 1, 1000);
     free(memory);
     free(memory_raw(0));
+    int *numbers = memory_array(3, sizeof *numbers);
+    assert_int_equal(numbers[0] | numbers[1] | numbers[2], 0);
+    free(numbers);
+    char *whole = memory_text("whole"), *part = memory_text_part(whole, 2);
+    assert_string_equal(whole, "whole");
+    assert_string_equal(part, "wh");
+    free(whole);
+    free(part);
 }
 
 int main(void) {

@@ -3,8 +3,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "core/clock.h"
+#include "core/memory.h"
 #include "core/pg.h"
 #include "fake_server.h"
 
@@ -503,6 +508,55 @@ static void a_pinned_dsn_names_one_server(void **state) {
     fake_free(&f);
 }
 
+/* ---- memory ---- */
+
+/* The sanitizers have allocators of their own, which no limit of the kernel stops. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+enum { REFUSED = 9 };
+static void *volatile kept;
+
+static void memory_told(size_t size) {
+    (void)size;
+    _exit(REFUSED);
+}
+
+/* The end of a process that has this much memory left to open a connection with. */
+static int opened_with(size_t left_bytes) {
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        struct rlimit none = {0};
+        PgAddress nowhere = {.dsn = "host=127.0.0.1 port=1", .side = "source"};
+        Error e;
+        memory_when_refused(memory_told);
+        void *volatile left = malloc(left_bytes);
+        setrlimit(RLIMIT_AS, &none);
+        for (size_t size = (size_t)1 << 20; size >= 16; size /= 2)
+            while ((kept = malloc(size)) != NULL)
+                ;
+        free(left);
+        pg_close(pg_open(&nowhere, 1000, &e));
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+/* F06. libpq gives NULL for a connection that it has no memory for, and a sentence later on. */
+static void too_little_memory_for_a_connection_is_told(void **state) {
+    (void)state;
+    int refused = 0, failed = 0;
+    for (size_t left_bytes = 64; left_bytes <= 100000; left_bytes += left_bytes / 32 + 16) {
+        int end = opened_with(left_bytes);
+        if (end != REFUSED && end != 0)
+            fail_msg("ended with %d under %zu bytes", end, left_bytes);
+        refused += end == REFUSED;
+        failed += end == 0;
+    }
+    assert_true(refused > 0 && failed > 0);
+}
+#endif
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_row_of_a_name_is_found),
@@ -527,6 +581,9 @@ int main(void) {
         cmocka_unit_test(broken_connection_is_retried),
         cmocka_unit_test(one_value_is_one_value),
         cmocka_unit_test(names_and_literals_are_quoted),
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+        cmocka_unit_test(too_little_memory_for_a_connection_is_told),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
