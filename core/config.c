@@ -88,24 +88,18 @@ static bool list_check(Loader *l, const ConfigEntry *entry, const Option *option
     return false;
 }
 
-static char *text_copy(const char *text, size_t length) {
-    char *copy = memory_text_part(text, length);
-    return copy;
-}
-
 static void *list_grow(void *items, int count, size_t size) {
-    void *grown = memory_grow(items, ((size_t)count + 1) * size);
-    return grown;
+    return memory_grow(items, ((size_t)count + 1) * size);
 }
 
 static void text_add(ConfigTexts *texts, const char *text) {
     texts->items = list_grow(texts->items, texts->count, sizeof *texts->items);
-    texts->items[texts->count++] = text_copy(text, strlen(text));
+    texts->items[texts->count++] = memory_text(text);
 }
 
 static void pair_add(ConfigPairs *pairs, Slice key, const char *value) {
     pairs->items = list_grow(pairs->items, pairs->count, sizeof *pairs->items);
-    pairs->items[pairs->count++] = (ConfigPair){text_copy(key.at, key.len), text_copy(value, strlen(value))};
+    pairs->items[pairs->count++] = (ConfigPair){memory_text_part(key.at, key.len), memory_text(value)};
 }
 
 static void table_store(char **schema_and_name, const char *text) {
@@ -113,8 +107,8 @@ static void table_store(char **schema_and_name, const char *text) {
     bool read = config_table_read(text, &name, NULL);
     assert(read);
     (void)read;
-    schema_and_name[0] = text_copy(name.schema, NAME_BYTES_MAX);
-    schema_and_name[1] = text_copy(name.table, NAME_BYTES_MAX);
+    schema_and_name[0] = memory_text_part(name.schema, NAME_BYTES_MAX);
+    schema_and_name[1] = memory_text_part(name.table, NAME_BYTES_MAX);
 }
 
 /* `key` is the entry's: what its free part is. */
@@ -140,7 +134,7 @@ static void value_store(Config *cfg, const Option *option, const char *key, cons
     case OPTION_TABLE: table_store(field, value->text); return;
     case OPTION_PATTERN:
     case OPTION_INCLUSION: text_add(field, value->text); return;
-    default: ((char **)field)[0] = text_copy(value->text, strlen(value->text));
+    default: ((char **)field)[0] = memory_text(value->text);
     }
 }
 

@@ -1,6 +1,5 @@
 #include "core/config_resolve.h"
 
-#include <assert.h>
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/mapping.h"
+#include "core/memory.h"
 #include "core/pg.h"
 
 enum { WORKERS_AUTO_MAX = 8, SOCKET_PATH_MAX = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1 };
@@ -22,7 +22,8 @@ static char *text_format(const char *format, ...) {
     va_start(args, format);
     int length = vasprintf(&text, format, args);
     va_end(args);
-    assert(length >= 0);
+    if (length < 0)
+        memory_refused(0);
     return text;
 }
 

@@ -84,11 +84,6 @@ void metrics_free(Metrics *m) {
     free(m);
 }
 
-static char *copy(const char *text) {
-    char *mine = memory_text(text);
-    return mine;
-}
-
 static int names_compare(const void *a, const void *b) {
     const TableMetrics *const *left = a, *const *right = b;
     return strcmp((*left)->name, (*right)->name);
@@ -99,8 +94,8 @@ void metrics_tables(Metrics *m, const char *const *names, const char *const *tar
     TableMetrics *tables = memory_array(count > 0 ? (size_t)count : 1, sizeof *tables);
     TableMetrics **by_name = memory_array(count > 0 ? (size_t)count : 1, sizeof *by_name);
     for (int table = 0; table < count; table++) {
-        tables[table].name = copy(names[table]);
-        tables[table].target = copy(targets[table]);
+        tables[table].name = memory_text(names[table]);
+        tables[table].target = memory_text(targets[table]);
         by_name[table] = &tables[table];
     }
     qsort(by_name, (size_t)count, sizeof *by_name, names_compare);

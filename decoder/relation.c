@@ -61,8 +61,7 @@ static void map_put(OidMap *map, const Relation *rel, uint64_t arrival) {
 }
 
 RelationCache *relation_cache_new(void) {
-    RelationCache *c = memory_new(sizeof *c);
-    return c;
+    return memory_new(sizeof(RelationCache));
 }
 
 void relation_cache_free(RelationCache *c) {
@@ -197,8 +196,7 @@ const Relation *relation_get(const RelationCache *c, const RelationScope *scope,
 }
 
 RelationScope *relation_scope_new(void) {
-    RelationScope *s = memory_new(sizeof *s);
-    return s;
+    return memory_new(sizeof(RelationScope));
 }
 
 void relation_scope_free(RelationScope *s) {

@@ -1,12 +1,12 @@
 #include "job/check.h"
 
-#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/memory.h"
 #include "job/check_item.h"
 
 /* A check makes nothing, and does not stand in a queue behind the users' locks. */
@@ -99,7 +99,8 @@ __attribute__((format(printf, 3, 0))) static void piece_add(Writer *to, const ch
                                                             const char *format, va_list args) {
     char *text = NULL;
     int length = vasprintf(&text, format, args);
-    assert(length >= 0);
+    if (length < 0)
+        memory_refused(0);
     if (to->len > 0)
         writer_text(to, separator);
     writer_text(to, text);

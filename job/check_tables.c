@@ -3,7 +3,6 @@
 
 #include "core/memory.h"
 #include "decoder/ddl_trigger.h"
-
 #include "decoder/heartbeat.h"
 #include "decoder/publication.h"
 #include "job/check_item.h"

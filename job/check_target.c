@@ -3,7 +3,6 @@
 
 #include "core/memory.h"
 #include "job/check_item.h"
-
 #include "job/units.h"
 
 /* In the order of enum TargetFact. */

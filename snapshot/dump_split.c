@@ -4,7 +4,6 @@
 
 #include "core/memory.h"
 #include "snapshot/dump_intern.h"
-
 #include "snapshot/dump_lexer.h"
 
 #define ACCESS_METHOD "SET default_table_access_method = "

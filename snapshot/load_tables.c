@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "core/log.h"
-
 #include "core/memory.h"
 #include "snapshot/cuts.h"
 #include "snapshot/load_intern.h"

@@ -3,7 +3,6 @@
 
 #include "core/memory.h"
 #include "snapshot/rename.h"
-
 #include "snapshot/session.h"
 
 enum { SQL_MAX_BYTES = 1 << 14 };
