@@ -1,0 +1,185 @@
+#include "proto/registry.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <xxhash.h>
+
+#include "core/clock.h"
+#include "core/hash.h"
+#include "core/json_text.h"
+#include "core/memory.h"
+#include "proto/registry_intern.h"
+
+enum {
+    TIMEOUT_MS = 10000,
+    TRY_LEAST_MS = 1000, /* for one address of many */
+    ROUNDS = 3,          /* over all addresses */
+    PAUSE_FIRST_MS = 300,
+    PAUSE_STEP_MS = 50,
+    SCHEMA_BYTES_MAX = 16 << 20
+};
+
+/* What was registered, by a hash of subject, type and schema that two of them never share (128 bits). */
+typedef struct RegistryId {
+    XXH128_hash_t key;
+    int32_t id;
+    UT_hash_handle hh;
+} RegistryId;
+
+/* ---- its life ---- */
+
+Registry *registry_new(const RegistryOptions *options, Error *e) {
+    Registry *r = memory_new(sizeof *r);
+    r->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS;
+    r->ending = options->ending;
+    r->context = options->context;
+    r->arena = arena_new();
+    r->ca_file = options->ca_file == NULL ? NULL : memory_text(options->ca_file);
+    if (registry_http_new(r, options, e))
+        return r;
+    registry_free(r);
+    return NULL;
+}
+
+void registry_free(Registry *r) {
+    if (r == NULL)
+        return;
+    registry_http_free(r);
+    HASH_CLEAR(hh, r->ids);
+    arena_free(r->arena);
+    free(r->ca_file);
+    free(r);
+}
+
+bool registry_is_ending(const Registry *r) {
+    return r->ending != NULL && r->ending(r->context);
+}
+
+/* ---- ids that are known ---- */
+
+static XXH128_hash_t key_of(const char *subject, RegistryType type, Slice schema) {
+    Writer whole = writer_new(SIZE_MAX);
+    writer_format(&whole, "%s%c%d%c", subject, 0, (int)type, 0);
+    writer_bytes(&whole, schema);
+    XXH128_hash_t key = XXH3_128bits(whole.at, whole.len);
+    writer_free(&whole);
+    return key;
+}
+
+static const RegistryId *id_find(const Registry *r, XXH128_hash_t key) {
+    RegistryId *known;
+    HASH_FIND(hh, r->ids, &key, sizeof key, known);
+    return known;
+}
+
+static void id_keep(Registry *r, XXH128_hash_t key, int32_t id) {
+    RegistryId *known = arena_alloc(r->arena, sizeof *known);
+    known->key = key;
+    known->id = id;
+    HASH_ADD(hh, r->ids, key, sizeof known->key, known);
+}
+
+/* ---- all tries ---- */
+
+typedef struct Request {
+    const char *subject;
+    char *path;
+    Writer body; /* empty: it only looks */
+    int64_t deadline_ms;
+} Request;
+
+static bool try_one(Registry *r, const RegistryAddress *to, const Request *request, int32_t *id, Error *e) {
+    int64_t most_ms = r->timeout_ms / r->count, left_ms = request->deadline_ms - clock_ms();
+    most_ms = most_ms < TRY_LEAST_MS ? TRY_LEAST_MS : most_ms;
+    most_ms = most_ms > left_ms ? left_ms : most_ms;
+    if (registry_is_ending(r))
+        return fail(e, ERR_STOPPED, "stopped");
+    if (most_ms <= 0)
+        return false;
+    RegistryAnswer answer = {.body = writer_new(REGISTRY_ANSWER_BYTES_MAX)};
+    registry_ask(r, to, request->path, writer_slice(&request->body), most_ms, &answer);
+    bool good = request->body.len > 0 ? registry_judge(to, request->subject, &answer, id, e)
+                                      : registry_judge_look(to, request->subject, &answer, e);
+    writer_free(&answer.body);
+    return good;
+}
+
+static bool round_of(Registry *r, const Request *request, int32_t *id, Error *e) {
+    int first = r->current;
+    for (int step = 0; step < r->count; step++) {
+        int at = (first + step) % r->count;
+        if (try_one(r, &r->addresses[at], request, id, e)) {
+            r->current = at;
+            return true;
+        }
+        if (e->kind != ERR_RETRY)
+            return false;
+    }
+    return false;
+}
+
+/* Half of it at least, so that not all come back at the same moment. */
+static void pause_before(const Registry *r, int round) {
+    uint32_t random = 0;
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
+        random = (uint32_t)clock_us();
+    int64_t longest_ms = PAUSE_FIRST_MS * round;
+    int64_t until_ms = clock_ms() + longest_ms / 2 + random % (longest_ms / 2);
+    while (clock_ms() < until_ms && !registry_is_ending(r))
+        clock_sleep_ms(PAUSE_STEP_MS);
+}
+
+static void body_write(Writer *body, RegistryType type, Slice schema) {
+    static const char *const types[] = {
+        [REGISTRY_AVRO] = "", /* older registries know no other type, and not its name */
+        [REGISTRY_JSON] = ", \"schemaType\": \"JSON\"",
+        [REGISTRY_PROTOBUF] = ", \"schemaType\": \"PROTOBUF\"",
+    };
+    writer_text(body, "{\"schema\": ");
+    json_text_write(body, schema);
+    writer_format(body, "%s}", types[type]);
+}
+
+bool registry_register(Registry *r, const char *subject, RegistryType type, Slice schema, int32_t *id,
+                       Error *e) {
+    assert(*subject != '\0');
+    if (schema.len > SCHEMA_BYTES_MAX)
+        return fail(e, ERR_LIMIT, "the schema of \"%s\" is larger than %d bytes", subject, SCHEMA_BYTES_MAX);
+    XXH128_hash_t key = key_of(subject, type, schema);
+    const RegistryId *known = id_find(r, key);
+    if (known != NULL) {
+        *id = known->id;
+        return true;
+    }
+    Request request = {.subject = subject,
+                       .path = registry_path(r, subject, ""),
+                       .body = writer_new(SIZE_MAX),
+                       .deadline_ms = clock_ms() + (int64_t)ROUNDS * r->timeout_ms};
+    body_write(&request.body, type, schema);
+    fail(e, ERR_RETRY, "no schema registry was asked in time");
+    bool good = round_of(r, &request, id, e);
+    for (int round = 1; !good && e->kind == ERR_RETRY && round < ROUNDS; round++) {
+        pause_before(r, round);
+        good = round_of(r, &request, id, e);
+    }
+    if (good)
+        id_keep(r, key, *id);
+    free(request.path);
+    writer_free(&request.body);
+    return good;
+}
+
+bool registry_look(Registry *r, const char *subject, Error *e) {
+    int32_t id;
+    Request request = {.subject = subject,
+                       .path = registry_path(r, subject, "/latest"),
+                       .body = writer_new(1),
+                       .deadline_ms = clock_ms() + r->timeout_ms};
+    fail(e, ERR_RETRY, "no schema registry was asked in time");
+    bool good = round_of(r, &request, &id, e);
+    free(request.path);
+    writer_free(&request.body);
+    return good;
+}
