@@ -2,8 +2,10 @@
 import os
 import pwd
 import random
+import re
 import shutil
 import socket
+import sys
 import tempfile
 from pathlib import Path
 
@@ -12,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[3]
 PORTS = (17000, 31000)
 VERSIONS = (12, 13, 14, 15, 16, 17, 18)  # of servers
 NEWEST = VERSIONS[-1]
+DISK = Path("/tmp")
+MEMORY_LEAST = 12 << 30
 
 
 def walferry_binary():
@@ -36,10 +40,32 @@ def postgres_bin(version=None):
     return max(found, key=lambda path: float(path.parent.name))
 
 
+def cache_folder(name, variable):
+    cache = "/var/cache" if os.geteuid() == 0 else Path.home() / ".cache"
+    return Path(os.environ.get(variable, Path(cache) / name))
+
+
+def kafka_part(name):
+    """What tests/broker has brought: "kafka" and "debezium" (jars), "python" (packages)."""
+    path = cache_folder("walferry-kafka", "WALFERRY_BROKER") / name
+    if not path.exists():
+        raise RuntimeError(f"no {path} on this machine: call tests/broker")
+    return path
+
+
+def use_kafka_packages():
+    """Makes Confluent's client and what it needs importable. In front: Debian's of the same names may be too old."""
+    path = str(kafka_part("python"))
+    if path in sys.path:
+        return
+    sys.path.insert(0, path)
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("attr", "attrs")]:
+        del sys.modules[name]  # pytest's, which it keeps: halves of two versions do not go together
+
+
 def versioned_bin(version):
     """Debian's server of that version, else the one that tests/servers has brought."""
-    cache = "/var/cache" if os.geteuid() == 0 else Path.home() / ".cache"
-    brought = Path(os.environ.get("WALFERRY_SERVERS", Path(cache) / "walferry-servers"))
+    brought = cache_folder("walferry-servers", "WALFERRY_SERVERS")
     for path in (Path(f"/usr/lib/postgresql/{version}/bin"), brought / str(version) / "bin"):
         if (path / "initdb").exists():
             return path
@@ -78,11 +104,24 @@ def free_port():
     raise RuntimeError("no free port")
 
 
-class Place:
-    """A temporary folder that the server's user owns; removed at the end unless something failed."""
+def memory_folder():
+    """Where files are memory, if there is much of it: a file system on a disk takes a third of the time of tests that make
+    servers and databases all the time."""
+    shared = Path("/dev/shm")
+    free = shutil.disk_usage(shared).free if shared.is_mount() and os.access(shared, os.W_OK) else 0
+    return shared if min(free, memory_available()) >= MEMORY_LEAST else DISK
 
-    def __init__(self):
-        self.path = Path(tempfile.mkdtemp(prefix="walferry-tests-", dir="/tmp"))
+
+def memory_available():
+    return 1024 * int(re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text())[1])
+
+
+class Place:
+    """A temporary folder that the server's user owns; removed at the end unless something failed. On a disk, unless it is
+    asked for in memory: what is measured, or killed many times, is to be as it is in life."""
+
+    def __init__(self, parent=DISK):
+        self.path = Path(tempfile.mkdtemp(prefix="walferry-tests-", dir=parent))
         self.keep = bool(os.environ.get("WALFERRY_KEEP"))
         if os.geteuid() == 0:
             owner = pwd.getpwnam("postgres")

@@ -39,6 +39,14 @@ class Proxy:
         """The next CommandComplete "COMMIT" of the server, and all that follows it, is lost on its way."""
         self.tell(r"swallow down C\x00\x00\x00\x0bCOMMIT\x00")
 
+    def lose_commit_of_kafka(self, job, system_id, late_ms=None):
+        """The next EndTxn of the job's producer: its answer is lost on its way; with late_ms it is the request that arrives so
+        much later. A request is its size, API key, version, correlation id, client id; then the transactional id, a
+        producer's id and epoch, and what the end is to be. All but two of these are known."""
+        size = 8 + 2 + len(f"walferry_{job.name}") + 2 + len(f"walferry.{system_id}.{job.slot}") + 8 + 2 + 1
+        pattern = "".join(f"\\x{byte:02x}" for byte in (*size.to_bytes(4), 0, 26, 0, 1))
+        self.tell(f"late {late_ms} {pattern}" if late_ms else f"swallow up {pattern}")
+
     def close(self):
         self.process.kill()
         self.process.wait()
