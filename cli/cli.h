@@ -7,7 +7,7 @@
 #include "core/config.h"
 #include "job/job.h"
 
-enum { WORDS_MAX = 8, SETTINGS_MAX = 256, IGNORES_MAX = 64, FIRST_WAIT_MS = 10000 };
+enum { WORDS_MAX = 8, SETTINGS_MAX = 256, IGNORES_MAX = 64, TABLES_MAX = 256, FIRST_WAIT_MS = 10000 };
 
 /* Exit codes that are not the reaction to an Error (core/error has those). */
 enum { EXIT_DONE = 0, EXIT_FOUND = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
@@ -19,8 +19,12 @@ typedef struct Arguments {
     size_t setting_count;
     const char *ignore[IGNORES_MAX];
     int ignore_count;
+    const char *tables[TABLES_MAX]; /* or topics */
+    int table_count;
     const char *output; /* NULL: not given */
     Until until;
+    const char *from_debezium, *debezium_slot, *debezium_connector, *with;
+    int64_t all; /* how many of each are shown */
     int64_t wait_ms;
     bool json, dry_run, watch, clear, help;
 } Arguments;
@@ -36,7 +40,10 @@ enum {
     FLAG_DRY_RUN = 64,
     FLAG_WATCH = 128,
     FLAG_OUTPUT = 256,
-    FLAG_CLEAR = 512
+    FLAG_CLEAR = 512,
+    FLAG_TABLES = 1024,
+    FLAG_DEBEZIUM = 2048,
+    FLAG_COMPAT = 4096
 };
 
 typedef struct Flag {
@@ -91,7 +98,9 @@ int cmd_run(const Arguments *arguments);
 int cmd_status(const Arguments *arguments);
 int cmd_stop(const Arguments *arguments);
 int cmd_set(const Arguments *arguments);
+int cmd_snapshot(const Arguments *arguments);
 int cmd_dead_letters(const Arguments *arguments);
 int cmd_cleanup(const Arguments *arguments);
+int cmd_compat(const Arguments *arguments);
 
 #endif

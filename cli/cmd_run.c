@@ -165,12 +165,20 @@ static bool run_prepare(Run *run, Error *e) {
     run->cfg = arguments_config(run->arguments, 0, true, e);
     if (run->cfg == NULL)
         return false;
+    if (run->arguments->from_debezium != NULL &&
+        (run->cfg->kafka.brokers == NULL || run->cfg->target.dsn != NULL))
+        return fail(e, ERR_CONFIG,
+                    "\"--from-debezium\" needs a job with \"kafka.brokers\" and without \"target.dsn\"");
     if (run->arguments->until.kind != UNTIL_STOPPED && !run->cfg->phases.incremental) {
         fail(e, ERR_CONFIG, "\"--until\" needs the phase incremental, which this job does not have");
         return fail_hint(e, "without it a run ends by itself when the load is complete");
     }
     run->job = job_new(run->cfg, run->metrics);
     run->job->until = run->arguments->until;
+    run->job->from_debezium = run->arguments->from_debezium;
+    run->job->debezium_connector = run->arguments->debezium_connector;
+    run->job->debezium_slot =
+        run->arguments->debezium_slot != NULL ? run->arguments->debezium_slot : "debezium";
     run->job->first_wait_ms = run->arguments->wait_ms;
     signals_block(run);
     run->control = control_start(run->job, e);

@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -75,6 +76,49 @@ static bool take_ignore(Arguments *arguments, char *value, Error *e) {
     return true;
 }
 
+static bool take_from_debezium(Arguments *arguments, char *value, Error *e) {
+    (void)e;
+    arguments->from_debezium = value;
+    return true;
+}
+
+static bool take_debezium_slot(Arguments *arguments, char *value, Error *e) {
+    (void)e;
+    arguments->debezium_slot = value;
+    return true;
+}
+
+static bool take_debezium_connector(Arguments *arguments, char *value, Error *e) {
+    (void)e;
+    arguments->debezium_connector = value;
+    return true;
+}
+
+static bool take_tables(Arguments *arguments, char *value, Error *e) {
+    char *rest = NULL;
+    for (char *name = strtok_r(value, ",", &rest); name != NULL; name = strtok_r(NULL, ",", &rest)) {
+        if (arguments->table_count == TABLES_MAX)
+            return fail(e, ERR_CONFIG, "a list of more than %d names", TABLES_MAX);
+        arguments->tables[arguments->table_count++] = name;
+    }
+    return true;
+}
+
+static bool take_with(Arguments *arguments, char *value, Error *e) {
+    (void)e;
+    arguments->with = value;
+    return true;
+}
+
+static bool take_all(Arguments *arguments, char *value, Error *e) {
+    char *end = NULL;
+    arguments->all = strtoll(value, &end, 10);
+    if (*value != '\0' && *end == '\0' && arguments->all > 0)
+        return true;
+    fail(e, ERR_CONFIG, "\"--all %s\" is not a number", value);
+    return fail_hint(e, "how many differences of each topic are shown: --all 100");
+}
+
 static bool take_dry_run(Arguments *arguments, char *value, Error *e) {
     (void)value;
     (void)e;
@@ -118,6 +162,22 @@ const Flag flags[] = {
     {FLAG_UNTIL, "--until", "now|LSN", "end once everything up to now, or to this position, is applied",
      take_until},
     {FLAG_IGNORE, "--ignore", "ITEM", "count an Alert of this item as Ignored; repeatable", take_ignore},
+    {FLAG_DEBEZIUM, "--from-debezium", "FILE|topic:NAME",
+     "a new job goes on where a Debezium connector has ended, by the offsets file of its Connect worker, or "
+     "by the "
+     "topic that the workers keep the offsets in",
+     take_from_debezium},
+    {FLAG_DEBEZIUM, "--debezium-slot", "NAME", "that connector's slot, which is copied; default: debezium",
+     take_debezium_slot},
+    {FLAG_DEBEZIUM, "--debezium-connector", "NAME",
+     "that connector's name, where several have had its topic.prefix", take_debezium_connector},
+    {FLAG_TABLES, "--tables", "TABLES", "which, as schema.table, with commas between; repeatable",
+     take_tables},
+    {FLAG_COMPAT, "--with", "PREFIX", "the prefix of the topics to compare with, at the same brokers",
+     take_with},
+    {FLAG_COMPAT, "--topics", "TOPICS", "only these, without their prefix, with commas between; repeatable",
+     take_tables},
+    {FLAG_COMPAT, "--all", "N", "show up to so many differences of each topic, not only the first", take_all},
     {FLAG_DRY_RUN, "--dry-run", NULL, "only list what would be removed", take_dry_run},
     {FLAG_CLEAR, "--clear", NULL, "remove those that were shown", take_clear},
     {FLAG_WATCH, "--watch", NULL, "show it again every second", take_watch},
@@ -193,7 +253,7 @@ static bool flag_take(const Command *command, char **words, int count, int *used
 }
 
 bool arguments_parse(const Command *command, int count, char **words, Arguments *out, Error *e) {
-    *out = (Arguments){.wait_ms = FIRST_WAIT_MS};
+    *out = (Arguments){.wait_ms = FIRST_WAIT_MS, .all = 1};
     assert(command->words_max <= WORDS_MAX);
     bool only_words = false;
     for (int at = 0, used; at < count; at += used) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/no_memory.h"
 #include "core/memory.h"
 
 enum { NAMES_MAX = 64 };
@@ -61,25 +62,10 @@ static int command_run(const Command *command, int count, char **words) {
     return EXIT_DONE;
 }
 
-/* There is no memory left to say it with: only what lies on the stack. */
-static void memory_tell(size_t size) {
-    char text[200], bytes[40] = "";
-    struct rlimit limit = {0};
-    getrlimit(RLIMIT_AS, &limit);
-    if (size > 0)
-        snprintf(bytes, sizeof bytes, " for %zu more bytes", size);
-    snprintf(text, sizeof text,
-             "walferry: no memory%s\nhint: %s (ulimit -v, MemoryMax of the service), or "
-             "lower \"memory\"; the next run goes on from here\n",
-             bytes,
-             limit.rlim_cur == RLIM_INFINITY ? "the system has no more: give it some" : "raise the limit");
-    fputs(text, stderr);
-    _exit(error_exit_code(ERR_LIMIT));
-}
-
 int main(int argc, char **argv) {
     core_files_off();
-    memory_when_refused(memory_tell);
+    memory_tune();
+    no_memory_prepare();
     Arena *arena = arena_new();
     char **words = arguments_take(arena, argc, argv);
     const char *name = argc > 1 ? words[1] : NULL;

@@ -40,6 +40,15 @@ void relation_forget(const Relation *rel) {
         free(counts_of(rel));
 }
 
+void relation_repeat(const Relation *rel) {
+    if (rel->counted)
+        atomic_fetch_add(&counts_of(rel)->repeats, 1);
+}
+
+unsigned relation_repeats(const Relation *rel) {
+    return rel->counted ? atomic_load(&counts_of(rel)->repeats) : 0;
+}
+
 void relation_use(const Relation *rel) {
     if (!rel->counted)
         return;

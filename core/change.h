@@ -33,12 +33,16 @@ typedef struct Relation {
     const Column *columns;
     bool counted; /* else it lives for ever, as in unit tests */
     atomic_uint users, rememberers;
+    atomic_uint
+        repeats; /* how often the server has announced it again: what it does not say may be other by now */
     uint64_t arena; /* decoder/relation: the last one that was given a use */
 } Relation;
 
 /* In use: it is in force, or a batch has changes of it. Any thread. */
 void relation_use(const Relation *rel);
 void relation_drop(const Relation *rel);
+void relation_repeat(const Relation *rel);
+unsigned relation_repeats(const Relation *rel);
 /* For whoever has made something of it, and asks now and then whether that is still good for something: the memory
  * stays, which keeps no version in use. */
 void relation_remember(const Relation *rel);
@@ -75,6 +79,7 @@ typedef enum ChangeKind {
 typedef struct Change {
     ChangeKind kind;
     uint32_t seq;        /* place among the surviving changes of its transaction, from 0 */
+    Lsn at;              /* of its own record: for people and envelopes, never compared */
     const Relation *rel; /* the version in force; NULL in TRUNCATE, MESSAGE and BEAT */
     union {
         struct {
@@ -114,8 +119,10 @@ typedef struct Transaction {
     TransactionEnd ending;
     Lsn commit; /* of the record that ends it (commit, prepare, ...), or a byte inside of that record */
     Lsn end;    /* first byte behind it */
+    Lsn began;  /* as the server says where it began: none of a part, and of what was prepared */
     int64_t committed_us; /* source's clock, microseconds since 1970 */
-    uint32_t count;       /* changes in this piece; 0: nothing captured */
+    uint32_t seqs;  /* up to here: rows, truncates and messages, also those that are this program's own */
+    uint32_t count; /* changes in this piece; 0: nothing captured */
     const Change *changes;
     bool begins, ends; /* the first piece, the last piece; a whole transaction is both */
 } Transaction;

@@ -17,7 +17,7 @@
 /* value_store() writes fields by their place; these are the shapes that it relies on. */
 _Static_assert(sizeof(IdentityPolicy) == sizeof(int) && sizeof(LogLevel) == sizeof(int) &&
                    sizeof(LogFormat) == sizeof(int) && sizeof(LetterCase) == sizeof(int) &&
-                   sizeof(ConflictPolicy) == sizeof(int),
+                   sizeof(ConflictPolicy) == sizeof(int) && sizeof(KafkaFormat) == sizeof(int),
                "a choice is stored as an int");
 _Static_assert(offsetof(Config, source.heartbeat_table) ==
                    offsetof(Config, source.heartbeat_schema) + sizeof(char *),
@@ -138,6 +138,13 @@ static void value_store(Config *cfg, const Option *option, const char *key, cons
     }
 }
 
+static bool route_store(Loader *l, const ConfigEntry *entry, const Option *option, const char *text) {
+    Routes *routes = (void *)((char *)l->cfg + option->field);
+    routes_put(routes, entry->item, entry->line, option->part, text);
+    return option->part != offsetof(Route, match) || route_match_valid(text, l->e) ||
+           complaint_context(l->path, entry, l->e);
+}
+
 /* Whether the value, already expanded, is one that the option and this version take; stores it. */
 static bool value_take(Loader *l, const ConfigEntry *entry, const Option *option, const char *text) {
     OptionValue value;
@@ -150,6 +157,8 @@ static bool value_take(Loader *l, const ConfigEntry *entry, const Option *option
         return false;
     if (!option_available(option, &value))
         return complaint_version(l->path, entry, option, l->e);
+    if (option_is_of_list(option))
+        return route_store(l, entry, option, text);
     if (option->stored)
         value_store(l->cfg, option, entry->key, &value);
     return true;
@@ -181,7 +190,8 @@ static bool entry_apply(Loader *l, const ConfigEntry *entry) {
 
     size_t count;
     const ConfigEntry **from = &l->from[option - options_table(&count)];
-    bool one_value = option->stored && !option_is_list(option) && option->free == FREE_ANY;
+    bool one_value = option->stored && !option_is_list(option) && !option_is_of_list(option) &&
+                     strchr(option->key, '*') == NULL;
     if (*from != NULL && one_value) {
         char sentence[80];
         snprintf(sentence, sizeof sentence, "stands here a second time, first in line %d", (*from)->line);
@@ -339,6 +349,21 @@ static void pairs_free(ConfigPairs *pairs) {
     free(pairs->items);
 }
 
+static void kafka_free(Config *cfg) {
+    for (int pair = 0; pair < cfg->kafka.config.count; pair++)
+        explicit_bzero(cfg->kafka.config.items[pair].value, strlen(cfg->kafka.config.items[pair].value));
+    pairs_free(&cfg->kafka.config);
+    pairs_free(&cfg->kafka.topic_config);
+    routes_free(&cfg->kafka.routes);
+    free(cfg->kafka.brokers);
+    free(cfg->kafka.prefix);
+    free(cfg->kafka.control);
+    secret_free(cfg->kafka.registry.url);
+    secret_free(cfg->kafka.registry.user);
+    secret_free(cfg->kafka.registry.password);
+    free(cfg->kafka.registry.ca);
+}
+
 static void objects_free(Config *cfg) {
     texts_free(&cfg->objects.include);
     texts_free(&cfg->objects.exclude);
@@ -355,6 +380,7 @@ void config_free(Config *cfg) {
     if (cfg == NULL)
         return;
     objects_free(cfg);
+    kafka_free(cfg);
     secret_free(cfg->source.dsn);
     secret_free(cfg->target.dsn);
     char *const texts[] = {cfg->name,

@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/route.h"
 
 enum { JOB_NAME_MAX = 40 };
 
@@ -29,6 +30,14 @@ typedef enum ConflictPolicy { CONFLICTS_STOP, CONFLICTS_SOURCE_WINS, CONFLICTS_S
 typedef enum OwnerPolicy { OWNERS_DESTINATION_USER, OWNERS_KEEP } OwnerPolicy;
 
 typedef enum GearChoice { GEAR_CHOICE_AUTO, GEAR_CHOICE_LIVE, GEAR_CHOICE_CATCH_UP } GearChoice;
+
+typedef enum KafkaFormat { KAFKA_JSON, KAFKA_AVRO, KAFKA_PROTOBUF } KafkaFormat;
+typedef enum KafkaEnvelope { KAFKA_DEBEZIUM, KAFKA_FLAT, KAFKA_ROW } KafkaEnvelope;
+typedef enum KafkaToast { KAFKA_TOAST_PLACEHOLDER, KAFKA_TOAST_ABSENT, KAFKA_TOAST_COMPLETE } KafkaToast;
+typedef enum KafkaSpecial { SPECIAL_HEADER, SPECIAL_FAIL } KafkaSpecial;
+typedef enum KafkaTransactions { TRANSACTIONS_UNTOLD, TRANSACTIONS_DEBEZIUM } KafkaTransactions;
+typedef enum KafkaRefused { REFUSED_STOP, REFUSED_DEAD_LETTER } KafkaRefused;
+typedef enum KafkaDelivery { DELIVERY_EXACTLY_ONCE, DELIVERY_AT_LEAST_ONCE } KafkaDelivery;
 
 typedef enum LetterCase { CASE_KEEP, CASE_LOWER, CASE_UPPER } LetterCase;
 
@@ -112,6 +121,31 @@ typedef struct Config {
     struct {
         char *path; /* NULL: no file sink */
     } file;
+    struct {
+        char *brokers; /* NULL: no Kafka */
+        char *prefix;
+        KafkaFormat format;
+        bool json_schema;
+        KafkaEnvelope envelope;
+        char *control;               /* resolved: <prefix>.walferry */
+        bool create;                 /* missing topics are made */
+        int partitions, replication; /* of these; replication -1: the brokers' default */
+        ConfigPairs topic_config;
+        Routes routes;
+        bool tombstones, context_headers, schema_changes;
+        bool groups;
+        KafkaToast toast;
+        KafkaSpecial special;
+        KafkaTransactions transactions;
+        KafkaRefused refused;
+        KafkaDelivery delivery;
+        struct {
+            char *url, *user, *password, *ca; /* url NULL: none */
+        } registry;
+        ConfigPairs config; /* for librdkafka; values may be secrets */
+        int64_t
+            batch_bytes; /* no option: the most that all topics take at once, found out by whoever writes; 0: not known */
+    } kafka;
     /* made from the name: */
     char *slot;               /* dts_sync_<name> */
     char *load_slot;          /* dts_sync_<name>_load */

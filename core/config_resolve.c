@@ -12,6 +12,8 @@
 #include "core/memory.h"
 #include "core/pg.h"
 
+#define TOPIC_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
 enum { WORKERS_AUTO_MAX = 8, SOCKET_PATH_MAX = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1 };
 
 static char *text_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -32,10 +34,10 @@ static bool ends_check(const Config *cfg, Error *e) {
         fail(e, ERR_CONFIG, "\"source.dsn\" is missing");
         return fail_hint(e, "name the server to read from in the job file or by --source");
     }
-    if (cfg->target.dsn == NULL && cfg->file.path == NULL) {
+    if (cfg->target.dsn == NULL && cfg->file.path == NULL && cfg->kafka.brokers == NULL) {
         fail(e, ERR_CONFIG, "\"target.dsn\" is missing");
         return fail_hint(e, "name the server to write to in the job file or by --target; "
-                            "a job without target needs \"file.path\"");
+                            "a job without target needs \"kafka.brokers\" or \"file.path\"");
     }
     return true;
 }
@@ -45,6 +47,8 @@ static bool phases_resolve(Config *cfg, const ConfigGiven *given, Error *e) {
         return true;
     if (!given->phases)
         cfg->phases.schema = false;
+    if (given->whole && cfg->kafka.brokers != NULL && !cfg->phases.incremental)
+        return fail(e, ERR_CONFIG, "a job without \"target.dsn\" needs the phase \"incremental\"");
     if (given->whole && cfg->phases.schema)
         return fail(e, ERR_CONFIG, "the phase \"schema\" needs \"target.dsn\"");
     return true;
@@ -52,7 +56,8 @@ static bool phases_resolve(Config *cfg, const ConfigGiven *given, Error *e) {
 
 /* The source sends the rows of a prepared transaction once: they need a place that keeps them until its outcome. */
 static bool two_phase_check(const Config *cfg, Error *e) {
-    if (!cfg->source.two_phase || (cfg->target.dsn != NULL && cfg->file.path == NULL))
+    if (!cfg->source.two_phase ||
+        (cfg->target.dsn != NULL && cfg->file.path == NULL && cfg->kafka.brokers == NULL))
         return true;
     fail(e, ERR_CONFIG, "\"source.two_phase\" needs a database as the only destination");
     return fail_hint(e, "without it a prepared transaction arrives whole, when it is committed");
@@ -172,6 +177,29 @@ static bool socket_resolve(Config *cfg, Error *e) {
     return fail_hint(e, "set RUNTIME_DIRECTORY or XDG_RUNTIME_DIR to a shorter folder");
 }
 
+static bool kafka_resolve(Config *cfg, Error *e) {
+    if (cfg->kafka.brokers == NULL)
+        return true;
+    if (cfg->kafka.prefix == NULL) {
+        fail(e, ERR_CONFIG, "\"kafka.prefix\" is missing");
+        return fail_hint(e, "topics are named <prefix>.<schema>.<table>");
+    }
+    if (strspn(cfg->kafka.prefix, TOPIC_CHARACTERS) != strlen(cfg->kafka.prefix) ||
+        (cfg->kafka.control != NULL &&
+         strspn(cfg->kafka.control, TOPIC_CHARACTERS) != strlen(cfg->kafka.control))) {
+        fail(e, ERR_CONFIG, "\"kafka.%s\" holds characters that a topic's name cannot have",
+             strspn(cfg->kafka.prefix, TOPIC_CHARACTERS) != strlen(cfg->kafka.prefix) ? "prefix" : "control");
+        return fail_hint(e, "letters, digits, \".\", \"_\" and \"-\" are allowed");
+    }
+    if (cfg->kafka.format == KAFKA_PROTOBUF && cfg->kafka.registry.url == NULL) {
+        fail(e, ERR_CONFIG, "\"kafka.format: protobuf\" needs \"kafka.registry.url\"");
+        return fail_hint(e, "records refer to their schemas by the ids that a registry gives");
+    }
+    if (cfg->kafka.control == NULL)
+        cfg->kafka.control = text_format("%s.walferry", cfg->kafka.prefix);
+    return routes_resolve(&cfg->kafka.routes, e);
+}
+
 static void workers_resolve(Config *cfg) {
     if (cfg->load.workers >= 0)
         return;
@@ -219,7 +247,7 @@ bool config_resolve(Config *cfg, const ConfigGiven *given, Error *e) {
     if (!phases_resolve(cfg, given, e) ||
         (given->whole && (!two_phase_check(cfg, e) || !existing_check(cfg, e) || !ddl_check(cfg, e))) ||
         !retry_resolve(cfg, given, e) || !name_resolve(cfg, e) || !name_is_free(cfg, e) ||
-        !mapping_check(cfg, e))
+        !mapping_check(cfg, e) || !kafka_resolve(cfg, e))
         return false;
     names_resolve(cfg);
     workers_resolve(cfg);

@@ -25,6 +25,7 @@ typedef struct Yaml {
     SeenKey *seen;
     size_t seen_count, seen_capacity;
     int mappings;
+    int items, item; /* of lists: how many there were, and the one at hand */
     Error *e;
 } Yaml;
 
@@ -75,6 +76,7 @@ static bool entry_add(Yaml *y, const char *value, int line, ConfigShape shape) {
     config_entries_add(y->out, (ConfigEntry){.key = arena_text(y->arena, writer_slice(&y->path)),
                                              .value = value,
                                              .line = line,
+                                             .item = y->item,
                                              .shape = shape});
     return true;
 }
@@ -119,12 +121,14 @@ static bool path_extend(Yaml *y, const char *separator, const char *part, int li
 
 static bool sequence_read(Yaml *y, int line, int depth) {
     size_t path_length = y->path.len;
+    int around = y->item;
     bool good = path_extend(y, "", "[]", line);
     for (int items = 0; good; items++) {
         yaml_event_t event;
         if (!event_next(y, &event))
             return false;
         bool ends = event.type == YAML_SEQUENCE_END_EVENT;
+        y->item = ends ? around : ++y->items;
         if (!ends)
             good = node_read(y, &event, event_line(&event), depth + 1);
         else if (items == 0)

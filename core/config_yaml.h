@@ -30,6 +30,7 @@ typedef struct ConfigEntry {
     const char *value; /* NUL-terminated; "" for every shape but SHAPE_VALUE */
     int line;          /* from 1 */
     int setting;       /* 0: from the file; n: from the nth flag */
+    int item;          /* the innermost item of a list that it is in, counted in the file; 0: none */
     ConfigShape shape;
 } ConfigEntry;
 

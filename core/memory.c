@@ -57,3 +57,9 @@ void memory_give_back(void) {
     malloc_trim(0);
 #endif
 }
+
+void memory_tune(void) {
+#ifdef __GLIBC__
+    mallopt(M_MXFAST, 0);
+#endif
+}

@@ -18,6 +18,10 @@ _Noreturn void memory_refused(size_t size);
 /* What was freed goes back to the system, where the C library can do that: behind work that needed much for a moment. */
 void memory_give_back(void);
 
+/* Before the first thread. Records are made by one thread and freed by another: the C library's fast bins gain nothing by
+ * that, and each large block that is freed walks through all of them. */
+void memory_tune(void);
+
 /* Called with what was refused (0: nobody knows how much); must not come back, nor allocate. Without one the process aborts. */
 void memory_when_refused(void (*tell)(size_t size));
 

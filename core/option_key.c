@@ -23,6 +23,10 @@ bool option_is_list(const Option *option) {
     return text_ends(option->key, strlen(option->key), LIST_END);
 }
 
+bool option_is_of_list(const Option *option) {
+    return strstr(option->key, "[].") != NULL;
+}
+
 /* A pattern with free keys: what stands before the first "*", what stands behind the last, and how many there
  * are. */
 typedef struct Pattern {

@@ -8,6 +8,8 @@
 #include "core/lsn.h"
 #include "core/options.h"
 
+enum { URL_MAX = 4096 };
+
 bool option_choice(const char *choices, int index, Slice *out) {
     const char *at = choices;
     for (; index > 0; index--) {
@@ -80,6 +82,27 @@ static bool url_valid(const char *text) {
     return scheme > 0 && text[scheme] != '\0' && strpbrk(text, " \t\n") == NULL;
 }
 
+static bool urls_valid(const char *text) {
+    char url[URL_MAX + 1];
+    for (;; text++) {
+        size_t length;
+        text += strspn(text, " ");
+        length = strcspn(text, ",");
+        size_t bare = length;
+        while (bare > 0 && text[bare - 1] == ' ')
+            bare--;
+        if (bare == 0 || bare > URL_MAX)
+            return false;
+        memcpy(url, text, bare);
+        url[bare] = '\0';
+        bool valid = url_valid(url);
+        explicit_bzero(url, sizeof url);
+        text += length;
+        if (!valid || *text == '\0')
+            return valid;
+    }
+}
+
 /* ISO 8601 with its zone: 2026-11-21T04:00:00Z, …T04:00:00.25+01:00. */
 static bool time_valid(const char *text) {
     struct tm parts = {0};
@@ -123,6 +146,7 @@ static bool text_parse(const Option *option, const char *text) {
     case OPTION_INCLUSION: return table_valid(text + (text[0] == '!'));
     case OPTION_ADDRESS: return address_valid(text);
     case OPTION_URL: return url_valid(text);
+    case OPTION_URLS: return urls_valid(text);
     case OPTION_POSITION: return position_valid(text);
     default: return false;
     }
@@ -231,6 +255,7 @@ void option_describe(const Option *option, Writer *w) {
     case OPTION_SIZE: range_write(option, "a size of ", w); break;
     case OPTION_ADDRESS: writer_text(w, "host:port"); break;
     case OPTION_URL: writer_text(w, "an http or https address, or empty"); break;
+    case OPTION_URLS: writer_text(w, "http or https addresses, with commas between"); break;
     case OPTION_POSITION:
         writer_text(w, "beginning, end, lsn:X/X, time:YYYY-MM-DDThh:mm:ssZ or xid:N");
         break;

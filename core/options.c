@@ -18,6 +18,7 @@
 #define ROW(name, text, ...)                                                                                 \
     { .key = (name), .help = (text), __VA_ARGS__ }
 #define NOW(member)         .reach = OPTION_NOW, .stored = true, .field = offsetof(Config, member)
+#define ROUTE(member)       NOW(kafka.routes), .part = offsetof(Route, member)
 #define ONLY(values)        .reach = OPTION_ONLY, .only = (values)
 #define DEFAULT(text)       .default_text = (text)
 #define DEFAULT_MADE(text)  .default_text = (text), .computed = true
@@ -162,32 +163,82 @@ static const Option TABLE[] = {
     ROW("spill.max", "most bytes in that folder", SIZE(MIB, PIB), DEFAULT("20GiB"), NOW(spill.max_bytes)),
     ROW("file.path", "file that takes the changes as JSON lines", TEXT(1, 4096), NOW(file.path)),
 
-    ROW("kafka.brokers", "addresses of the brokers", TEXT(1, 4096)),
-    ROW("kafka.prefix", "first part of the topics' names", TEXT(1, 200)),
-    ROW("kafka.format", "form of keys and values", CHOICE("json|avro|protobuf"), DEFAULT("json")),
-    ROW("kafka.json_schema", "put the schema into each JSON record", YES_OR_NO, DEFAULT("no")),
-    ROW("kafka.envelope", "shape of a record", CHOICE("debezium|flat|row+headers"), DEFAULT("debezium")),
-    ROW("kafka.control", "topic that keeps the progress", TEXT(1, 249), DEFAULT_MADE("<prefix>.walferry")),
-    ROW("kafka.topics.create", "create missing topics", YES_OR_NO),
-    ROW("kafka.topics.partitions", "partitions of a new topic", NUMBER(1, 100000)),
-    ROW("kafka.topics.replication", "replicas of a new topic; -1: the broker's default", NUMBER(-1, 1000)),
-    ROW("kafka.topics.config.*", "setting of a new topic", TEXT(1, 4096)),
-    ROW("kafka.topics.route[].match", "regular expression of the topics to rename", TEXT(1, 4096)),
-    ROW("kafka.topics.route[].to", "what they are named instead", TEXT(1, 4096)),
-    ROW("kafka.tombstones", "follow a delete by an empty record", YES_OR_NO, DEFAULT("yes")),
-    ROW("kafka.toast", "what stands for a value that the WAL does not carry",
-        CHOICE("placeholder|absent|complete"), DEFAULT("placeholder")),
+    ROW("kafka.brokers", "addresses of the brokers", TEXT(1, 4096), NOW(kafka.brokers)),
+    ROW("kafka.prefix", "first part of the topics' names", TEXT(1, 200), NOW(kafka.prefix)),
+    ROW("kafka.format",
+        "form of keys and values; avro without kafka.registry.url: single objects, whose schemas are in "
+        "kafka.control",
+        CHOICE("json|avro|protobuf"), DEFAULT("json"), .stored = true,
+        .field = offsetof(Config, kafka.format), ONLY("json|avro|protobuf")),
+    ROW("kafka.json_schema", "put the schema into each JSON record", YES_OR_NO, DEFAULT("no"),
+        NOW(kafka.json_schema)),
+    ROW("kafka.envelope", "shape of a record", CHOICE("debezium|flat|row+headers"), DEFAULT("debezium"),
+        .stored = true, .field = offsetof(Config, kafka.envelope), ONLY("debezium|flat|row+headers")),
+    ROW("kafka.control", "topic that keeps the progress", TEXT(1, 249), DEFAULT_MADE("<prefix>.walferry"),
+        NOW(kafka.control)),
+    ROW("kafka.groups",
+        "list in kafka.control the transactions that were written, for readers that put whole ones together; "
+        "the topic grows by it",
+        YES_OR_NO, DEFAULT("yes"), NOW(kafka.groups)),
+    ROW("kafka.topics.create", "create missing topics", YES_OR_NO, DEFAULT("yes"), NOW(kafka.create)),
+    ROW("kafka.topics.partitions", "partitions of a new topic", NUMBER(1, 100000), DEFAULT("1"),
+        NOW(kafka.partitions)),
+    ROW("kafka.topics.replication", "replicas of a new topic; -1: the broker's default", NUMBER(-1, 1000),
+        DEFAULT("-1"), NOW(kafka.replication)),
+    ROW("kafka.topics.config.*", "setting of a new topic", TEXT(1, 4096), NOW(kafka.topic_config)),
+    ROW("kafka.topics.route[].match",
+        "regular expression (POSIX, extended) of the tables' topics to rename: of the whole name "
+        "<prefix>.<schema>.<table>; the first route that matches counts",
+        TEXT(1, 4096), ROUTE(match)),
+    ROW("kafka.topics.route[].to",
+        "what they are named instead; $1 or \\1 to $9 or \\9 stand for the groups in match; several tables "
+        "may "
+        "get one topic",
+        TEXT(1, 4096), ROUTE(to)),
+    ROW("kafka.topics.route[].key_field",
+        "a field for the end of their keys that says <prefix>.<schema>.<table>, so that tables with one "
+        "topic "
+        "have different keys; Debezium's ByLogicalTableRouter has __dbz__physicalTableIdentifier; absent: "
+        "none",
+        TEXT(1, 200), ROUTE(key_field)),
+    ROW("kafka.tombstones", "follow a delete by an empty record", YES_OR_NO, DEFAULT("yes"),
+        NOW(kafka.tombstones)),
+    ROW("kafka.context_headers",
+        "give changes the headers __debezium.context.connectorLogicalName, taskId and connectorName, as "
+        "Debezium "
+        "does by default",
+        YES_OR_NO, DEFAULT("no"), NOW(kafka.context_headers)),
+    ROW("kafka.schema_changes",
+        "write the shape of a table into the topic <prefix>: before its first row since the start, and when "
+        "the "
+        "shape changes",
+        YES_OR_NO, DEFAULT("no"), NOW(kafka.schema_changes)),
+    ROW("kafka.toast",
+        "what stands for a value that the WAL does not carry; complete: it is read at the source, under the "
+        "row's "
+        "key",
+        CHOICE("placeholder|absent|complete"), DEFAULT("placeholder"), NOW(kafka.toast)),
     ROW("kafka.special", "what to do with infinity and other values that have no JSON form",
-        CHOICE("header|fail"), DEFAULT("header")),
-    ROW("kafka.transactions", "transaction topic and fields", CHOICE("no|debezium"), DEFAULT("no")),
-    ROW("kafka.refused", "what to do with a record that the broker refuses", CHOICE("stop|dead-letter"),
-        DEFAULT("stop")),
-    ROW("kafka.registry.url", "address of the schema registry", .type = OPTION_URL, .secret = true),
-    ROW("kafka.registry.user", "user at the schema registry", TEXT(1, 4096), .secret = true),
-    ROW("kafka.registry.password", "password at the schema registry", TEXT(1, 4096), .secret = true),
+        CHOICE("header|fail"), DEFAULT("header"), NOW(kafka.special)),
+    ROW("kafka.transactions",
+        "debezium: a topic of transactions, with begin and end of each, and in each event of the envelope "
+        "debezium its place in its transaction",
+        CHOICE("no|debezium"), DEFAULT("no"), NOW(kafka.transactions)),
+    ROW("kafka.refused",
+        "what to do with a record that cannot be written, because it is too large or holds what its format "
+        "cannot say",
+        CHOICE("stop|dead-letter"), DEFAULT("stop"), NOW(kafka.refused)),
+    ROW("kafka.registry.url", "addresses of the schema registry", .type = OPTION_URLS, .secret = true,
+        NOW(kafka.registry.url)),
+    ROW("kafka.registry.user", "user at the schema registry", TEXT(1, 4096), .secret = true,
+        NOW(kafka.registry.user)),
+    ROW("kafka.registry.password", "password at the schema registry", TEXT(1, 4096), .secret = true,
+        NOW(kafka.registry.password)),
+    ROW("kafka.registry.ca", "file of the authority that signed its certificate; else the system's",
+        TEXT(1, 4096), NOW(kafka.registry.ca)),
     ROW("kafka.delivery", "what is promised to readers", CHOICE("exactly-once|at-least-once"),
-        DEFAULT("exactly-once")),
-    ROW("kafka.config.*", "setting of librdkafka", TEXT(1, 4096), .secret = true),
+        DEFAULT("exactly-once"), NOW(kafka.delivery)),
+    ROW("kafka.config.*", "setting of librdkafka", TEXT(1, 4096), .secret = true, NOW(kafka.config)),
 
     ROW("guard.retained_wal_alert", "retained WAL from which an alert is given", SIZE(MIB, PIB)),
     ROW("guard.retained_wal_limit", "retained WAL at which the guard acts", SIZE(MIB, PIB)),

@@ -28,6 +28,7 @@ typedef enum OptionType {
     OPTION_SIZE,     /* min to max bytes, with a unit */
     OPTION_ADDRESS,  /* host:port */
     OPTION_URL,      /* http or https, or "" */
+    OPTION_URLS,     /* one or several, with commas between */
     OPTION_POSITION  /* beginning, end, lsn:…, time:…, xid:… */
 } OptionType;
 
@@ -53,10 +54,12 @@ typedef struct Option {
     const char *only;         /* OPTION_ONLY: "a|b" */
     int64_t min, max;
     size_t field; /* of Config, when `stored` */
+    size_t part;  /* of a list of mappings: of its Route */
     OptionType type;
     OptionReach reach;
     OptionFree free;
-    bool stored;    /* of a free key: ConfigPairs; else a list of texts: ConfigTexts */
+    bool
+        stored; /* of a free key: ConfigPairs; of a list of mappings: Routes; else a list of texts: ConfigTexts */
     bool computed;  /* the default text is a description: core/config_resolve makes the value */
     bool zero;      /* 0 is allowed below min: off */
     bool automatic; /* "auto" is allowed: number -1 */
@@ -77,6 +80,7 @@ const Option *option_find(const char *key);
 bool option_section(const char *key);
 bool option_section_free(const char *key);
 bool option_is_list(const Option *option);
+bool option_is_of_list(const Option *option); /* a key of the mappings in a list */
 /* What stands for "*" in `key`, which is of this option; false when the option has no free key. */
 bool option_free_part(const Option *option, const char *key, Slice *out);
 /* Whether that is a name as option->free wants it. */

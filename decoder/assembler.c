@@ -3,8 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include <uthash.h>
-
+#include "core/hash.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "decoder/assembler_delivery.h"
@@ -13,6 +12,7 @@
 /* A streamed transaction whose end has not been read. */
 typedef struct Streamed {
     uint32_t xid;
+    Lsn began;
     Held *held;
     Parts *parts; /* NULL: it waits for its end */
     UT_hash_handle hh;
@@ -23,9 +23,9 @@ struct Assembler {
     Ledger *ledger;
     RelationCache *relations;
     HeldBudget budget;
-    uint64_t arrival;
-    Held *current; /* between BEGIN and COMMIT, or BEGIN PREPARE and PREPARE */
-    Lsn current_final;
+    Arrival arrival; /* of the newest frame */
+    Held *current;   /* between BEGIN and COMMIT, or BEGIN PREPARE and PREPARE */
+    Lsn current_began, current_final;
     bool current_prepares;
     Held *late; /* prepared before the server's beginning: its COMMIT PREPARED is the next frame */
     Streamed *streams;
@@ -151,10 +151,11 @@ typedef struct Ending {
     TransactionEnd how;
     Lsn commit, end;
     int64_t time_us;
+    Lsn began; /* none: nobody asks */
 } Ending;
 
-static Ending ending_of(const Message *m, TransactionEnd how) {
-    return (Ending){how, m->commit.commit, m->commit.end, m->commit.time_us};
+static Ending ending_of(const Message *m, TransactionEnd how, Lsn began) {
+    return (Ending){how, m->commit.commit, m->commit.end, m->commit.time_us, began};
 }
 
 typedef enum Verdict { ENDING_BAD, ENDING_BEYOND, ENDING_GOES_OUT } Verdict;
@@ -185,6 +186,7 @@ static Transaction head_of(uint32_t xid, const Ending *ending) {
                          .ending = ending->how,
                          .commit = ending->commit,
                          .end = ending->end,
+                         .began = ending->began,
                          .committed_us = ending->time_us,
                          .begins = true};
 }
@@ -232,6 +234,7 @@ static bool feed_begin(Assembler *a, const Message *m, Error *e) {
         ledger_begin(a->ledger);
     a->current = held_new(&a->budget, m->xid);
     a->current_prepares = m->kind == MESSAGE_BEGIN_PREPARE;
+    a->current_began = a->arrival.at;
     a->current_final = a->current_prepares ? m->commit.commit : m->begin.final;
     return true;
 }
@@ -255,7 +258,7 @@ static Held *current_end(Assembler *a, const Message *m, bool prepares, Error *e
 
 static bool feed_commit(Assembler *a, const Message *m, Error *e) {
     Held *held = current_end(a, m, false, e);
-    return held != NULL && deliver(a, held, ending_of(m, TRANSACTION_COMMITS), e);
+    return held != NULL && deliver(a, held, ending_of(m, TRANSACTION_COMMITS, a->current_began), e);
 }
 
 static bool is_late(const Assembler *a, const Message *m) {
@@ -270,7 +273,7 @@ static bool feed_prepare(Assembler *a, const Message *m, Error *e) {
     if (held != NULL && is_late(a, m))
         a->late = held;
     else if (held != NULL)
-        return deliver(a, held, ending_of(m, TRANSACTION_PREPARES), e);
+        return deliver(a, held, ending_of(m, TRANSACTION_PREPARES, LSN_NONE), e);
     return held != NULL;
 }
 
@@ -278,20 +281,21 @@ static bool feed_commit_prepared(Assembler *a, const Message *m, Error *e) {
     if (a->current != NULL || a->in_stream != NULL)
         return out_of_place(m, "inside a transaction", e);
     if (a->late == NULL)
-        return deliver(a, held_new(&a->budget, m->xid), ending_of(m, TRANSACTION_COMMITS_PREPARED), e);
+        return deliver(a, held_new(&a->budget, m->xid), ending_of(m, TRANSACTION_COMMITS_PREPARED, LSN_NONE),
+                       e);
     Held *held = a->late;
     if (m->xid != held_xid(held))
         return fail(e, ERR_PROTOCOL, "COMMIT PREPARED of transaction %u instead of %u", m->xid,
                     held_xid(held));
     a->late = NULL;
-    return deliver(a, held, ending_of(m, TRANSACTION_COMMITS), e);
+    return deliver(a, held, ending_of(m, TRANSACTION_COMMITS, LSN_NONE), e);
 }
 
 /* Its record's own LSN is not sent: its identity is the last byte of the record. */
 static bool feed_rollback_prepared(Assembler *a, const Message *m, Error *e) {
     if (a->current != NULL || a->in_stream != NULL)
         return out_of_place(m, "inside a transaction", e);
-    Ending ending = ending_of(m, TRANSACTION_ROLLS_BACK_PREPARED);
+    Ending ending = ending_of(m, TRANSACTION_ROLLS_BACK_PREPARED, LSN_NONE);
     ending.commit.at = ending.end.at - (lsn_is_none(ending.end) ? 0 : 1);
     return deliver(a, held_new(&a->budget, m->xid), ending, e);
 }
@@ -307,6 +311,7 @@ static bool feed_stream_start(Assembler *a, const Message *m, Error *e) {
     if (stream == NULL) {
         stream = memory_new(sizeof *stream);
         stream->xid = m->xid;
+        stream->began = a->arrival.at;
         stream->held = held_new(&a->budget, m->xid);
         stream->parts = m->xid == a->options.early_never ? NULL : parts_begin(a->desk, m->xid);
         HASH_ADD(hh, a->streams, xid, sizeof stream->xid, stream);
@@ -335,8 +340,8 @@ static bool feed_stream_end(Assembler *a, const Message *m, Error *e) {
     if (prepares && is_late(a, m))
         return fail(e, ERR_PROTOCOL, "STREAM PREPARE of transaction %u lies before the stream's beginning",
                     m->xid);
-    return deliver_streamed(a, stream, ending_of(m, prepares ? TRANSACTION_PREPARES : TRANSACTION_COMMITS),
-                            e);
+    TransactionEnd how = prepares ? TRANSACTION_PREPARES : TRANSACTION_COMMITS;
+    return deliver_streamed(a, stream, ending_of(m, how, stream->began), e);
 }
 
 static bool feed_stream_abort(Assembler *a, const Message *m, Error *e) {
@@ -364,15 +369,15 @@ static bool feed_stream_abort(Assembler *a, const Message *m, Error *e) {
 /* A non-transactional message is a transaction of its own. The server reports the end of its record, which may be
  * where the next commit record begins: had it been confirmed one byte farther, that commit would never be sent again.
  * Its identity is a byte inside of its own record. */
-static bool feed_message_alone(Assembler *a, const Message *m, uint64_t arrival, Slice frame, void *memory,
-                               size_t memory_bytes, Error *e) {
+static bool feed_message_alone(Assembler *a, const Message *m, Slice frame, void *memory, size_t memory_bytes,
+                               Error *e) {
     Held *held = held_new(&a->budget, m->xid);
-    if (!held_add(held, m->xid, arrival, frame, memory, memory_bytes, e)) {
+    if (!held_add(held, m->xid, a->arrival, frame, memory, memory_bytes, e)) {
         held_free(held);
         return false;
     }
     Lsn end = m->logical.lsn, commit = {end.at - (lsn_is_none(end) ? 0 : 1)};
-    return deliver(a, held, (Ending){TRANSACTION_COMMITS, commit, end, 0}, e);
+    return deliver(a, held, (Ending){TRANSACTION_COMMITS, commit, end, 0, LSN_NONE}, e);
 }
 
 static bool is_two_phase_kind(MessageKind kind) {
@@ -420,12 +425,11 @@ static bool is_inside_kind(MessageKind kind) {
 /* A frame outside of any transaction that is not a boundary: a lone message, or news about a relation. */
 static bool feed_outside(Assembler *a, Slice frame, void *memory, size_t memory_bytes, Error *e) {
     Message m;
-    uint64_t arrival = a->arrival;
     bool ok = pgoutput_decode(frame, (DecodeOptions){false, false}, a->scratch, &m, e);
     if (ok && m.kind == MESSAGE_LOGICAL && !m.logical.transactional)
-        return feed_message_alone(a, &m, arrival, frame, memory, memory_bytes, e);
+        return feed_message_alone(a, &m, frame, memory, memory_bytes, e);
     if (ok && m.kind == MESSAGE_RELATION)
-        ok = relation_put(a->relations, NULL, arrival, &m, e);
+        ok = relation_put(a->relations, NULL, a->arrival.number, &m, e);
     else if (ok && m.kind != MESSAGE_TYPE)
         ok = out_of_place(&m, "outside of a transaction", e);
     a->options.release(memory);
@@ -471,11 +475,11 @@ static void scratch_empty(Assembler *a) {
     a->scratch = arena_new();
 }
 
-bool assembler_feed(Assembler *a, Slice frame, void *memory, size_t memory_bytes, Error *e) {
+bool assembler_feed(Assembler *a, Lsn at, Slice frame, void *memory, size_t memory_bytes, Error *e) {
     assert(!assembler_full(a));
     MessageKind kind;
     uint32_t xid;
-    a->arrival++;
+    a->arrival = (Arrival){a->arrival.number + 1, at};
     scratch_empty(a);
     if (!pgoutput_peek(frame, a->in_stream != NULL, &kind, &xid, e)) {
         a->options.release(memory);

@@ -31,7 +31,7 @@ typedef struct AssemblerOptions {
     bool two_phase;     /* was asked for */
     Lsn late_before;    /* where the server begins: the larger of what was asked for and what was confirmed */
     size_t held_bytes;  /* memory for held transactions; beyond it they spill */
-    size_t batch_bytes; /* a batch is closed when it weighs this much; a piece, too */
+    size_t batch_bytes; /* a batch is closed when it weighs this much; a piece, too, of its own weight */
     uint32_t batch_changes; /* or has this many changes */
     uint32_t early_most;    /* streamed transactions in parts at a time; 0: every one is held until its end */
     uint32_t early_changes; /* a part is closed when it has this many changes, or weighs batch_bytes */
@@ -50,9 +50,9 @@ typedef struct Assembler Assembler;
 Assembler *assembler_new(const AssemblerOptions *options, Ledger *ledger);
 void assembler_free(Assembler *a);
 
-/* Takes over `memory` (which contains `frame` and a byte behind it) in any case, also on failure. ERR_PROTOCOL: the
+/* at: of the record that the frame tells of. Takes over `memory` (which contains `frame` and a byte behind it) in any case, also on failure. ERR_PROTOCOL: the
  * session must end. */
-bool assembler_feed(Assembler *a, Slice frame, void *memory, size_t memory_bytes, Error *e);
+bool assembler_feed(Assembler *a, Lsn at, Slice frame, void *memory, size_t memory_bytes, Error *e);
 /* The next batch that is closed: by size, or by `flush` (nothing more to read at the moment), or a piece of a large
  * transaction. *out NULL: none now. The one use of the batch goes to the caller. */
 bool assembler_take(Assembler *a, bool flush, Batch **out, Error *e);

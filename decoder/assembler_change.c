@@ -156,12 +156,12 @@ static bool change_message(const AssemblerView *view, const Message *m, Change *
     return true;
 }
 
-bool assembler_change(const AssemblerView *view, const Message *m, uint64_t arrival, uint32_t *seq,
+bool assembler_change(const AssemblerView *view, const Message *m, Arrival arrival, uint32_t *seq,
                       Change *out, bool *made, Error *e) {
     *made = false;
-    *out = (Change){.seq = *seq};
+    *out = (Change){.seq = *seq, .at = arrival.at};
     switch (m->kind) {
-    case MESSAGE_RELATION: return relation_put(view->relations, view->scope, arrival, m, e);
+    case MESSAGE_RELATION: return relation_put(view->relations, view->scope, arrival.number, m, e);
     case MESSAGE_TYPE:
     case MESSAGE_ORIGIN: return true;
     case MESSAGE_INSERT:

@@ -14,7 +14,7 @@ typedef struct AssemblerView {
 
 /* *made false: the message is no change for the sinks (a Relation, somebody else's beat). *seq counts every change of
  * the transaction, also those that are not for the sinks (trap C2). */
-bool assembler_change(const AssemblerView *view, const Message *m, uint64_t arrival, uint32_t *seq,
+bool assembler_change(const AssemblerView *view, const Message *m, Arrival arrival, uint32_t *seq,
                       Change *out, bool *made, Error *e);
 
 #endif

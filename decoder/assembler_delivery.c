@@ -93,9 +93,11 @@ static Slice frame_keep(Arena *arena, const HeldFrame *frame) {
     return (Slice){arena_text(arena, frame->bytes), frame->bytes.len};
 }
 
-/* Decodes frames into one piece until the transaction ends or the batch is full. */
+/* Decodes frames into one piece until the transaction ends or alone fills a batch: what others have left of this one does not
+ * count, since a small transaction is less work in one piece than in two. */
 static bool delivery_piece(Delivery *d, Transaction *piece, bool *ended, Error *e) {
     Arena *arena = d->filling.arena;
+    size_t before = arena_bytes(arena);
     uint64_t left = held_count(d->held);
     uint32_t most = left < d->options->batch_changes ? (uint32_t)left : d->options->batch_changes;
     Change *changes = arena_raw(arena, (size_t)(most == 0 ? 1 : most) * sizeof(Change));
@@ -118,7 +120,8 @@ static bool delivery_piece(Delivery *d, Transaction *piece, bool *ended, Error *
         if (!assembler_change(&view, &m, frame.arrival, &d->seq, &changes[piece->count], &made, e))
             return false;
         piece->count += made ? 1 : 0;
-    } while (piece->count < d->options->batch_changes && arena_bytes(arena) < d->options->batch_bytes);
+    } while (piece->count < d->options->batch_changes &&
+             arena_bytes(arena) - before < d->options->batch_bytes);
     return true;
 }
 
@@ -129,6 +132,7 @@ static bool delivery_pump(Delivery *d, Error *e) {
     if (!delivery_piece(d, &piece, &ended, e))
         return false;
     piece.ends = ended;
+    piece.seqs = d->seq;
     if (ended || piece.count > 0) {
         filling_add(d, piece);
         d->head.begins = false;

@@ -165,7 +165,7 @@ static void run_count_change(Parts *p, uint32_t subxid) {
     p->change_count++;
 }
 
-static bool change_collect(Parts *p, uint32_t subxid, uint64_t arrival, Slice frame, Error *e) {
+static bool change_collect(Parts *p, uint32_t subxid, Arrival arrival, Slice frame, Error *e) {
     const AssemblerOptions *options = p->desk->options;
     Message m;
     bool made;
@@ -190,7 +190,7 @@ static bool is_full(const Parts *p) {
            (p->change_count >= options->early_changes || arena_bytes(p->arena) >= options->batch_bytes);
 }
 
-bool parts_add(Parts **parts, uint32_t subxid, MessageKind kind, uint64_t arrival, Slice frame, Error *e) {
+bool parts_add(Parts **parts, uint32_t subxid, MessageKind kind, Arrival arrival, Slice frame, Error *e) {
     Parts *p = *parts;
     if (p == NULL)
         return true;

@@ -29,9 +29,9 @@ bool parts_desk_full(const PartsDesk *d);      /* there are some */
 /* A streamed transaction begins; NULL: not in parts. */
 Parts *parts_begin(PartsDesk *d, uint32_t xid);
 /* For all that follow *p may be NULL, and is from where the transaction goes on without parts. */
-bool parts_add(Parts **p, uint32_t subxid, MessageKind kind, uint64_t arrival, Slice frame, Error *e);
+bool parts_add(Parts **p, uint32_t subxid, MessageKind kind, Arrival arrival, Slice frame, Error *e);
 bool parts_begun(const Parts *p); /* something of it was handed out */
-/* The subtransaction whose first frame came at `arrival` was rolled back. */
+/* The subtransaction whose first frame had the number `arrival` was rolled back. */
 void parts_cut(Parts **p, uint32_t subxid, uint64_t arrival);
 /* It was rolled back, or nobody wants its parts any more. */
 void parts_abort(Parts **p);

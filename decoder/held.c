@@ -4,14 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <uthash.h>
-
 #include "core/fault.h"
+#include "core/hash.h"
 #include "core/memory.h"
 
 /* A frame in memory; its number in the transaction is journal_count + its index. */
 typedef struct Kept {
-    uint64_t arrival;
+    Arrival arrival;
     Slice bytes;
     void *memory;
     size_t memory_bytes;
@@ -20,7 +19,7 @@ typedef struct Kept {
 typedef struct Subxact {
     uint32_t xid;
     uint64_t first;   /* number of its first frame */
-    uint64_t arrival; /* of that */
+    uint64_t arrival; /* the number of that in the session */
     UT_hash_handle hh;
 } Subxact;
 
@@ -145,8 +144,8 @@ static void subxact_note(Held *h, uint32_t subxid, uint64_t arrival) {
     h->subxacts[h->subxact_count++] = known;
 }
 
-/* Journal record: 8 bytes arrival, then the frame. A frame may be as large as all other memory together, so it is
- * never copied only to stand behind its number. */
+/* Journal record: its arrival, then the frame. A frame may be as large as all other memory together, so it is
+ * never copied only to stand behind that. */
 static bool spill_one(Held *h, const Kept *kept, Error *e) {
     Slice arrival = {(const char *)&kept->arrival, sizeof kept->arrival};
     return journal_append_two(h->journal, arrival, kept->bytes, e);
@@ -183,10 +182,10 @@ static bool budget_make_room(HeldBudget *budget, Error *e) {
     return largest == NULL || largest->kept_count == 0 || spill(largest, e);
 }
 
-bool held_add(Held *h, uint32_t subxid, uint64_t arrival, Slice bytes, void *memory, size_t memory_bytes,
+bool held_add(Held *h, uint32_t subxid, Arrival arrival, Slice bytes, void *memory, size_t memory_bytes,
               Error *e) {
     assert(!is_being_read(h));
-    subxact_note(h, subxid, arrival);
+    subxact_note(h, subxid, arrival.number);
     if (h->forgotten) {
         h->budget->release(memory);
         return true;
@@ -232,7 +231,7 @@ static bool next_from_journal(Held *h, HeldFrame *out, Error *e) {
     Slice record;
     if (!journal_next(h->journal, &record, e))
         return false;
-    uint64_t arrival;
+    Arrival arrival;
     if (record.len < sizeof arrival)
         return fail(e, ERR_LIMIT, "a spilled record is too short");
     memcpy(&arrival, record.at, sizeof arrival);

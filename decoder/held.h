@@ -8,6 +8,7 @@
 #include "core/bytes.h"
 #include "core/error.h"
 #include "core/journal.h"
+#include "core/lsn.h"
 
 typedef struct Held Held;
 
@@ -19,10 +20,15 @@ typedef struct HeldBudget {
     Held *all;                     /* every held transaction of the session */
 } HeldBudget;
 
+typedef struct Arrival {
+    uint64_t number; /* running number of the frame in the session */
+    Lsn at;          /* of the record that it tells of, as its CopyData header says */
+} Arrival;
+
 typedef struct HeldFrame {
-    uint64_t arrival; /* running number of the frame in the session */
-    Slice bytes;      /* the pgoutput message, without its CopyData header */
-    void *memory;     /* not NULL: the caller adopts it; NULL: a view that lasts until the next call */
+    Arrival arrival;
+    Slice bytes;  /* the pgoutput message, without its CopyData header */
+    void *memory; /* not NULL: the caller adopts it; NULL: a view that lasts until the next call */
     size_t memory_bytes;
     void (*release)(void *memory);
 } HeldFrame;
@@ -31,11 +37,11 @@ Held *held_new(HeldBudget *budget, uint32_t xid);
 void held_free(Held *h); /* NULL is fine */
 /* Adopts `memory`, which contains `bytes` and a byte behind them, in any case. subxid: who did it (the top xid
  * outside of streams). */
-bool held_add(Held *h, uint32_t subxid, uint64_t arrival, Slice bytes, void *memory, size_t memory_bytes,
+bool held_add(Held *h, uint32_t subxid, Arrival arrival, Slice bytes, void *memory, size_t memory_bytes,
               Error *e);
 /* Cuts at the first frame of subxid; an unknown one (it did nothing, or is cut already) is no error. */
 bool held_cut(Held *h, uint32_t subxid, Error *e);
-/* False: it did nothing, or is cut already; else when its first frame arrived. */
+/* False: it did nothing, or is cut already; else the number of its first frame. */
 bool held_began(const Held *h, uint32_t subxid, uint64_t *arrival);
 /* Its frames go, those to come at once: only where its subtransactions begin is still known. It cannot be read. */
 void held_forget(Held *h);

@@ -170,6 +170,7 @@ bool relation_put(RelationCache *c, RelationScope *scope, uint64_t arrival, cons
         rel = version_new(c, m);
     } else {
         relation_use(rel);
+        relation_repeat(rel);
     }
     if (scope == NULL)
         global_put(c, rel, arrival);

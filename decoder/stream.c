@@ -173,8 +173,7 @@ Stream *stream_open(Pg *walsender, const StreamOptions *options, Error *e) {
 static bool frame_read(const Stream *s, char *buffer, int size, Frame *out, Error *e) {
     Reader r = reader_new((Slice){buffer, (size_t)size});
     uint8_t kind = reader_u8(&r);
-    if (kind == 'w')
-        reader_u64(&r);
+    Lsn at = {kind == 'w' ? reader_u64(&r) : 0};
     Lsn wal_end = {reader_u64(&r)};
     reader_u64(&r);
     if (kind == 'w' && !r.bad) {
@@ -182,6 +181,7 @@ static bool frame_read(const Stream *s, char *buffer, int size, Frame *out, Erro
                        .bytes = reader_bytes(&r, reader_left(&r)),
                        .memory = buffer,
                        .memory_bytes = (size_t)size + 1,
+                       .at = at,
                        .wal_end = wal_end,
                        .read_us = s->read_us};
         return true;

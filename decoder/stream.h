@@ -23,6 +23,7 @@ typedef struct Frame {
     Slice bytes;  /* DATA: the pgoutput message */
     void *memory; /* DATA: goes to the caller, freed by PQfreemem */
     size_t memory_bytes;
+    Lsn at; /* DATA: of the record that it tells of */
     Lsn wal_end;
     int64_t read_us; /* DATA: monotonic clock: when its last bytes, and those of its neighbours, were read */
     bool reply_wanted; /* KEEPALIVE */

@@ -42,6 +42,8 @@ packages_look() {
     need libjansson-dev library_usable jansson libjansson-dev
     need liblz4-dev library_usable liblz4 liblz4-dev
     need libxxhash-dev library_usable libxxhash libxxhash-dev
+    need librdkafka-dev library_usable rdkafka librdkafka-dev
+    need libcurl4-openssl-dev library_usable libcurl libcurl4-openssl-dev
     need uthash-dev test -e /usr/include/uthash.h
     need postgresql server_usable
     need postgresql-client command -v psql

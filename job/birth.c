@@ -9,15 +9,12 @@
 #include "decoder/publication.h"
 #include "decoder/slot.h"
 #include "job/phases.h"
-#include "sink/file_position.h"
 
 static const char SQL_EXPORT[] = "SELECT pg_catalog.pg_export_snapshot()";
 static const char SQL_END_HOLDER[] =
     "SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_replication_slots s"
     " JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid"
     " WHERE s.slot_name = $1 AND a.application_name = $2";
-static const char SQL_PUBLISHED[] =
-    "SELECT schemaname, tablename FROM pg_catalog.pg_publication_tables WHERE pubname IN ($1, $2)";
 static const char SQL_SYSTEM_ID[] = "SELECT system_identifier FROM pg_catalog.pg_control_system()";
 
 enum {
@@ -57,14 +54,14 @@ static SlotKind lasting_kind(const Walk *walk) {
     return SLOT_LASTING_HERE;
 }
 
-static bool slot_birth(Walk *walk, const char *name, SlotKind kind, Exported *out, Error *e) {
+static bool slot_birth(Walk *walk, const char *name, SlotKind kind, int64_t wait_ms, Exported *out,
+                       Error *e) {
     SlotBirth birth;
     out->exporter = walsender_open(walk->job, e);
     if (out->exporter == NULL)
         return false;
     metrics_activity(walk->job->metrics, "making slot \"%s\"", name);
-    if (!slot_create(out->exporter, walk->source, name, kind, SLOT_WAIT_MS, waiting_for, walk->job, &birth,
-                     e)) {
+    if (!slot_create(out->exporter, walk->source, name, kind, wait_ms, waiting_for, walk->job, &birth, e)) {
         exported_end(out);
         return false;
     }
@@ -105,7 +102,7 @@ static bool slot_clear(Walk *walk, bool intended, Error *e) {
            slot_drop(walk->source, cfg->slot, DROP_WAIT_MS, e);
 }
 
-static bool server_identify(Walk *walk, ServerIdentity *out, Error *e) {
+bool birth_identify(Walk *walk, ServerIdentity *out, Error *e) {
     *out = (ServerIdentity){.timeline = 0};
     if (walk->job->cfg->phases.incremental) {
         Pg *walsender = walsender_open(walk->job, e);
@@ -147,7 +144,7 @@ bool birth_publish(Walk *walk, Error *e) {
     return identities_set(walk, e) && publication_make(walk->source, walk->job->cfg, walk->selection, e);
 }
 
-static bool source_prepare(Walk *walk, Error *e) {
+bool birth_source(Walk *walk, Error *e) {
     const Config *cfg = walk->job->cfg;
     HeartbeatForm form;
     return (cfg->source.heartbeat_ms == 0 || heartbeat_make(walk->source, cfg, &form, e)) &&
@@ -178,7 +175,7 @@ bool birth_of_job(Walk *walk, Exported *out, Error *e) {
     const Config *cfg = walk->job->cfg;
     ServerIdentity server;
     *out = (Exported){0};
-    if (!server_identify(walk, &server, e) || !walk_lock(walk, e))
+    if (!birth_identify(walk, &server, e) || !walk_lock(walk, e) || !birth_kafka_may(walk, &server, e))
         return false;
     if (cfg->phases.incremental && !slot_clear(walk, walk->job_record.exists, e))
         return false;
@@ -186,21 +183,22 @@ bool birth_of_job(Walk *walk, Exported *out, Error *e) {
         return false;
     if (!cfg->phases.incremental)
         return snapshot_export(walk, out, e) && record_born(walk, LSN_NONE, e);
-    if (!source_prepare(walk, e) || !slot_birth(walk, cfg->slot, lasting_kind(walk), out, e))
+    if (!birth_source(walk, e) || !slot_birth(walk, cfg->slot, lasting_kind(walk), SLOT_WAIT_MS, out, e))
         return false;
     log_info("slot \"%s\" made, consistent point " LSN_FMT, cfg->slot, LSN_ARGS(out->point));
     return FAULT("snapshot.after_slot", e) && record_born(walk, out->point, e) &&
            FAULT("snapshot.after_export", e);
 }
 
-static bool load_slot_birth(Walk *walk, Exported *out, Error *e) {
+bool birth_of_snapshot(Walk *walk, int64_t wait_ms, Exported *out, Error *e) {
     const char *slot = walk->job->cfg->load_slot;
-    return holder_end(walk, slot, e) && slot_birth(walk, slot, SLOT_TEMPORARY, out, e);
+    *out = (Exported){0};
+    return holder_end(walk, slot, e) && slot_birth(walk, slot, SLOT_TEMPORARY, wait_ms, out, e);
 }
 
 bool birth_wait(Walk *walk, Error *e) {
     Exported behind = {0};
-    bool ok = load_slot_birth(walk, &behind, e);
+    bool ok = birth_of_snapshot(walk, SLOT_WAIT_MS, &behind, e);
     exported_end(&behind);
     return ok;
 }
@@ -209,60 +207,23 @@ bool birth_of_load_snapshot(Walk *walk, Exported *out, Error *e) {
     *out = (Exported){0};
     if (!walk->job->cfg->phases.incremental)
         return state_tables_reset(walk->record, walk->job->cfg, e) && snapshot_export(walk, out, e);
-    if (!load_slot_birth(walk, out, e))
+    if (!birth_of_snapshot(walk, SLOT_WAIT_MS, out, e))
         return false;
     log_info("loading the rest under a new snapshot at " LSN_FMT, LSN_ARGS(out->point));
     return true;
 }
 
-/* ---- a job whose only destination is a file: its record is the position beside the file ---- */
+/* ---- for a job without a database as destination (birth_alone.c) ---- */
 
-bool birth_of_file_job(Walk *walk, Error *e) {
-    const Config *cfg = walk->job->cfg;
-    FilePosition known;
-    ServerIdentity server;
-    Exported exported = {0};
-    if (cfg->identity != IDENTITY_FAIL)
-        return fail(e, ERR_CONFIG,
-                    "\"identity\" other than fail needs \"target.dsn\": what it sets is noted there");
-    int lock =
-        file_position_lock(cfg, e); /* until the position is written: nobody else may be at the same birth */
-    if (lock < 0)
-        return false;
-    bool ok = file_position_read(cfg, &known, e) && server_identify(walk, &server, e) &&
-              ((known.exists && !known.intent) || slot_clear(walk, known.exists, e));
-    if (!ok || (known.exists && !known.intent)) {
-        close(lock);
-        return ok;
-    }
-    known = (FilePosition){.intent = true,
-                           .position = {.system_id = server.system_id, .timeline = server.timeline}};
-    ok = file_position_write(cfg, &known, e) && source_prepare(walk, e) &&
-         slot_birth(walk, cfg->slot, lasting_kind(walk), &exported, e) && FAULT("snapshot.after_slot", e);
-    known.intent = false;
-    known.position.applied = known.position.bound = exported.point;
-    exported_end(&exported);
-    ok = ok && file_position_write(cfg, &known, e);
-    close(lock);
-    return ok;
+bool birth_alone_begin(Walk *walk, bool intended, Error *e) {
+    return slot_clear(walk, intended, e);
 }
 
-static bool published_name(const void *list, int row, const char **schema, const char **name) {
-    const PGresult *rows = list;
-    if (row >= PQntuples(rows))
+bool birth_alone_slot(Walk *walk, Exported *out, Error *e) {
+    *out = (Exported){0};
+    if (!birth_source(walk, e) ||
+        !slot_birth(walk, walk->job->cfg->slot, lasting_kind(walk), SLOT_WAIT_MS, out, e))
         return false;
-    *schema = pg_cell(rows, row, 0);
-    *name = pg_cell(rows, row, 1);
-    return true;
-}
-
-bool birth_keep_published(Walk *walk, Error *e) {
-    const Config *cfg = walk->job->cfg;
-    const char *const names[] = {cfg->source.publication, cfg->insert_publication};
-    PGresult *published = pg_query(walk->source, SQL_PUBLISHED, 2, names, e);
-    if (published == NULL)
-        return false;
-    selection_keep(walk->selection, published_name, published);
-    PQclear(published);
-    return true;
+    log_info("slot \"%s\" made, consistent point " LSN_FMT, walk->job->cfg->slot, LSN_ARGS(out->point));
+    return FAULT("snapshot.after_slot", e);
 }

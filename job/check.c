@@ -80,6 +80,11 @@ static const Item ITEMS[] = {
     {"target-row-security", ON_SOURCE | ON_TARGET, check_target_row_security},
     {"always-triggers", ON_SOURCE | ON_TARGET | FOR_STREAM, check_always_triggers},
     {"replica-role", ON_TARGET | FOR_STREAM, check_replica_role},
+    {"kafka", 0, check_kafka},
+    {"kafka-registry", 0, check_kafka_registry},
+    {"kafka-topics", ON_SOURCE | FOR_STREAM, check_kafka_topics},
+    {"kafka-keys", ON_SOURCE | FOR_STREAM, check_kafka_keys},
+    {"kafka-toast", ON_SOURCE | FOR_STREAM, check_kafka_toast},
     {"pg-dump", ON_SOURCE | FOR_SCHEMA | FOR_LOAD, check_pg_dump},
 };
 enum { ITEM_COUNT = sizeof ITEMS / sizeof *ITEMS };

@@ -1,8 +1,8 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
+#include "core/hash.h"
 #include "core/memory.h"
 #include "job/check_item.h"
 

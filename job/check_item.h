@@ -9,6 +9,7 @@
  *   check_objects.c what the definitions need at the target: locks, roles, rights, triggers that keep still
  *   check_code.c    definitions of a job that chooses or renames: what goes with what is left out, old names in code
  *   check_database.c what the database itself has: its settings and its locale
+ *   check_kafka.c   the brokers, the schema registry, the topics, and tables without a key
  *   check_existing.c the tables that are at the target already, when they stay or go
  *   check_text.c    the pure parts: name lists, settings that are lists, versions, hosts */
 #ifndef WALFERRY_JOB_CHECK_ITEM_H
@@ -40,6 +41,7 @@ typedef struct Check {
     bool resumed;         /* the job was born: its tables and its slot are expected */
     bool loaded;          /* and every row of the load is there */
     bool same_database;
+    int brokers;      /* of Kafka; 0: they do not answer */
     bool interrupted; /* a server that had answered broke off: what was found is worth nothing */
 } Check;
 
@@ -138,6 +140,7 @@ CheckLook check_publication_rights, check_replica_identity, check_select_rights,
     check_unlogged_tables, check_heartbeat, check_ddl_trigger;
 CheckLook check_target_connection, check_target_version, check_same_database, check_encryption,
     check_database_encoding, check_target_rights, check_existing_tables, check_extensions, check_replica_role;
+CheckLook check_kafka, check_kafka_registry, check_kafka_topics, check_kafka_keys, check_kafka_toast;
 CheckLook check_database_settings, check_database_locale;
 CheckLook check_lock_places, check_roles, check_event_triggers, check_always_triggers,
     check_target_row_security, check_extension_rows;

@@ -89,9 +89,26 @@ static bool is_unreadable(const Check *c, const Table *t) {
     return !t->readable;
 }
 
+/* Nothing but the source's table has what an UPDATE leaves as it is. */
+static bool is_read_later(const Check *c, const Table *t) {
+    (void)c;
+    bool large = false;
+    for (uint16_t column = 0; column < t->column_count; column++)
+        large = large || (t->columns[column].large && t->columns[column].taken);
+    return large && t->identity == TABLE_IDENTITY_KEY && !t->unlogged;
+}
+
+static bool is_unreadable_later(const Check *c, const Table *t) {
+    return is_read_later(c, t) && !t->readable;
+}
+
 static bool is_row_secured(const Check *c, const Table *t) {
     (void)c;
     return t->row_security;
+}
+
+static bool is_row_secured_later(const Check *c, const Table *t) {
+    return is_read_later(c, t) && t->row_security;
 }
 
 /* Published for INSERT and TRUNCATE only, because nothing else identifies its rows. */
@@ -440,13 +457,13 @@ bool check_replica_identity(Check *c, Finding *out, Error *e) {
 /* ---- reading ---- */
 
 /* The tables themselves when they are few, else all of their schemas. */
-static void select_fix(const Check *c, Finding *out, bool few) {
+static void select_fix(const Check *c, Finding *out, TablePick *is, bool few) {
     Writer user = writer_new(1 << 10), tables = writer_new(1 << 16);
     const char *schema = "";
     user_write(c, &user);
     for (int n = 0; n < c->selection->count; n++) {
         const Table *t = &c->selection->tables[n];
-        if (t->readable)
+        if (!is(c, t))
             continue;
         writer_text(&tables, tables.len == 0 ? "" : ", ");
         pg_write_table(&tables, c->source, t->schema, t->name);
@@ -499,23 +516,25 @@ static bool dump_rights_look(Check *c, Finding *out, Error *e) {
     return ok;
 }
 
-bool check_select_rights(Check *c, Finding *out, Error *e) {
+static void select_look(Check *c, Finding *out, TablePick *is) {
     Names names = names_new();
-    if (tables_pick(c, is_unreadable, &names, NULL) > 0) {
-        select_fix(c, out, names.count <= CHECK_NAMES_MAX);
+    if (tables_pick(c, is, &names, NULL) > 0) {
+        select_fix(c, out, is, names.count <= CHECK_NAMES_MAX);
         finding_fail(out, "%d of %d tables cannot be read: %s", names.count, c->selection->count,
                      names_text(&names));
-    } else {
-        finding_pass(out, "all %d tables can be read", c->selection->count);
     }
     names_free(&names);
+}
+
+bool check_select_rights(Check *c, Finding *out, Error *e) {
+    select_look(c, out, is_unreadable);
+    if (out->state == CHECK_PASSED)
+        finding_pass(out, "all %d tables can be read", c->selection->count);
     return out->state == CHECK_FAILED || !c->cfg->phases.schema || dump_rights_look(c, out, e);
 }
 
-bool check_row_security(Check *c, Finding *out, Error *e) {
-    if (tables_pick(c, is_row_secured, NULL, NULL) == 0)
-        return finding_pass(out, "no table has row security");
-    PGresult *rows = tables_ask(c, is_row_secured, FILTERED_SQL, e);
+static bool row_security_look(Check *c, Finding *out, TablePick *is, Error *e) {
+    PGresult *rows = tables_ask(c, is, FILTERED_SQL, e);
     if (rows == NULL)
         return false;
     Names names = rows_names(rows);
@@ -525,13 +544,33 @@ bool check_row_security(Check *c, Finding *out, Error *e) {
         finding_fix(out, "ALTER ROLE %s BYPASSRLS;", writer_string(&user));
         writer_free(&user);
         finding_fail(out, "row security would hide rows of %d tables: %s", names.count, names_text(&names));
-    } else {
-        finding_pass(out, "row security hides nothing from user \"%s\"",
-                     pg_cell(c->source_facts, 0, SOURCE_USER));
     }
     names_free(&names);
     PQclear(rows);
     return true;
+}
+
+bool check_row_security(Check *c, Finding *out, Error *e) {
+    if (tables_pick(c, is_row_secured, NULL, NULL) == 0)
+        return finding_pass(out, "no table has row security");
+    if (!row_security_look(c, out, is_row_secured, e))
+        return false;
+    return out->state != CHECK_PASSED || finding_pass(out, "row security hides nothing from user \"%s\"",
+                                                      pg_cell(c->source_facts, 0, SOURCE_USER));
+}
+
+/* As the load reads them, but for as long as the job runs. */
+bool check_kafka_toast(Check *c, Finding *out, Error *e) {
+    out->left_out = c->cfg->kafka.brokers == NULL || c->cfg->kafka.toast != KAFKA_TOAST_COMPLETE;
+    if (out->left_out)
+        return true;
+    select_look(c, out, is_unreadable_later);
+    if (!row_security_look(c, out, is_row_secured_later, e))
+        return false;
+    return out->state != CHECK_PASSED ||
+           finding_pass(out,
+                        "large values of %d tables are read at the source when a change does not carry them",
+                        tables_pick(c, is_read_later, NULL, NULL));
 }
 
 bool check_unlogged_tables(Check *c, Finding *out, Error *e) {

@@ -15,6 +15,7 @@
 #include "decoder/slot.h"
 #include "job/control.h"
 #include "sink/apply_prepared.h"
+#include "sink/control_topic.h"
 #include "snapshot/scratch.h"
 
 static const char PUBLICATIONS_SQL[] =
@@ -291,6 +292,16 @@ static void target_clean(Cleanup *c, bool source_done) {
         noted(c, state_clean(c, &e), &e);
 }
 
+/* Its topics stay. By now nobody writes any more. */
+static void kafka_clean(Cleanup *c, bool source_done) {
+    Error e = {0};
+    bool found = false;
+    if (c->cfg->kafka.brokers == NULL || !source_done)
+        return;
+    if (noted(c, control_remove(c->cfg, c->dry_run, &found, &e), &e) && found)
+        tell(c, "the job's position in topic %s", c->cfg->kafka.control);
+}
+
 static void cleanup_close(Cleanup *c) {
     for (int n = 0; n < c->identity_count; n++) {
         free(c->identities[n].schema);
@@ -309,8 +320,11 @@ bool cleanup_run(const Config *cfg, bool dry_run, int64_t wait_ms,
         return false;
     open_both(&c, wait_ms);
     bool idle = nobody_works(&c, e);
-    if (idle)
-        target_clean(&c, source_clean(&c));
+    if (idle) {
+        bool source_done = source_clean(&c);
+        target_clean(&c, source_done);
+        kafka_clean(&c, source_done);
+    }
     cleanup_close(&c);
     if (!idle)
         return false;

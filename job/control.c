@@ -20,6 +20,7 @@
 #include "core/limit.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "job/reload.h"
 #include "job/setting.h"
 #include "job/status.h"
 
@@ -233,6 +234,21 @@ static json_t *answer_set(Job *job, const json_t *request) {
     return answer_new(NULL);
 }
 
+static json_t *answer_snapshot(Job *job, const json_t *request) {
+    Error e = {0};
+    if (json_object_get(request, "tables") == NULL) {
+        json_t *noted = answer_new(NULL);
+        json_object_set_new(noted, "noted", json_boolean(reload_is_noted(job)));
+        return noted;
+    }
+    if (reload_ask(job, json_object_get(request, "tables"), &e))
+        return answer_new(NULL);
+    json_t *answer = answer_new(json_string(e.text));
+    if (e.hint[0] != '\0')
+        json_object_set_new(answer, "hint", json_string(e.hint));
+    return answer;
+}
+
 static json_t *answer_who(const Job *job) {
     json_t *answer = answer_new(NULL);
     json_object_set_new(answer, "instance", json_string(job->instance));
@@ -250,8 +266,10 @@ static json_t *answer_make(Control *control, const json_t *request) {
         return answer_who(job);
     if (strcmp(command, "set") == 0)
         return answer_set(job, request);
+    if (strcmp(command, "snapshot") == 0)
+        return answer_snapshot(job, request);
     if (strcmp(command, "stop") != 0)
-        return answer_new(json_string("unknown command: status, stop, set and who are known"));
+        return answer_new(json_string("unknown command: status, stop, set, snapshot and who are known"));
     log_info("stopping, as asked for by \"stop\"");
     job_stop(job);
     return answer_new(NULL);

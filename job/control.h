@@ -2,6 +2,8 @@
  *   {"command":"status"}                                   -> the status object
  *   {"command":"stop"}                                     -> {"ok":true}; the run settles and ends
  *   {"command":"set","key":"log.level","value":"debug"}    -> {"ok":true} or {"ok":false,"error":"…"}
+ *   {"command":"snapshot","tables":["public.t"]}           -> {"ok":true} or {"ok":false,"error":"…"}
+ *   {"command":"snapshot"}                                 -> {"ok":true,"noted":true}: what was asked for survives a kill
  *   {"command":"who"}                                      -> {"ok":true,"instance":"host, pid …"}
  * The server has a thread of its own and serves one client at a time, each for at most 2 s. A left-over
  * socket file of a killed run is recognised (nobody answers) and replaced. The socket's folder is made with

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/fault.h"
+#include "core/limit.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/pause.h"
@@ -140,11 +141,15 @@ static void *indexer_thread(void *context) {
 Indexer *indexer_start(Job *job) {
     if (job->cfg->ddl != DDL_APPLY || job->cfg->target.dsn == NULL)
         return NULL;
+    Error e;
     Indexer *x = memory_new(sizeof *x);
     x->job = job;
     pause_new(&x->pause);
-    if (pthread_create(&x->thread, NULL, indexer_thread, x) == 0)
+    int why = pthread_create(&x->thread, NULL, indexer_thread, x);
+    if (why == 0)
         return x;
+    limit_failed(&e, "make a thread that makes indexes at the target", why);
+    log_failure(LOG_WARN, &e);
     pause_free(&x->pause);
     free(x);
     return NULL;

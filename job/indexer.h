@@ -10,7 +10,7 @@
 
 typedef struct Indexer Indexer;
 
-Indexer *indexer_start(Job *job);   /* NULL: nothing to do in this job, or no thread to be had */
+Indexer *indexer_start(Job *job); /* NULL: nothing to do in this job, or no thread to be had, which is told */
 void indexer_end(Indexer *indexer); /* what is being built is cancelled; NULL is fine */
 
 #endif

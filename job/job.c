@@ -44,6 +44,7 @@ Job *job_new(const Config *cfg, Metrics *metrics) {
     job->apply_throttle = apply_throttle_of(cfg);
     job->first_wait_ms = 10000;
     job->started_us = clock_us();
+    pthread_mutex_init(&job->lock, NULL);
     instance_describe(job->instance, sizeof job->instance);
     return job;
 }
@@ -61,6 +62,8 @@ void job_unpin_source(Job *job) {
 
 void job_free(Job *job) {
     job_unpin_source(job);
+    json_decref(job->reload);
+    pthread_mutex_destroy(&job->lock);
     throttle_free(job->throttle);
     throttle_free(job->apply_throttle);
     free(job);

@@ -3,6 +3,8 @@
 #ifndef WALFERRY_JOB_JOB_H
 #define WALFERRY_JOB_JOB_H
 
+#include <jansson.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "core/config.h"
@@ -27,6 +29,9 @@ typedef struct Job {
     Throttle *throttle;       /* of the load: as the configuration says, until "set" says otherwise */
     Throttle *apply_throttle; /* the same of the changes */
     Until until;
+    /* NULL, or where a Debezium connector's offset is, from which this job takes over when it is born: a file, or "topic:NAME" */
+    const char *from_debezium;
+    const char *debezium_slot, *debezium_connector; /* connector NULL: the only one with the prefix */
     int64_t first_wait_ms;   /* how long the first connection to each server is tried (--wait) */
     int64_t started_us;      /* monotonic */
     char instance[200];      /* "host, pid 123, since 2026-11-21 09:00:00 UTC" */
@@ -37,7 +42,14 @@ typedef struct Job {
     uint32_t held_transaction; /* of the source: the next stream holds it until its end; 0: none */
     bool text_values;          /* the next stream asks for no binary values */
     int64_t sender_timeout_ms; /* wal_sender_timeout that the next stream asks for; 0: the server's own */
-    atomic_bool stop;          /* settle and end; set by job_stop, read by every thread */
+    /* job/reload: tables are to be loaded again; the stream ends, and the walk begins anew */
+    atomic_bool reload_wanted;       /* names were given that are not noted yet */
+    _Atomic int64_t reload_later_ms; /* monotonic: when what is noted is tried again; 0: it is not */
+    int reload_tries;                /* in vain, one after the other; the walk's */
+    char reload_told[400];           /* why they wait; "" when they do not; the walk's */
+    pthread_mutex_t lock;            /* guards reload: the names */
+    json_t *reload;
+    atomic_bool stop; /* settle and end; set by job_stop, read by every thread */
 } Job;
 
 Job *job_new(const Config *cfg, Metrics *metrics);

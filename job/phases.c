@@ -12,9 +12,9 @@
 #include "job/pipeline.h"
 #include "job/plan.h"
 #include "job/position.h"
+#include "job/reload.h"
 #include "job/units.h"
 #include "job/watch.h"
-#include "sink/file_position.h"
 
 /* Longer than a server needs to notice that a machine is gone (core/pg: keepalives). */
 enum { CONNECT_MS = 10000, LOCK_WAIT_MS = 40000 };
@@ -274,15 +274,27 @@ static bool stream(Walk *walk, Pipeline *p, bool *reached, Error *e) {
     pg_close(walk->record);
     pg_close(walk->source);
     walk->record = walk->source = NULL;
-    bool until_is_now = p->until_is_now, progressed = false;
+    bool progressed = false;
     p->job = walk->job;
     p->selection = walk->selection;
     bool ok = pipeline_run(p, &progressed, e);
     walk->progressed = walk->progressed || progressed;
-    if (until_is_now && !p->until_is_now) /* found: it stays where it is over further sessions */
-        walk->job->until = (Until){UNTIL_LSN, p->until};
     *reached = ok && atomic_load(&p->reached);
     return ok;
+}
+
+bool walk_stream(Walk *walk, Lsn until, bool *reached, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    metrics_phase(walk->job->metrics, PHASE_CATCHING_UP);
+    bool ok = stream(walk, &(Pipeline){.until = until, .until_is_now = lsn_is_none(until)}, reached, e);
+    if (!ok || !*reached)
+        return ok;
+    walk->source = side_open(walk, cfg->source.dsn, "source", e);
+    if (walk->source == NULL)
+        return false;
+    selection_free(walk->selection);
+    walk->selection = selection_load(walk->source, cfg, e);
+    return walk->selection != NULL;
 }
 
 /* Below the newest snapshot of its tables the destination is not a prefix of the source (trap A2): foreign
@@ -354,11 +366,13 @@ static bool follow(Walk *walk, Error *e) {
     bool reached;
     for (int table = 0; table < walk->job->metrics->table_count; table++)
         atomic_store(&walk->job->metrics->tables[table].stage, TABLE_STREAMING);
-    return stream(walk,
-                  &(Pipeline){.until = until->kind == UNTIL_LSN ? until->lsn : LSN_NONE,
-                              .until_is_now = until->kind == UNTIL_NOW,
-                              .two_phase = walk->job->cfg->source.two_phase},
-                  &reached, e);
+    Pipeline p = {.until = until->kind == UNTIL_LSN ? until->lsn : LSN_NONE,
+                  .until_is_now = until->kind == UNTIL_NOW,
+                  .two_phase = walk->job->cfg->source.two_phase};
+    bool ok = stream(walk, &p, &reached, e);
+    if (until->kind == UNTIL_NOW && !p.until_is_now) /* found: it stays where it is over further sessions */
+        walk->job->until = (Until){UNTIL_LSN, p.until};
+    return ok;
 }
 
 /* Definitions and rows, from nothing or from where a killed run stood. */
@@ -402,16 +416,22 @@ static bool walk_on(Walk *walk, Exported *exported, Dump *dump, Error *e) {
         return false;
     if (!complete || !walk->job->cfg->phases.incremental)
         return true;
+    bool ends = false;
+    if (!reload_run(walk, &ends, e))
+        return false;
+    if (ends)
+        return true;
     if (born && !walk->again && record->phase > PHASE_FULL)
         metrics_phase(walk->job->metrics, PHASE_CATCHING_UP);
     return follow(walk, e);
 }
 
-/* Without a target database there is nothing to build: slot, then stream. */
-static bool file_walk(Walk *walk, Error *e) {
+/* Without a target database there is nothing to build: slot, rows where they go into Kafka, then stream. */
+static bool walk_alone(Walk *walk, Exported *exported, Error *e) {
     const Config *cfg = walk->job->cfg;
-    FilePosition known;
-    if (cfg->phases.full) {
+    bool already = false, ends = false;
+    ControlRecord record;
+    if (cfg->phases.full && cfg->kafka.brokers == NULL) {
         fail(e, ERR_CONFIG, "a full load into a file is not available yet in this version");
         return fail_hint(e, "phases: [incremental]");
     }
@@ -421,12 +441,17 @@ static bool file_walk(Walk *walk, Error *e) {
     job_pin_source(walk->job, walk->source);
     walk->job->connected_once = true;
     walk->selection = selection_load(walk->source, cfg, e);
-    if (walk->selection == NULL || !file_position_read(cfg, &known, e))
-        return false;
-    bool born = known.exists && !known.intent;
-    if (!(born ? birth_keep_published(walk, e) : birth_of_file_job(walk, e)))
+    if (walk->selection == NULL || !birth_alone(walk, &already, &record, exported, e) ||
+        (already && !birth_keep_published(walk, e)))
         return false;
     metrics_name_tables(walk);
+    if (record.loading && !load_alone(walk, &record, exported, e))
+        return false;
+    exported_end(exported);
+    if (!reload_run(walk, &ends, e))
+        return false;
+    if (ends)
+        return true;
     metrics_phase(walk->job->metrics, PHASE_CATCHING_UP);
     return follow(walk, e);
 }
@@ -435,7 +460,7 @@ bool phases_walk(Walk *walk, Error *e) {
     Exported exported = {0};
     Dump dump = {0};
     error_clear(e);
-    bool ok = walk->job->cfg->target.dsn == NULL ? file_walk(walk, e)
+    bool ok = walk->job->cfg->target.dsn == NULL ? walk_alone(walk, &exported, e)
                                                  : walk_open(walk, e) && walk_on(walk, &exported, &dump, e);
     exported_end(&exported);
     dump_free(&dump);

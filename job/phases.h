@@ -2,6 +2,8 @@
  * says it stands. Every walk begins at that record, so that going on after an error or a kill is the same as starting.
  *
  *   phases.c  the walk itself
+ *   load_alone.c  its rows
+ *   birth_alone.c of a job without a database as destination
  *   birth.c   a new job: intent, publication, slot with exported snapshot, record (trap A17)
  *   again.c   tables that are loaded again, with the form that they have by then
  *   join.c    tables that are new on the source
@@ -11,7 +13,9 @@
 
 #include "core/selection.h"
 #include "core/state.h"
+#include "decoder/slot.h"
 #include "job/job.h"
+#include "sink/control_topic.h"
 #include "snapshot/dump.h"
 
 typedef struct Walk {
@@ -41,18 +45,41 @@ void exported_end(Exported *exported); /* closes; a temporary slot goes with it 
  * instance has done meanwhile (then ERR_RETRY: the walk begins anew). Left-over sessions of our own are ended. */
 bool walk_lock(Walk *walk, Error *e);
 
+/* Streams until then (none: until now), and opens the source again, with the tables as they are by then. *reached: false
+ * when the run is to end, or the walk to begin anew. The record's connection is closed. */
+bool walk_stream(Walk *walk, Lsn until, bool *reached, Error *e);
+
 /* birth.c */
 bool birth_of_job(Walk *walk, Exported *out, Error *e);
 /* Published with all tables of the selection, whose replica identities are set where the job is to. */
 bool birth_publish(Walk *walk, Error *e);
 /* Every transaction that is open on the source now has ended when it returns: a temporary slot is made and dropped. */
 bool birth_wait(Walk *walk, Error *e);
+/* Of a temporary slot, whose making may wait that long for transactions that are open on the source. */
+bool birth_of_snapshot(Walk *walk, int64_t wait_ms, Exported *out, Error *e);
 /* For tables that are not loaded yet. A load without a slot is of one snapshot: then every table is pending again. */
 bool birth_of_load_snapshot(Walk *walk, Exported *out, Error *e);
 
-/* A job without a target database: slot and position file; then which tables it was born with. */
-bool birth_of_file_job(Walk *walk, Error *e);
+/* birth_alone.c: a job without a target database, whose record is in Kafka or beside its file: record and slot; *already:
+ * they were there. `exported`, with Kafka: the slot's snapshot, when it was made now. *record: with Kafka. Then which tables it
+ * was born with. */
+bool birth_alone(Walk *walk, bool *already, ControlRecord *record, Exported *exported, Error *e);
+/* load_alone.c: the rows into Kafka, as far as the record says that they are not there. Takes over `exported`. */
+bool load_alone(Walk *walk, const ControlRecord *record, Exported *exported, Error *e);
+/* Once more those that are wanted (by table of the selection), under `exported`, which it takes over; what cannot be read now
+ * stays wanted. */
+bool load_alone_again(Walk *walk, const ControlRecord *record, bool *wanted, Exported *exported, Error *e);
+/* A lock at the source, for as long as the walk's connection, and nobody has the slot; else ERR_RETRY. */
+bool birth_nobody_runs(Walk *walk, Error *e);
 bool birth_keep_published(Walk *walk, Error *e);
+/* What birth.c does for it: a slot of our name that only an intent knows is dropped; one that nothing knows is somebody's. */
+bool birth_identify(Walk *walk, ServerIdentity *out, Error *e);
+/* Of a job that is not born yet, before anything is made: Kafka, if it has one, will take its records. */
+bool birth_kafka_may(Walk *walk, const ServerIdentity *server, Error *e);
+bool birth_alone_begin(Walk *walk, bool intended, Error *e);
+/* Heartbeat, publication, triggers. */
+bool birth_source(Walk *walk, Error *e);
+bool birth_alone_slot(Walk *walk, Exported *out, Error *e);
 
 /* again.c: tables that are loaded again after the job was complete: set aside by the sink (`ddl: pause-table`). */
 /* Whether there are such tables, or were when a killed run began with them. */

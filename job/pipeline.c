@@ -9,6 +9,7 @@
 #include "core/memory.h"
 #include "core/state.h"
 #include "job/indexer.h"
+#include "job/reload.h"
 
 static const char SQL_SIGN_OF_LIFE[] = "SELECT 1";
 static const char SQL_WAITS_FOR_US[] =
@@ -35,7 +36,7 @@ void pipeline_fail(Pipeline *p, const Error *e) {
 }
 
 bool pipeline_ending(const Pipeline *p) {
-    return atomic_load(&p->failed) || atomic_load(&p->job->stop);
+    return atomic_load(&p->failed) || atomic_load(&p->job->stop) || reload_is_wanted(p->job);
 }
 
 /* How old the newest applied beat is; without a heartbeat, 0 when nothing is outstanding. -1: unknown. */
@@ -152,7 +153,7 @@ static bool session_run(Pipeline *p, Error *e) {
     pthread_t source, keeper, sinks[LEDGER_SINKS_MAX];
     SinkThread threads[LEDGER_SINKS_MAX];
     memory_give_back(); /* of reading the catalogs */
-    metrics_state(p->job->metrics, RUN_RUNNING, NULL);
+    metrics_state(p->job->metrics, RUN_RUNNING, p->job->reload_told);
     metrics_activity(p->job->metrics, "%s", "");
     atomic_store(&p->sinks_left, p->sink_count);
     pause_new(&p->sinks_ended);

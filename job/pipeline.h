@@ -3,6 +3,7 @@
  * that the way after an error is the way after kill -9.
  *
  *   pipeline_open.c    opening, in the order that makes it exclusive: the slot, the locks, the positions (trap A6)
+ *   pipeline_recover.c of that: the sinks and where they stand
  *   pipeline.c         the session: threads, what is watched meanwhile, ending
  *   pipeline_source.c  source thread: frames in, batches out, status back (also while a queue is full, L15)
  *   pipeline_sink.c    one thread a sink: write, settle, promise
@@ -19,6 +20,7 @@
 #include "core/queue.h"
 #include "decoder/assembler.h"
 #include "decoder/heartbeat.h"
+#include "decoder/slot.h"
 #include "decoder/stream.h"
 #include "job/job.h"
 #include "sink/sink.h"
@@ -40,9 +42,10 @@ typedef struct Pipeline {
     const SinkOps *ops[LEDGER_SINKS_MAX];
     Sink *sinks[LEDGER_SINKS_MAX];
     Queue *queues[LEDGER_SINKS_MAX];
-    Lsn applied[LEDGER_SINKS_MAX]; /* peeked at, then at recovery */
-    atomic_int sinks_left;         /* sink threads that have not ended */
-    Pause sinks_ended;             /* none is left: whoever looks on ends */
+    Lsn applied[LEDGER_SINKS_MAX];     /* peeked at, then at recovery */
+    Position begins[LEDGER_SINKS_MAX]; /* where the sinks before each stand */
+    atomic_int sinks_left;             /* sink threads that have not ended */
+    Pause sinks_ended;                 /* none is left: whoever looks on ends */
 
     Stream *stream; /* source thread's, once it runs */
     Assembler *assembler;
@@ -72,10 +75,15 @@ bool pipeline_run(Pipeline *p, bool *progressed, Error *e);
 
 bool pipeline_open(Pipeline *p, Error *e); /* also after a failure everything is left to pipeline_run */
 
+/* *lowest: the position of the sink that is behind the others, read without its lock. */
+bool pipeline_sinks_open(Pipeline *p, Position *lowest, Error *e);
+/* With the slot ours: takes the locks, follows the source's timeline, makes the ledger. */
+bool pipeline_sinks_recover(Pipeline *p, const ServerIdentity *server, const SlotView *slot, Error *e);
+
 /* For its threads: */
 void pipeline_sinks_ended(Pipeline *p, int count);
 void pipeline_fail(Pipeline *p, const Error *e); /* the first one counts */
-bool pipeline_ending(const Pipeline *p);         /* failed, or the job was asked to stop */
+bool pipeline_ending(const Pipeline *p);         /* failed, or somebody wants it to end */
 void *pipeline_source(void *pipeline);
 typedef struct SinkThread {
     Pipeline *pipeline;

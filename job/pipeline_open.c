@@ -38,36 +38,6 @@ static Pg *source_open(const Pipeline *p, bool replication, const char *options,
     return pg_open(&source, CONNECT_MS, e);
 }
 
-static bool is_ending(void *pipeline) {
-    return pipeline_ending(pipeline);
-}
-
-/* *lowest: the position of the sink that is behind the others. */
-static bool sinks_open(Pipeline *p, Position *lowest, Error *e) {
-    SinkOptions options = {.cfg = p->job->cfg,
-                           .selection = p->selection,
-                           .metrics = p->job->metrics,
-                           .wait = &p->target_wait,
-                           .binary = &p->binary,
-                           .wants_text = &p->wants_text,
-                           .throttle = p->job->apply_throttle,
-                           .ending = is_ending,
-                           .context = p};
-    p->sink_count = sink_list(p->job->cfg, p->ops);
-    for (int sink = 0; sink < p->sink_count; sink++) {
-        Position position;
-        p->sinks[sink] = p->ops[sink]->open(&options, e);
-        if (p->sinks[sink] == NULL || !p->ops[sink]->peek(p->sinks[sink], &position, e))
-            return false;
-        if (sink == 0 || lsn_before(position.applied, lowest->applied))
-            *lowest = position;
-        p->applied[sink] = position.applied;
-        options.begin = position;
-    }
-    assert(!lsn_is_none(lowest->applied)); /* trap A7a: a stream never begins at 0/0 */
-    return true;
-}
-
 static int64_t sender_timeout_ms(Pg *source) {
     char text[24];
     Error ignored;
@@ -116,7 +86,7 @@ static bool slot_take(Pipeline *p, const StreamOptions *options, ServerIdentity 
 
 static bool keeper_open(Pipeline *p, const Position *known, Error *e) {
     const Config *cfg = p->job->cfg;
-    Position now; /* judged again, and recorded, once slot and lock are ours (sinks_recover) */
+    Position now; /* judged again, and recorded, once slot and lock are ours (pipeline_recover.c) */
     p->keeper = source_open(p, false, NULL, e);
     if (p->keeper == NULL)
         return false;
@@ -134,49 +104,6 @@ static bool until_find(Pipeline *p, Error *e) {
         return false;
     p->until_is_now = false;
     log_info("running until " LSN_FMT, LSN_ARGS(p->until));
-    return true;
-}
-
-/* The record moves to the source's timeline before anything of it is taken in (job/position.h). */
-static bool sink_follow(Pipeline *p, int sink, const ServerIdentity *server, const SlotView *slot,
-                        const Position *known, Error *e) {
-    Position now;
-    if (!position_follow(server, known, &now, e) || !position_check_slot(p->job->cfg, slot, &now, e))
-        return false;
-    if (now.timeline == known->timeline)
-        return true;
-    position_log(known, &now);
-    return FAULT("timeline.before_record", e) && p->ops[sink]->follow(p->sinks[sink], &now, e) &&
-           FAULT("timeline.after_record", e);
-}
-
-static void tell_where(Pipeline *p, const ServerIdentity *server) {
-    Metrics *m = p->job->metrics;
-    atomic_store(&m->applied_lsn, p->applied[0].at);
-    atomic_store(&m->system_id, server->system_id);
-    atomic_store(&m->timeline, server->timeline);
-}
-
-/* What was peeked at without the lock may have been of a commit that a crash of the destination took back: checked
- * sink by sink, because a sink without a record begins where the one before it was seen to stand. */
-static bool sinks_recover(Pipeline *p, const ServerIdentity *server, const SlotView *slot, Error *e) {
-    Lsn lowest = LSN_NONE;
-    for (int sink = 0; sink < p->sink_count; sink++) {
-        Position position;
-        if (!p->ops[sink]->recover(p->sinks[sink], &position, e) ||
-            !sink_follow(p, sink, server, slot, &position, e))
-            return false;
-        if (lsn_before(position.applied, p->applied[sink]))
-            return fail(e, ERR_RETRY, "the target went back from " LSN_FMT " to " LSN_FMT,
-                        LSN_ARGS(p->applied[sink]), LSN_ARGS(position.applied));
-        p->applied[sink] = position.applied;
-        if (p->ops[sink]->parts)
-            p->early_from = lsn_max(position.applied, position.loaded);
-        lowest = sink == 0 ? position.applied : lsn_min(lowest, position.applied);
-    }
-    tell_where(p, server);
-    p->ledger = ledger_new(p->sink_count, p->applied, lsn_max(lowest, slot->confirmed));
-    p->received = lowest;
     return true;
 }
 
@@ -221,17 +148,21 @@ static void assembler_make(Pipeline *p) {
         p->queues[sink] = queue_new(budget.queue_bytes);
 }
 
+/* Sinks that are no database. */
+static bool others_read(const Pipeline *p) {
+    return p->job->cfg->file.path != NULL || p->job->cfg->kafka.brokers != NULL;
+}
+
 /* Only where somebody reads them: within a stream (which `ddl: apply` does not ask for, therefore) the server does not say which savepoint wrote a message, so one of a
  * rolled-back savepoint cannot be told from the others, and would count in the numbering of changes. */
 static bool wants_messages(const Pipeline *p) {
     return p->keeper->version >= 140000 &&
-           (p->job->cfg->ddl == DDL_APPLY || p->heartbeat == HEARTBEAT_MESSAGE ||
-            p->job->cfg->file.path != NULL);
+           (p->job->cfg->ddl == DDL_APPLY || p->heartbeat == HEARTBEAT_MESSAGE || others_read(p));
 }
 
 /* Trap B3: it is one option for all columns of all tables, and other sinks read text. */
 static bool wants_binary(const Pipeline *p) {
-    if (p->job->text_values || p->keeper->version < 140000 || p->job->cfg->file.path != NULL)
+    if (p->job->text_values || p->keeper->version < 140000 || others_read(p))
         return false;
     for (int at = 0; at < p->selection->count; at++) {
         const Table *table = &p->selection->tables[at];
@@ -248,7 +179,7 @@ bool pipeline_open(Pipeline *p, Error *e) {
     Position known;
     SlotView slot;
     ServerIdentity server;
-    if (!sinks_open(p, &known, e) || !keeper_open(p, &known, e))
+    if (!pipeline_sinks_open(p, &known, e) || !keeper_open(p, &known, e))
         return false;
     Lsn start = known.applied;
     p->binary = wants_binary(p);
@@ -265,7 +196,7 @@ bool pipeline_open(Pipeline *p, Error *e) {
                              .messages = wants_messages(p),
                              .sender_timeout_ms = patience_ms > 0 ? patience_ms : p->sender_timeout_ms};
     bool ok = slot_take(p, &options, &server, e) && slot_look(p->keeper, cfg->slot, &slot, e) &&
-              sinks_recover(p, &server, &slot, e) && until_find(p, e);
+              pipeline_sinks_recover(p, &server, &slot, e) && until_find(p, e);
     writer_free(&publications);
     if (!ok)
         return false;

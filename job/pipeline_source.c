@@ -104,7 +104,7 @@ static void note_received(Pipeline *p, Lsn wal_end) {
 static bool take_data(Pipeline *p, const Frame *frame, Error *e) {
     Lsn before = assembler_committed(p->assembler);
     assembler_reached(p->assembler, frame->wal_end);
-    if (!assembler_feed(p->assembler, frame->bytes, frame->memory, frame->memory_bytes, e))
+    if (!assembler_feed(p->assembler, frame->at, frame->bytes, frame->memory, frame->memory_bytes, e))
         return false;
     atomic_fetch_add_explicit(&p->job->metrics->bytes, (long long)frame->bytes.len, memory_order_relaxed);
     Lsn after = assembler_committed(p->assembler);

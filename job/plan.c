@@ -112,6 +112,9 @@ void plan_write(Writer *out, const Config *cfg, const Selection *selection, cons
         server_write(out, "source", cfg->source.dsn);
     if (cfg->target.dsn != NULL)
         server_write(out, "target", cfg->target.dsn);
+    if (cfg->kafka.brokers != NULL)
+        writer_format(out, "  %-12s %s, topics %s.*, %s\n", "kafka", cfg->kafka.brokers, cfg->kafka.prefix,
+                      cfg->kafka.delivery == DELIVERY_EXACTLY_ONCE ? "exactly once" : "at least once");
     if (cfg->file.path != NULL)
         writer_format(out, "  %-12s %s\n", "file", cfg->file.path);
     phases_write(out, cfg);

@@ -1,6 +1,7 @@
 #include "job/supervise.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "core/clock.h"
@@ -8,6 +9,7 @@
 #include "core/retry.h"
 #include "job/check.h"
 #include "job/phases.h"
+#include "job/reload.h"
 
 enum { WAIT_STEP_MS = 50, CHECK_AGAIN_MS = 250 };
 
@@ -25,18 +27,25 @@ static const CheckItem *first_failed(const CheckReport *report) {
     return NULL;
 }
 
+/* Without the name, where it begins with that: an error of Kafka's says where it comes from, and so does its item. */
+static const char *seen_of(const CheckItem *item) {
+    size_t length = strlen(item->name);
+    bool twice = strncmp(item->seen, item->name, length) == 0 && strncmp(item->seen + length, ": ", 2) == 0;
+    return twice ? item->seen + length + 2 : item->seen;
+}
+
 static bool check_result(const CheckReport *report, Error *e) {
     const CheckItem *failed = first_failed(report);
     for (int item = 0; item < report->count; item++)
         if (report->items[item].state == CHECK_ALERT)
-            log_warn("check: %s: %s", report->items[item].name, report->items[item].seen);
+            log_warn("check: %s: %s", report->items[item].name, seen_of(&report->items[item]));
     if (failed == NULL)
         return true;
     fail(e,
          report->lost          ? ERR_LOST
          : report->unreachable ? ERR_RETRY
                                : ERR_CONFIG,
-         "check failed: %s: %s", failed->name, failed->seen);
+         "check failed: %s: %s", failed->name, seen_of(failed));
     return fail_hint(e, "%s", failed->fix);
 }
 
@@ -103,7 +112,10 @@ bool supervise(Job *job, Error *e) {
         return false;
     for (;;) {
         Walk walk = {.job = job};
-        if (phases_walk(&walk, e))
+        bool ok = phases_walk(&walk, e);
+        if (ok && reload_is_wanted(job) && !atomic_load(&job->stop))
+            continue;
+        if (ok)
             return true;
         if (walk.progressed) {
             retry_progress(&retry);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/limit.h"
+#include "core/log.h"
 #include "core/memory.h"
 #include "core/pause.h"
 #include "decoder/slot.h"
@@ -50,13 +52,17 @@ static void *watch_thread(void *context) {
 Watch *watch_start(Job *job) {
     if (!job->cfg->phases.incremental)
         return NULL;
+    Error e;
     Watch *w = memory_new(sizeof *w);
     w->job = job;
     w->cfg = *job->cfg;
     w->source_dsn = memory_text(job->cfg->source.dsn);
     pause_new(&w->pause);
-    if (pthread_create(&w->thread, NULL, watch_thread, w) == 0)
+    int why = pthread_create(&w->thread, NULL, watch_thread, w);
+    if (why == 0)
         return w;
+    limit_failed(&e, "make a thread that looks at the slot", why);
+    log_failure(LOG_WARN, &e);
     pause_free(&w->pause);
     pg_forget(w->source_dsn);
     free(w);

@@ -8,7 +8,7 @@
 
 typedef struct Watch Watch;
 
-Watch *watch_start(Job *job); /* NULL: no slot to look at, or no thread to be had */
+Watch *watch_start(Job *job); /* NULL: no slot to look at, or no thread to be had, which is told */
 void watch_end(Watch *watch); /* NULL is fine */
 
 #endif

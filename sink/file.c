@@ -139,13 +139,13 @@ static bool find_end(Sink *s, FileEnd *out, Error *e) {
 /* A sink without a record begins where the sinks before it stand, with a file of its own. */
 static bool begin(Sink *s, const FileEnd *lines, Error *e) {
     const char *path = s->options.cfg->file.path;
-    if (lsn_is_none(s->options.begin.applied))
+    if (s->options.begin == NULL || lsn_is_none(s->options.begin->applied))
         return fail(e, ERR_LOST, "\"%s.position\" is gone", path);
     if (lines->size > 0) {
         fail(e, ERR_LOST, "\"%s\" is not empty, and \"%s.position\" is gone", path, path);
         return fail_hint(e, "nothing says what the file has: move it away, or choose another file.path");
     }
-    s->noted = (FilePosition){.exists = true, .position = s->options.begin};
+    s->noted = (FilePosition){.exists = true, .position = *s->options.begin};
     return true;
 }
 

@@ -3,8 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <uthash.h>
-
+#include "core/hash.h"
 #include "core/memory.h"
 
 /* A row, and the keys by which it is found. */

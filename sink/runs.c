@@ -5,10 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <uthash.h>
-
 #include "core/clock.h"
 #include "core/fault.h"
+#include "core/hash.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "sink/catchup.h"

@@ -29,8 +29,9 @@ typedef struct SinkOptions {
     const Config *cfg;
     const Selection *selection;
     Metrics *metrics;
-    Position begin;   /* where a sink that has no record yet begins: where the sinks before it stand; none: it
-                       is lost */
+    /* Where a sink begins that has no record yet: where the sinks before it stand, seen until recover is called, certain
+     * then. NULL or none: it has had one, which is lost. */
+    const Position *begin;
     TargetWait *wait; /* NULL: nobody looks */
     /* The stream's values come in binary, those of every column (trap B3); decided before the first write. A sink that
      * cannot take them so sets wants_text and fails to be retried. NULL: text. */
@@ -72,6 +73,7 @@ typedef struct SinkOps {
 
 extern const SinkOps sink_apply; /* a PostgreSQL destination, rows and progress in one transaction */
 extern const SinkOps sink_file;  /* JSON lines */
+extern const SinkOps sink_kafka; /* records in topics */
 
 /* The sinks that this job needs, in a fixed order; returns how many (at most LEDGER_SINKS_MAX). */
 int sink_list(const Config *cfg, const SinkOps **out);

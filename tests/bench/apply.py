@@ -41,10 +41,14 @@ class Apply:
         bench.slot_free(self.job.slot)
         self.slot_copy(self.job.slot, "filled")
         self.slot_drop(self.job.slot)
+        self.before_change()
         self.change()
         self.db.sql("INSERT INTO marker VALUES (1)")
         self.end = self.db.one("SELECT pg_current_wal_lsn()")
         self.expected = bench.checksums(self.db, (*self.TABLES, "marker"))
+
+    def before_change(self):
+        """For who reads the same WAL in another way (kafka.py)."""
 
     def close(self):
         self.db.drop()

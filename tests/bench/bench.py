@@ -13,6 +13,7 @@ from pathlib import Path
 import apply
 import growth
 import idle
+import kafka
 import latency
 import load
 import memory
@@ -34,6 +35,9 @@ TARGETS = {  # the largest ratio of ours to the reference
     "apply-insert / recvlogical": 1.25, "apply-insert / native": 1 / 1.5,
     "apply-update / recvlogical": 1.6, "apply-update / native": 1 / 1.8,
     "latency, idle, p50": 1.5, "latency, idle, p99": 1.5, "latency, loaded, p50": 1.5, "latency, loaded, p99": 1.5,
+    **{f"kafka-{work} {form} / {side}": most for work in ("small", "insert", "update") for form in kafka.FORMATS
+       for side, most in (("recvlogical", 1.15), ("debezium", kafka.MOST_OF_DEBEZIUM),
+                          ("debezium, CPU", kafka.MOST_OF_ITS_CPU))},
     "growth, 10 times as many": 1.1, "growth, 100 times as many": 1.1}
 CHECKSUM = "SELECT count(*), sum(hashtextextended(t::text, 0)) FROM {} t"
 
@@ -184,7 +188,7 @@ def ticks(pid, at):
 
 WORK = {"load": load.measure, "one": load.measure_one, "apply-small": apply.small, "apply-insert": apply.insert,
         "apply-update": apply.update, "latency": latency.measure, "memory": memory.measure, "idle": idle.measure,
-        "growth": growth.measure, "tpcb": tpcb.measure}
+        "growth": growth.measure, "kafka": kafka.measure, "tpcb": tpcb.measure}
 ONLY_BY_NAME = {"tpcb"}
 
 

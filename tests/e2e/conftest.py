@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from harness.bank import Bank, Watcher  # noqa: E402
 from harness.oracle import check_equal, wait_equal  # noqa: E402
-from harness.place import Place, path_with_versions, walferry_binary  # noqa: E402
+from harness.place import Place, memory_folder, path_with_versions, walferry_binary  # noqa: E402
 from harness.proxy import Proxy  # noqa: E402
 from harness.server import Server  # noqa: E402
 from harness.walferry import Job  # noqa: E402
@@ -46,6 +46,9 @@ def pytest_runtest_makereport(item, call):
     for pair in pairs:
         pair.keep = True
         report.sections += pair.evidence()
+    brokers = [funcargs["broker"]] if "broker" in funcargs else []
+    for each in brokers + (funcargs["make_broker"].made if "make_broker" in funcargs else []):
+        report.sections.append((f"{each.java.log_path}", each.log()[-4000:]))
 
 
 PLACE = pytest.StashKey()
@@ -53,7 +56,7 @@ PLACE = pytest.StashKey()
 
 @pytest.fixture(scope="session")
 def place(request):
-    place = Place()
+    place = Place(memory_folder())
     request.config.stash[PLACE] = place
     yield place
     place.close()
@@ -89,6 +92,7 @@ class Pair:
         self.env = {"PATH": path_with_versions()} if source_server.version else {}
         self.closing = []
         self.jobs = []
+        self.connectors = []
 
     def adopt(self, server):
         """A further server that ends with the pair, and whose log is shown when the test fails."""
@@ -124,6 +128,15 @@ class Pair:
         self.closing.append(proxy.close)
         return proxy
 
+    def debezium(self, broker, prefix, **options):
+        """Debezium's connector at the source, not yet started; it ends with the pair."""
+        from harness.debezium import Debezium
+        number = len(self.connectors)
+        connector = Debezium(self.directory / f"debezium{number}", self.source.dsn(), broker, prefix, **options)
+        self.connectors.append(connector)
+        self.closing.append(lambda: connector.discard(self.keep))
+        return connector
+
     def check_equal(self, **options):
         check_equal(self.source, self.target, **options)
 
@@ -132,6 +145,7 @@ class Pair:
 
     def evidence(self):
         sections = [(f"{process.err_path}", process.err[-4000:]) for job in self.jobs for process in job.processes[-4:]]
+        sections += [(f"{each.java.log_path}", each.log()[-4000:]) for each in self.connectors]
         for server, offset in self.log_offsets.items():
             if server.log_path.exists():  # a test's own server may be gone by now
                 sections.append((f"{server.log_path}", server.log(offset)[-4000:]))
@@ -225,3 +239,56 @@ def other_server(place):
     server = Server(place, f"other{next(_numbers)}", "other", {"autovacuum": "off"}).start()
     yield server
     server.discard(place.keep)
+
+
+# What follows needs what tests/broker has brought, and imports it no earlier.
+
+@pytest.fixture(scope="session")
+def broker(place):
+    """The worker's own, shared by tests that do it no harm."""
+    from harness.broker import Broker
+    broker = Broker(place).start()
+    yield broker
+    broker.discard(place.keep)
+
+
+@pytest.fixture
+def topic_prefix(broker):
+    """Of topics at the shared broker: as no other test has it; what is called so goes at the end."""
+    prefix = f"t{next(_numbers):04}"
+    yield prefix
+    broker.delete_topics(prefix)
+
+
+@pytest.fixture
+def make_broker(place):
+    """make_broker(options of Broker): one of the test's own, started, which it may stop, pause and kill."""
+    from harness.broker import Broker
+
+    def make(**options):
+        broker = Broker(place, f"broker{next(_numbers)}", **options)
+        make.made.append(broker)
+        return broker.start()
+    make.made = []
+    yield make
+    for broker in make.made:
+        broker.discard(place.keep)
+
+
+@pytest.fixture
+def make_registry():
+    """make_registry(options of Registry): a schema registry, up."""
+    from harness.registry import Registry
+    made = []
+
+    def make(**options):
+        made.append(Registry(**options))
+        return made[-1]
+    yield make
+    for registry in made:
+        registry.close()
+
+
+@pytest.fixture
+def registry(make_registry):
+    return make_registry()

@@ -1,7 +1,6 @@
 """The limits of the process and of its disk: each ends the run with a sentence that names it, and the next run goes on."""
 import os
 import resource
-import signal
 import subprocess
 from pathlib import Path
 
@@ -114,8 +113,8 @@ def test_too_few_threads(pair):
 
 @pytest.mark.deadline(240)
 def test_too_little_memory(make_pair):
-    """F06: ulimit -v, from nearly nothing to enough: never a hang, never half of a transaction. The C library itself
-    aborts where a futex finds no memory."""
+    """F06: ulimit -v, from nearly nothing to enough: never a hang, never half of a transaction, always a sentence, also
+    where a library dies of it by a signal."""
     pair = make_pair(source=STREAMED)
     pair.source.sql(TABLE)
     job = pair.job(memory="16MiB")
@@ -131,9 +130,7 @@ def test_too_little_memory(make_pair):
         there = pair.target.one("SELECT count(*) FROM t")
         assert there in (10, 40010), f"{there} rows under {mib} MiB"
         assert process.err.strip(), f"ended with {code} under {mib} MiB without a word"
-        if code == -signal.SIGABRT and process.err.endswith("Unexpected error.\n"):
-            continue
-        assert code > 0, f"ended with {code} under {mib} MiB: {process.err[-1000:]}"
+        assert code in (2, 5, 6, 127), f"{process.err[-3000:]}\nended with {code} under {mib} MiB"
         assert "memory" in process.err or "failed to map" in process.err, process.err[-1000:]
     assert refused >= 3
     goes_on(pair, job)

@@ -90,7 +90,8 @@ def test_what_is_stricter_at_the_target_is_told_and_decided_by_hand(edge_pair):
     pair.source.sql("COMMIT PREPARED 'kept'")
     job.drain(pair.source)
     pair.check_equal()
-    assert prepared(pair) == set() and "the target goes on" in job.process.err
+    assert prepared(pair) == set()
+    poll_until(lambda: "the target goes on" in job.process.err, "it is told, too", 20)
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])

@@ -1,16 +1,24 @@
-/* fault_proxy: a TCP proxy that misbehaves on request, for one connection's road between walferry and a
- * server. fault_proxy LISTEN_PORT TARGET_ADDRESS TARGET_PORT CONTROL_SOCKET "up" is towards the target,
- * "down" towards the client. One thread, one poll loop. The control socket takes lines and answers "ok …" or
- * "error: …": latency MS [JITTER]     every piece is delivered that much later, both ways rate KIB KiB per
- * second and direction slice N                 at most N bytes per write cut up|down N           every
- * connection is closed when N bytes have gone that way hold                    silence: nothing is read or
- * delivered, both sockets stay open, new ones are taken in slow_close MS           the end of one side
- * reaches the other that much later corrupt up|down N       one bit of every Nth byte is turned swallow up
- * PATTERN      once: the client's bytes pass, the answers that follow PATTERN are thrown away swallow down
- * PATTERN    once: PATTERN and all that follows it from the target is thrown away (PATTERN: printable
- * characters and \xNN) down                    new connections are refused reset                   every open
- * connection ends by RST, now clear                   all of the above off stats connections N total N up N
- * down N swallowed N */
+/* fault_proxy: a TCP proxy that misbehaves on request, for one connection's road between walferry and a server.
+ * fault_proxy LISTEN_PORT TARGET_ADDRESS TARGET_PORT CONTROL_SOCKET
+ * "up" is towards the target, "down" towards the client. One thread, one poll loop. The control socket takes lines and
+ * answers "ok …" or "error: …":
+ *
+ *   latency MS [JITTER]     every piece is delivered that much later, both ways
+ *   rate KIB                KiB per second and direction
+ *   slice N                 at most N bytes per write
+ *   cut up|down N           every connection is closed when N bytes have gone that way
+ *   hold                    silence: nothing is read or delivered, both sockets stay open, new ones are taken in
+ *   slow_close MS           the end of one side reaches the other that much later
+ *   corrupt up|down N       one bit of every Nth byte is turned
+ *   swallow up PATTERN      once: the client's bytes pass, the answers that follow PATTERN are thrown away
+ *   swallow down PATTERN    once: PATTERN and all that follows it from the target is thrown away
+ *   late MS PATTERN         once: the client's bytes with PATTERN in them, and all behind them, arrive that much later,
+ *                           also when the client has gone meanwhile
+ *   down                    new connections are refused
+ *   reset                   every open connection ends by RST, now
+ *   clear                   all of the above off
+ *   stats                   connections N total N up N down N swallowed N delayed N
+ * PATTERN: printable characters and \xNN. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -67,6 +75,7 @@ typedef struct Faults {
     int64_t rate_bytes, slice_bytes;
     int64_t cut_bytes[2], corrupt_every[2];
     bool hold, refuse, armed;
+    int late_ms; /* of what is awaited: it is not swallowed, but delivered so much later; 0: swallowed */
     Way swallow_way;
     unsigned char pattern[PATTERN_MAX];
     size_t pattern_used;
@@ -79,7 +88,7 @@ typedef struct Proxy {
     struct sockaddr_in target;
     Faults faults;
     Connection connections[CONNECTIONS_MAX];
-    uint64_t total, bytes[2], swallowed;
+    uint64_t total, bytes[2], swallowed, delayed;
 } Proxy;
 
 static int64_t now_ms(void) {
@@ -154,7 +163,7 @@ static size_t pattern_end(const Faults *f, Flow *flow, const Piece *piece) {
     return end;
 }
 
-/* Cuts the piece, or marks the connection, when the awaited pattern passes. */
+/* Cuts or delays the piece, or marks the connection, when the awaited pattern passes. */
 static void piece_swallow(Proxy *p, Connection *c, Way way, Piece *piece) {
     Faults *f = &p->faults;
     if (c->swallowing && way == DOWN) {
@@ -168,6 +177,11 @@ static void piece_swallow(Proxy *p, Connection *c, Way way, Piece *piece) {
     if (end == 0)
         return;
     f->armed = false;
+    if (f->late_ms > 0) {
+        piece->due_ms += f->late_ms;
+        p->delayed += piece->used;
+        return;
+    }
     c->swallowing = true;
     if (way == DOWN) {
         size_t begin = end > f->pattern_used ? end - f->pattern_used : 0;
@@ -290,9 +304,10 @@ static bool way_parse(const char *word, Way *out) {
     return *out == UP || strcmp(word, "down") == 0;
 }
 
-static bool swallow_arm(Proxy *p, const char *way, const char *pattern) {
+static bool pattern_arm(Proxy *p, const char *way, const char *pattern, int late_ms) {
     if (!way_parse(way, &p->faults.swallow_way) || !pattern_parse(&p->faults, pattern))
         return false;
+    p->faults.late_ms = late_ms;
     p->faults.armed = true;
     for (int at = 0; at < CONNECTIONS_MAX; at++)
         p->connections[at].flows[UP].tail_used = p->connections[at].flows[DOWN].tail_used = 0;
@@ -340,7 +355,9 @@ static bool line_obey(Proxy *p, const char *line) {
     long long number, second = 0;
     Way way;
     if (sscanf(line, "swallow %31s %511[^\n]", side, rest) == 2)
-        return swallow_arm(p, side, rest);
+        return pattern_arm(p, side, rest, 0);
+    if (sscanf(line, "late %lld %511[^\n]", &number, rest) == 2)
+        return number > 0 && number < INT32_MAX && pattern_arm(p, "up", rest, (int)number);
     if (sscanf(line, "%31s %31s %lld", word, side, &number) == 3 && way_parse(side, &way) && number >= 0) {
         if (strcmp(word, "cut") == 0)
             p->faults.cut_bytes[way] = number;
@@ -361,11 +378,13 @@ static void line_answer(Proxy *p, const char *line) {
     bool obeyed = line_obey(p, line);
     for (int at = 0; at < CONNECTIONS_MAX; at++)
         open += p->connections[at].open;
-    int size = obeyed ? snprintf(answer, sizeof answer,
-                                 "ok connections %d total %llu up %llu down %llu swallowed %llu\n", open,
-                                 (unsigned long long)p->total, (unsigned long long)p->bytes[UP],
-                                 (unsigned long long)p->bytes[DOWN], (unsigned long long)p->swallowed)
-                      : snprintf(answer, sizeof answer, "error: not understood\n");
+    int size = obeyed
+                   ? snprintf(answer, sizeof answer,
+                              "ok connections %d total %llu up %llu down %llu swallowed %llu delayed %llu\n",
+                              open, (unsigned long long)p->total, (unsigned long long)p->bytes[UP],
+                              (unsigned long long)p->bytes[DOWN], (unsigned long long)p->swallowed,
+                              (unsigned long long)p->delayed)
+                   : snprintf(answer, sizeof answer, "error: not understood\n");
     if (send(p->talker, answer, (size_t)size, MSG_NOSIGNAL) < 0)
         errno = 0; /* the asker has gone: nobody misses the answer */
 }

@@ -50,7 +50,7 @@ static bool feed(Assembler *a, const uint8_t *bytes, size_t size, Error *e) {
     assert(memory != NULL);
     memcpy(memory, bytes, size);
     memory[size] = '\0';
-    return assembler_feed(a, (Slice){memory, size}, memory, size + 1, e);
+    return assembler_feed(a, LSN_NONE, (Slice){memory, size}, memory, size + 1, e);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

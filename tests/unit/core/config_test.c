@@ -172,15 +172,67 @@ static void documented_defaults_of_later_keys_are_taken(void **state) {
                       "metrics:\nreplay: {}\n"));
 }
 
+static void free_keys_may_be_several(void **state) {
+    (void)state;
+    Config *cfg =
+        loaded(SOURCE TARGET
+               "kafka: {brokers: k1, prefix: shop, config: {security.protocol: ssl, sasl.mechanism: PLAIN},\n"
+               "        topics: {config: {cleanup.policy: compact, segment.ms: 7}}}\n");
+    assert_int_equal(cfg->kafka.config.count, 2);
+    assert_string_equal(cfg->kafka.config.items[0].key, "security.protocol");
+    assert_string_equal(cfg->kafka.config.items[1].value, "PLAIN");
+    assert_int_equal(cfg->kafka.topic_config.count, 2);
+    assert_string_equal(cfg->kafka.topic_config.items[1].key, "segment.ms");
+    config_free(cfg);
+}
+
+static void routes_are_kept_in_their_order(void **state) {
+    (void)state;
+    Config *cfg = loaded(SOURCE "kafka:\n  brokers: a\n  prefix: p\n  topics:\n    route:\n"
+                                "      - {to: all, match: 'p[.]s[.]t.*', key_field: k}\n"
+                                "      - match: 'p[.](.*)[.](.*)'\n        to: $2.\\1\n");
+    const Routes *routes = &cfg->kafka.routes;
+    Writer name = writer_new(100);
+    assert_int_equal(routes->count, 2);
+    assert_ptr_equal(routes_find(routes, "p.s.t1", &name), &routes->items[0]);
+    assert_string_equal(writer_string(&name), "all");
+    assert_ptr_equal(routes_find(routes, "p.s.u", &name), &routes->items[1]);
+    assert_string_equal(writer_string(&name), "u.s");
+    assert_null(routes_find(routes, "q.s.t1", &name));
+    assert_null(routes_find(routes, "p.s", &name));
+    assert_string_equal(routes->items[0].key_field, "k");
+    assert_null(routes->items[1].key_field);
+    writer_free(&name);
+    config_free(cfg);
+}
+
+static void routes_that_cannot_be_are_refused(void **state) {
+    static const char *const CASES[][2] = {
+        {"{match: 'a(', to: b}",
+         "job.yaml:4: \"kafka.topics.route[].match\": is not a regular expression: Unmatched ( or \\("},
+        {"{match: a}", "job.yaml: the item of \"kafka.topics.route\" in line 4: \"to\" is missing"},
+        {"{to: a}", "job.yaml: the item of \"kafka.topics.route\" in line 4: \"match\" is missing"},
+        {"{match: a}, {to: b}", "job.yaml: the item of \"kafka.topics.route\" in line 4: \"to\" is missing"},
+        {"{match: (a), to: $2}",
+         "job.yaml: the item of \"kafka.topics.route\" in line 4: \"to\" names group 2, and \"match\" has 1"},
+        {"{match: (a), to: x$}", "job.yaml: the item of \"kafka.topics.route\" in line 4: \"to\" has a \"$\" "
+                                 "without a digit behind it"},
+        {"{match: a, to: b, key: c}", "job.yaml:4: unknown key \"kafka.topics.route[].key\""},
+        {"a", "job.yaml:4: \"kafka.topics.route\" takes keys below it, not a value"},
+    };
+    char text[500];
+    (void)state;
+    for (size_t n = 0; n < sizeof CASES / sizeof *CASES; n++) {
+        snprintf(text, sizeof text, "%skafka: {brokers: a, prefix: p,\n  topics: {\n    route: [%s]}}\n",
+                 SOURCE, CASES[n][0]);
+        refused(text, CASES[n][1], NULL);
+    }
+}
+
 static void what_comes_later_is_answered_so_with_its_line(void **state) {
     static const char *const CASES[][2] = {
         {"objects: {tables: {s.t: {key: [id]}}}\n",
          "job.yaml:3: \"objects.tables.*.key\" is not available yet in this version"},
-        {"kafka: {brokers: k1}\n", "job.yaml:3: \"kafka.brokers\" is not available yet in this version"},
-        {"kafka: {topics: {route: [{match: a, to: b}]}}\n",
-         "job.yaml:3: \"kafka.topics\" is not available yet in this version"},
-        {"kafka: {config: {security.protocol: x}}\n",
-         "job.yaml:3: \"kafka.config\" is not available yet in this version"},
         {"replay: {group: g}\n", "job.yaml:3: \"replay.group\" is not available yet in this version"},
         {"metrics: {listen: \"127.0.0.1:1\"}\n",
          "job.yaml:3: \"metrics.listen\" is not available yet in this version"},
@@ -604,6 +656,9 @@ int main(void) {
         FOLDER_TEST(two_dsns_are_enough_and_bring_every_default),
         FOLDER_TEST(every_available_key_is_stored),
         FOLDER_TEST(documented_defaults_of_later_keys_are_taken),
+        FOLDER_TEST(free_keys_may_be_several),
+        FOLDER_TEST(routes_are_kept_in_their_order),
+        FOLDER_TEST(routes_that_cannot_be_are_refused),
         FOLDER_TEST(what_comes_later_is_answered_so_with_its_line),
         FOLDER_TEST(objects_are_kept_as_they_were_written),
         FOLDER_TEST(objects_are_named_rightly_and_once),

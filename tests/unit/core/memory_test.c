@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/hash.h"
 #include "core/memory.h"
 #include "testing.h"
 
@@ -43,6 +44,9 @@ static void ask_raw(void) {
 static void ask_grow(void) {
     kept = memory_grow(malloc(10), too_much);
 }
+static void ask_hash(void) {
+    kept = uthash_malloc(too_much);
+}
 static void ask_array(void) {
     kept = memory_array(too_much, 1);
 }
@@ -58,6 +62,7 @@ static void what_is_refused_is_told_and_ends_the_process(void **unused) {
     assert_int_equal(refused(ask_new), 7);
     assert_int_equal(refused(ask_raw), 7);
     assert_int_equal(refused(ask_grow), 7);
+    assert_int_equal(refused(ask_hash), 7);
     assert_int_equal(refused(ask_array), 7);
     assert_int_equal(refused(ask_library), 7);
     assert_int_equal(refused(ask_array_beyond_any_size), 8);

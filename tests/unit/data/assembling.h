@@ -39,6 +39,7 @@ typedef struct Bench {
     bool heads, bars, keep; /* keep: batches are not dropped until the end */
     Batch *kept[64];
     uint32_t batches;
+    uint64_t fed; /* frames; the newest one's record is said to lie there */
     /* parts */
     bool bare;            /* no numbers */
     bool refused, steady; /* what was decided; nothing is given up at random */
@@ -287,7 +288,8 @@ static inline bool bench_take(Bench *b, bool flush) {
 static inline bool bench_frame(Bench *b, Slice bytes) {
     Slice frame;
     void *memory = frame_give(bytes, &frame);
-    return assembler_feed(b->assembler, frame, memory, bytes.len, &b->e) && bench_take(b, false);
+    return assembler_feed(b->assembler, (Lsn){++b->fed}, frame, memory, bytes.len, &b->e) &&
+           bench_take(b, false);
 }
 
 static inline bool bench_line(Bench *b, const char *line) {

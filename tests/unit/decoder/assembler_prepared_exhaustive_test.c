@@ -382,7 +382,7 @@ static void session_run(Search *search, const State *from, Lsn start, const Sent
     for (int frame = 0; frame < sent->count; frame++) {
         Slice bytes;
         void *memory = frame_give(sent->bytes[frame], &bytes);
-        if (!assembler_feed(s.b.assembler, bytes, memory, bytes.len, &s.b.e))
+        if (!assembler_feed(s.b.assembler, LSN_NONE, bytes, memory, bytes.len, &s.b.e))
             fail_test("%s", s.b.e.text);
         take_all(&s, lag < 2);
         if (keepalives)

@@ -50,6 +50,25 @@ static void a_batch_is_closed_by_its_number_of_changes(void **unused) {
     bench_free(b);
 }
 
+/* In memory, and from the spill. */
+static void a_change_knows_where_its_record_lies(void **unused) {
+    (void)unused;
+    for (size_t held_bytes = 0; held_bytes <= 1 << 20; held_bytes += 1 << 20) {
+        Bench *b = bench_new();
+        b->keep = true;
+        b->options.held_bytes = held_bytes;
+        bench_begin(b, NULL);
+        bench_feed(b, "B 7 100; " RELATION "; I 1 1 a; U 1 N 1 b; C 100 110; B 8 120; D 1 K 1 -; C 120 130");
+        assert_true(bench_take(b, true));
+        assert_int_equal(b->batches, 1);
+        const Transaction *first = &b->kept[0]->transactions[0], *second = &b->kept[0]->transactions[1];
+        assert_int_equal(first->changes[0].at.at, 3);
+        assert_int_equal(first->changes[1].at.at, 4);
+        assert_int_equal(second->changes[0].at.at, 7);
+        bench_free(b);
+    }
+}
+
 static void a_batch_is_closed_by_its_weight(void **unused) {
     (void)unused;
     Bench *b = bench_new();
@@ -61,7 +80,7 @@ static void a_batch_is_closed_by_its_weight(void **unused) {
     bench_free(b);
 }
 
-static void a_batch_says_what_it_weighs_and_when_it_was_committed(void **unused) {
+static void a_batch_says_what_it_weighs_and_when_its_transactions_began_and_ended(void **unused) {
     (void)unused;
     Bench *b = bench_ready();
     b->keep = true;
@@ -74,6 +93,8 @@ static void a_batch_says_what_it_weighs_and_when_it_was_committed(void **unused)
     assert_true(batch->bytes > 100);
     assert_int_equal(batch->transactions[0].committed_us, CLOCK_PG_EPOCH_US + 100);
     assert_int_equal(batch->transactions[1].committed_us, CLOCK_PG_EPOCH_US + 120);
+    assert_int_equal(batch->transactions[0].began.at, 1); /* the frames' own places */
+    assert_int_equal(batch->transactions[1].began.at, 5);
     bench_free(b);
 }
 
@@ -100,12 +121,39 @@ static void a_large_transaction_comes_in_pieces(void **unused) {
             assert_true(piece < 4);
             assert_int_equal(tx->xid, pieces[piece].xid);
             assert_int_equal(tx->count, pieces[piece].count);
+            assert_int_equal(tx->seqs, pieces[piece].first_seq + pieces[piece].count);
             assert_int_equal(tx->changes[0].seq, pieces[piece].first_seq);
             assert_int_equal(tx->begins, pieces[piece].begins);
             assert_int_equal(tx->ends, pieces[piece].ends);
             assert_int_equal(tx->end.at, tx->xid == 7 ? 110 : 130);
         }
     assert_int_equal(piece, 4);
+    bench_free(b);
+}
+
+/* What others have left of a batch's weight is no reason to cut one in two. */
+static void a_small_transaction_is_not_cut(void **unused) {
+    (void)unused;
+    Bench *b = bench_new();
+    b->options.batch_bytes = 64 * 1024;
+    b->keep = true;
+    bench_begin(b, NULL);
+    for (int tx = 1; tx <= 2000; tx++) {
+        char lines[160];
+        snprintf(lines, sizeof lines, "B %d %d; " RELATION "; I 1 %d a; I 1 %d b; C %d %d", tx, tx * 10, tx,
+                 tx, tx * 10, tx * 10 + 5);
+        bench_feed(b, lines);
+    }
+    assert_true(bench_take(b, true));
+    assert_true(b->batches > 1);
+    uint32_t seen = 0;
+    for (uint32_t batch = 0; batch < b->batches; batch++)
+        for (uint32_t number = 0; number < b->kept[batch]->count; number++, seen++) {
+            const Transaction *tx = &b->kept[batch]->transactions[number];
+            assert_true(tx->begins && tx->ends);
+            assert_int_equal(tx->count, 2);
+        }
+    assert_int_equal(seen, 2000);
     bench_free(b);
 }
 
@@ -133,7 +181,7 @@ static void full_until_all_pieces_are_taken(void **unused) {
         writer_reset(&b->frame);
         frame_write(&b->frame, lines[line]);
         void *memory = frame_give(writer_slice(&b->frame), &frame);
-        assert_true(assembler_feed(b->assembler, frame, memory, frame.len, &b->e));
+        assert_true(assembler_feed(b->assembler, LSN_NONE, frame, memory, frame.len, &b->e));
     }
     for (int piece = 0; piece < 3; piece++) {
         Batch *batch;
@@ -857,9 +905,11 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_transactions_share_a_batch),
         cmocka_unit_test(a_batch_is_closed_by_its_number_of_changes),
+        cmocka_unit_test(a_change_knows_where_its_record_lies),
         cmocka_unit_test(a_batch_is_closed_by_its_weight),
-        cmocka_unit_test(a_batch_says_what_it_weighs_and_when_it_was_committed),
+        cmocka_unit_test(a_batch_says_what_it_weighs_and_when_its_transactions_began_and_ended),
         cmocka_unit_test(a_large_transaction_comes_in_pieces),
+        cmocka_unit_test(a_small_transaction_is_not_cut),
         cmocka_unit_test(a_last_piece_may_be_empty),
         cmocka_unit_test(full_until_all_pieces_are_taken),
         cmocka_unit_test(an_empty_transaction_comes_out),

@@ -27,7 +27,8 @@ static void store_end(Store *s) {
 static bool add_bytes(Held *h, uint32_t subxid, uint64_t arrival, Slice bytes, Error *e) {
     Slice frame;
     void *memory = frame_give(bytes, &frame);
-    return held_add(h, subxid, arrival, frame, memory, bytes.len, e);
+    Arrival of = {arrival, {arrival * 8 + 1}};
+    return held_add(h, subxid, of, frame, memory, bytes.len, e);
 }
 
 static void add(Held *h, uint32_t subxid, uint64_t arrival, const char *text) {
@@ -46,8 +47,9 @@ static void assert_reads(Held *h, const char *expected) {
     HeldFrame frame;
     Error e;
     while (held_next(h, &frame, &e)) {
-        writer_format(&text, "%s%d:", text.len > 0 ? " " : "", (int)frame.arrival);
+        writer_format(&text, "%s%d:", text.len > 0 ? " " : "", (int)frame.arrival.number);
         writer_bytes(&text, frame.bytes);
+        assert_int_equal(frame.arrival.at.at, frame.arrival.number * 8 + 1);
         if (frame.memory != NULL)
             frame_release(frame.memory);
     }
@@ -79,7 +81,7 @@ static void frames_come_back_in_their_order(void **unused) {
         Error e;
         for (int number = 1; number <= 20; number++) {
             assert_true(held_next(h, &frame, &e));
-            assert_int_equal(frame.arrival, number * 3);
+            assert_int_equal(frame.arrival.number, number * 3);
             assert_true(frame.memory == NULL || LIMITS[which] > 0);
             if (frame.memory != NULL)
                 frame_release(frame.memory);
@@ -336,8 +338,9 @@ static void model_read(Model *m, char *memory) {
     Error e;
     for (int number = 0; number < m->count; number++) {
         assert_true(held_next(m->held, &frame, &e));
-        assert_int_equal(frame.arrival, m->arrivals[number]);
-        assert_true(slice_equal(frame.bytes, content(frame.arrival, memory)));
+        assert_int_equal(frame.arrival.number, m->arrivals[number]);
+        assert_int_equal(frame.arrival.at.at, frame.arrival.number * 8 + 1);
+        assert_true(slice_equal(frame.bytes, content(frame.arrival.number, memory)));
         if (frame.memory != NULL)
             frame_release(frame.memory);
     }

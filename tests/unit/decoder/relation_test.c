@@ -90,6 +90,19 @@ static void equal_message_makes_no_new_version(void **state) {
     relation_cache_free(c);
 }
 
+/* What a Relation does not say, such as NOT NULL, may be why the server says it again. */
+static void repeats_are_counted(void **state) {
+    (void)state;
+    RelationCache *c = relation_cache_new();
+    const Relation *rel = put(c, NULL, 1, relation_of_two(OID));
+    assert_int_equal(relation_repeats(rel), 0);
+    assert_ptr_equal(put(c, NULL, 2, relation_of_two(OID)), rel);
+    assert_ptr_equal(put(c, NULL, 3, relation_of_two(OID)), rel);
+    assert_int_equal(relation_repeats(rel), 2);
+    assert_int_equal(relation_repeats(put(c, NULL, 4, renamed(OID, "t2"))), 0);
+    relation_cache_free(c);
+}
+
 static void assert_new_version(Message other) {
     RelationCache *c = relation_cache_new();
     const Relation *first = put(c, NULL, 1, relation_of_two(OID));
@@ -339,6 +352,7 @@ int main(void) {
         cmocka_unit_test(unannounced_relation_is_null),
         cmocka_unit_test(version_is_a_deep_copy),
         cmocka_unit_test(equal_message_makes_no_new_version),
+        cmocka_unit_test(repeats_are_counted),
         cmocka_unit_test(every_difference_makes_a_new_version),
         cmocka_unit_test(numbers_are_dense_and_old_versions_live_as_long_as_an_arena_has_them),
         cmocka_unit_test(private_version_is_over_when_its_transaction_is),

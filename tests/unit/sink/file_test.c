@@ -37,7 +37,7 @@ static int fixture_make(void **state) {
     f->cfg.name = f->name;
     f->cfg.file.path = f->path;
     f->metrics = metrics_new();
-    f->options = (SinkOptions){.cfg = &f->cfg, .metrics = f->metrics, .begin = BEGIN};
+    f->options = (SinkOptions){.cfg = &f->cfg, .metrics = f->metrics, .begin = &BEGIN};
     f->arena = arena_new();
     f->orders = relation_make(f->arena, 0, "sales", "orders", 'd', "id*,v,big");
     f->items = relation_make(f->arena, 1, "sales", "items", 'f', "a,b");
@@ -236,7 +236,7 @@ static void a_new_file_begins_where_the_sinks_before_it_stand(void **state) {
 static void a_later_start_reads_its_own_record(void **state) {
     Fixture *f = *state;
     start(f);
-    f->options.begin = (Position){{5}, {5}, 78, 4, {0}};
+    f->options.begin = &(Position){{5}, {5}, 78, 4, {0}};
     start(f);
     assert_int_equal(f->at.applied.at, 1000);
     assert_int_equal(f->at.bound.at, 1500);
@@ -289,7 +289,7 @@ static void transactions_before_the_position_are_skipped(void **state) {
 
 static void a_lost_position_is_lost(void **state) {
     Fixture *f = *state;
-    f->options.begin = (Position){0};
+    f->options.begin = &(Position){0};
     assert_false(try_start(f));
     assert_int_equal(f->e.kind, ERR_LOST);
     assert_non_null(strstr(f->e.text, "changes.jsonl.position\" is gone"));

@@ -27,9 +27,12 @@ typedef struct Server {
     pid_t pid;
 } Server;
 
-/* The newest that is installed; false: none. */
+/* The one in PGBIN, else the newest that is installed; false: none. */
 static inline bool server_find(Server *s) {
     glob_t found;
+    const char *chosen = getenv("PGBIN");
+    if (chosen != NULL)
+        return snprintf(s->programs, sizeof s->programs, "%s", chosen) < (int)sizeof s->programs;
     bool any = glob("/usr/lib/postgresql/*/bin/initdb", 0, NULL, &found) == 0;
     if (any) {
         const char *path = found.gl_pathv[found.gl_pathc - 1];
@@ -39,8 +42,8 @@ static inline bool server_find(Server *s) {
     return any;
 }
 
-/* The child ends with us, however we end. */
-static inline pid_t server_spawn(const Server *s, const char *program, const char *const *arguments) {
+/* The child ends with us, however we end. It looks for its files beside the program that arguments[0] names. */
+static inline pid_t server_spawn(const Server *s, const char *program, const char **arguments) {
     char path[256], log[80];
     pid_t child = fork();
     assert(child >= 0);
@@ -55,14 +58,14 @@ static inline pid_t server_spawn(const Server *s, const char *program, const cha
     if (out < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 || chdir(s->dir) != 0)
         _exit(126);
     prctl(PR_SET_PDEATHSIG, SIGQUIT);
+    arguments[0] = path;
     execv(path, (char *const *)(uintptr_t)arguments);
     _exit(127);
 }
 
 static inline bool server_init(const Server *s) {
-    const char *const arguments[] = {"initdb", "-D", s->data, "-U",          "walferry", "-A",
-                                     "trust",  "-E", "UTF8",  "--no-locale", "-N",       "--no-instructions",
-                                     NULL};
+    const char *arguments[] = {"initdb", "-D", s->data, "-U",          "walferry", "-A",
+                               "trust",  "-E", "UTF8",  "--no-locale", "-N",       NULL};
     int status;
     pid_t child = server_spawn(s, "initdb", arguments);
     return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
@@ -82,22 +85,22 @@ static inline bool server_start(Server *s) {
         return false;
     snprintf(s->data, sizeof s->data, "%s/data", s->dir);
     snprintf(s->dsn, sizeof s->dsn, "host=%s user=walferry dbname=postgres", s->dir);
-    const char *const arguments[] = {"postgres",
-                                     "-D",
-                                     s->data,
-                                     "-k",
-                                     s->dir,
-                                     "-c",
-                                     "listen_addresses=",
-                                     "-c",
-                                     "fsync=off",
-                                     "-c",
-                                     "wal_writer_delay=10s",
-                                     "-c",
-                                     "autovacuum=off",
-                                     "-c",
-                                     "max_prepared_transactions=4",
-                                     NULL};
+    const char *arguments[] = {"postgres",
+                               "-D",
+                               s->data,
+                               "-k",
+                               s->dir,
+                               "-c",
+                               "listen_addresses=",
+                               "-c",
+                               "fsync=off",
+                               "-c",
+                               "wal_writer_delay=10s",
+                               "-c",
+                               "autovacuum=off",
+                               "-c",
+                               "max_prepared_transactions=4",
+                               NULL};
     if (server_init(s))
         s->pid = server_spawn(s, "postgres", arguments);
     for (int64_t deadline_ms = clock_ms() + 30000; s->pid > 0 && clock_ms() < deadline_ms; clock_sleep_ms(20))

@@ -1,0 +1,209 @@
+"""walferry compat: the records under two prefixes. With the real connector's: test_same_as_debezium.py."""
+import json
+import os
+import pty
+import subprocess
+import threading
+
+import pytest
+
+from harness.place import clean_environment, walferry_binary
+from harness.topics import CLIENT
+
+
+class Sides:
+    """Two prefixes at one broker, and a job that writes under the first."""
+
+    def __init__(self, pair, broker, prefix):
+        self.broker, self.ours, self.theirs = broker, prefix, f"{prefix}.old"  # the one begins with the other
+        self.job = pair.job(file_only=True, kafka={"brokers": broker.client()["bootstrap.servers"], "prefix": prefix})
+        self.producer = broker.producer({"partitioner": "murmur2_random"})
+
+    def create(self, name, ours=1, theirs=1):
+        self.broker.create_topic(f"{self.ours}.{name}", ours)
+        self.broker.create_topic(f"{self.theirs}.{name}", theirs)
+
+    def put(self, prefix, name, records, producer=None):
+        """records: (key, value) as Python's objects; None: none."""
+        for key, value in records:
+            (producer or self.producer).produce(f"{prefix}.{name}", text(value), text(key))
+        (producer or self.producer).flush(20)
+
+    def compat(self, *arguments, with_=None):
+        return self.job.call("compat", "--with", with_ or self.theirs, *arguments)
+
+    def topics(self, *arguments):
+        done = self.compat("--json", "--all", 100, *arguments)
+        assert done.exit in (0, 1), done.err
+        said = done.json()
+        assert done.exit == (0 if said["equal"] else 1)
+        return {topic["topic"]: topic for topic in said["topics"]}
+
+
+@pytest.fixture
+def sides(pair, broker, topic_prefix):
+    return Sides(pair, broker, topic_prefix)
+
+
+def text(value):
+    return value if value is None or isinstance(value, bytes) else json.dumps(value)
+
+
+def event(id, lsn, name, op="c", **more):
+    row = {"id": id, "price": "1.50"} | more
+    return {"before": None, "after": None if op == "d" else row, "op": op, "ts_ms": hash(name) % 1000,
+            "source": {"version": f"of {name}", "name": name, "ts_ms": lsn, "lsn": lsn, "txId": lsn, "snapshot": "false"}}
+
+
+def events(name, count=300):
+    """Of each row its birth, a change, its end; the same of both."""
+    out = []
+    for id in range(count):
+        out += [({"id": id}, event(id, 10 * id + 1, name)), ({"id": id}, event(id, 10 * id + 2, name, "u", price="2"))]
+        out += [({"id": id}, event(id, 10 * id + 3, name, "d")), ({"id": id}, None)] if id % 3 == 0 else []
+    return out
+
+
+@pytest.mark.asan
+def test_equal_across_partitions(sides):
+    sides.create("public.t", 1, 3)
+    sides.put(sides.ours, "public.t", events("ours"))
+    sides.put(sides.theirs, "public.t", events("theirs"))
+    sides.put(sides.ours, "public.t", [(None, event(1, 5, "ours"))])
+    sides.put(sides.theirs, "public.t", [(None, event(1, 5, "theirs")), (None, None)])
+    sides.broker.create_topic(f"{sides.ours}.public.empty")  # a job makes all of its topics
+    sides.broker.create_topic(f"{sides.ours}.walferry")
+    sides.put(sides.ours, "walferry", [({"job": "x"}, {})])
+    done = sides.compat()
+    assert done.exit == 0, done.said
+    assert f"public.t: 801 records of {sides.ours}, 801 of {sides.theirs}: equal" in done.out
+    assert "2 topics" in done.out.splitlines()[-1] and "walferry:" not in done.out
+
+
+def test_on_a_terminal(sides):
+    """One line that is drawn over itself, and gone where something else is said."""
+    sides.create("public.t")
+    sides.put(sides.ours, "public.t", events("ours", 2000))
+    sides.put(sides.theirs, "public.t", events("theirs", 2000))
+    terminal, slave = pty.openpty()
+    command = [str(walferry_binary()), "compat", str(sides.job.file), "--with", sides.theirs]
+    process = subprocess.Popen(command, stdout=slave, stderr=slave, env=clean_environment(TERM="xterm"))
+    os.close(slave)
+    said = b""
+    while True:
+        try:
+            said += os.read(terminal, 4096)
+        except OSError:  # the other end is closed
+            break
+    os.close(terminal)
+    assert process.wait(30) == 0, said
+    last = [line.rsplit("\r\x1b[K", 1)[-1] for line in said.decode().replace("\r\n", "\n").split("\n") if line]
+    assert "\r\x1b[Ktopic 1 of 1: public.t, " in said.decode()
+    assert [line.split(" ")[0] for line in last] == ["public.t:", "1"], last
+
+
+def test_changed_missing_additional(sides):
+    sides.create("public.t", 2, 1)
+    ours, theirs = events("ours"), events("theirs")
+    theirs[7] = ({"id": 2}, event(2, 22, "theirs", "u", price=2))  # was "2"
+    del theirs[20]
+    ours.insert(500, ({"id": 1000}, event(1000, 10_000, "ours")))
+    ours.append(({"id": 0}, None))
+    sides.put(sides.ours, "public.t", ours)
+    sides.put(sides.theirs, "public.t", theirs)
+    sides.broker.create_topic(f"{sides.theirs}.public.more")
+    sides.put(sides.theirs, "public.more", [(1, 1)])
+    topics = sides.topics()
+    topic = topics["public.t"]
+    assert (topic["differing"], topic["ours"]["alone"], topic["theirs"]["alone"]) == (1, 3, 0)
+    assert topics["public.more"]["missing"] == "ours"
+    changed = [each for each in topic["differences"] if each["path"]]
+    assert len(changed) == 1 and changed[0]["path"] == "value.after.price" and changed[0]["key"] == '{"id":2}'
+    assert (changed[0]["ours"]["value"], changed[0]["theirs"]["value"]) == ('"2"', "2")
+    found = {(record.partition, record.offset): record for record in sides.broker.consume(f"{sides.ours}.public.t")}
+    assert json.loads(found[tuple(changed[0]["ours"]["at"].values())].value)["source"]["lsn"] == 22
+    assert changed[0]["theirs"]["at"] == {"partition": 0, "offset": 7}
+    alone = sorted((json.loads(each["key"])["id"], each["theirs"]["at"]) for each in topic["differences"] if not each["path"])
+    lost = events("theirs")[20][0]["id"]
+    assert alone == [(0, None), (lost, None), (1000, None)]
+    # the first one only, for people
+    done = sides.compat("--topics", "public.t")
+    assert done.exit == 1 and "1 differ, 3 only in" in done.out and "and 3 more differences: --all" in done.out, done.out
+    assert done.out.count("    key ") == 1 and "public.more" not in done.out
+
+
+def test_what_ends_a_topic(sides):
+    """Marks of transactions at the end, transactions that are open, and writers that never stop."""
+    sides.create("public.t")
+    sides.put(sides.ours, "public.t", events("ours"))
+    writer = sides.broker.producer({"transactional.id": f"{sides.ours}.writer"})
+    writer.init_transactions(20)
+    writer.begin_transaction()
+    sides.put(sides.theirs, "public.t", events("theirs"), writer)
+    writer.commit_transaction(20)
+    writer.begin_transaction()
+    sides.put(sides.theirs, "public.t", [(5, 5)], writer)
+    writer.abort_transaction(20)
+    assert sides.topics()["public.t"]["equal"]
+    writer.begin_transaction()
+    sides.put(sides.theirs, "public.t", [(6, 6)], writer)
+    sides.put(sides.theirs, "public.t", [(7, 7)])
+    assert sides.topics()["public.t"]["equal"], "an open transaction is behind the end"
+    writer.abort_transaction(20)
+    stop = threading.Event()
+
+    def write():
+        busy = sides.broker.producer(CLIENT)
+        while not stop.is_set():
+            sides.put(sides.ours, "public.t", [(7, 7)] * 20, busy)
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        said = sides.topics()["public.t"]
+    finally:
+        stop.set()
+        thread.join()
+    assert said["differing"] == 0 and said["theirs"]["alone"] in (0, 1) and said["theirs"]["records"] == 801, said
+
+
+def test_records_that_are_gone(sides):
+    sides.create("public.t")
+    sides.put(sides.ours, "public.t", events("ours", 3))
+    sides.put(sides.theirs, "public.t", events("theirs", 3))
+    from confluent_kafka import TopicPartition
+    for future in sides.broker.admin.delete_records([TopicPartition(f"{sides.theirs}.public.t", 0, 2)]).values():
+        future.result(20)
+    done = sides.compat()
+    assert done.exit == 1 and f"first records of {sides.theirs} are not there any more" in done.out, done.said
+    assert f"2 only in {sides.ours}" in done.out
+
+
+def test_what_is_refused(sides, pair):
+    sides.create("public.t")
+    sides.put(sides.ours, "public.t", [(None, b"\0\0\0\0\1x")])
+    sides.put(sides.theirs, "public.t", [(None, {"a": 1})])
+    for arguments, with_, why in [([], None, "Avro or Protobuf"), ([], "nobody", 'no topics "nobody.*"'),
+                                  ([], sides.ours, "own prefix"), (["--topics", "public.u"], None, 'neither prefix has a topic "public.u"')]:
+        done = sides.compat(*arguments, with_=with_)
+        assert done.exit == 2 and why in done.err, done.said
+    number = sides.compat("--all", "0")
+    assert number.exit == 2 and "is not a number" in number.err
+    alone = sides.job.call("compat")
+    assert alone.exit == 2 and "needs --with" in alone.err
+    without = pair.job(file_only=True, file={"path": "x"}).call("compat", "--with", "x")
+    assert without.exit == 2 and "kafka.brokers" in without.err, without.said
+
+
+def test_memory_is_bounded(sides):
+    """Each side has what the other has not: nothing finds its partner."""
+    sides.create("public.t")
+    for prefix in (sides.ours, sides.theirs):
+        sides.put(prefix, "public.t", [({"id": f"{prefix} {id}"}, {"v": "x" * 1000}) for id in range(12_000)])
+    done = sides.compat("--set", "memory=16MiB")
+    assert done.exit == 2 and "wait for their partners, such as the one with key" in done.err, done.said
+    assert sides.compat().exit == 1
+    # nobody waits for a side that has nothing
+    sides.create("public.u")
+    sides.put(sides.theirs, "public.u", [({"id": id}, {"v": "x" * 1000}) for id in range(12_000)])
+    done = sides.compat("--set", "memory=16MiB", "--topics", "public.u")
+    assert done.exit == 1 and f"12000 only in {sides.theirs}" in done.out, done.said
