@@ -146,7 +146,7 @@ static bool kafka_born(Walk *walk, bool *already, ControlRecord *record, Exporte
         !kafka_rights_try(cfg, walk->selection, server.system_id, &wait, e))
         return false;
     kafka_moved(&wait);
-    KafkaClient *producer = control_take(cfg, server.system_id, &wait, e);
+    KafkaClient *producer = control_take(cfg, server.system_id, record->workers, &wait, e);
     bool ok = producer != NULL && kafka_birth(walk, producer, &server, record, exported, &wait, e);
     kafka_client_free(producer);
     return ok;

@@ -136,18 +136,6 @@ static void done_note(void *context, const char *table) {
             load->done[number] = true;
 }
 
-/* An open transaction of a worker that was killed keeps readers from what comes behind it. */
-static bool leftovers_settle(AloneLoad *load, KafkaWait *wait, Error *e) {
-    const Config *cfg = load->walk->job->cfg;
-    for (int worker = cfg->load.workers; worker < load->record.workers; worker++) {
-        KafkaClient *settled = control_worker_take(cfg, load->record.position.system_id, worker, wait, e);
-        if (settled == NULL)
-            return false;
-        kafka_client_free(settled);
-    }
-    return true;
-}
-
 static bool workers_note(AloneLoad *load, KafkaClient *control, KafkaWait *wait, Error *e) {
     int workers = load->walk->job->cfg->load.workers;
     if (load->record.workers >= workers)
@@ -170,7 +158,7 @@ static bool load_end(AloneLoad *load, KafkaClient *control, KafkaWait *wait, Err
 
 static bool rounds_run(AloneLoad *load, Exported *exported, KafkaClient *control, KafkaWait *wait, Error *e) {
     const Config *cfg = load->walk->job->cfg;
-    if (!leftovers_settle(load, wait, e) || !workers_note(load, control, wait, e) ||
+    if (!workers_note(load, control, wait, e) ||
         !control_tables(cfg, load->record.position.applied, wait, done_note, load, e))
         return false;
     for (int round = 0; order_make(load), load->count > 0; round++) {
@@ -215,7 +203,8 @@ bool load_alone(Walk *walk, const ControlRecord *record, Exported *exported, Err
     AloneLoad load = load_begin(walk, record);
     KafkaWait wait = wait_begin(walk);
     log_info("%s", phase_name(PHASE_FULL));
-    KafkaClient *control = control_take(walk->job->cfg, record->position.system_id, &wait, e);
+    KafkaClient *control =
+        control_take(walk->job->cfg, record->position.system_id, record->workers, &wait, e);
     bool ok = control != NULL && rounds_run(&load, exported, control, &wait, e);
     kafka_client_free(control);
     load_free(&load);
@@ -232,9 +221,9 @@ bool load_alone_again(Walk *walk, const ControlRecord *record, bool *wanted, Exp
     for (int number = 0; number < count; number++)
         load.done[number] = !wanted[number];
     order_make(&load);
-    KafkaClient *control = control_take(walk->job->cfg, record->position.system_id, &wait, e);
-    bool ok = control != NULL && leftovers_settle(&load, &wait, e) &&
-              workers_note(&load, control, &wait, e) && round_run(&load, exported, e);
+    KafkaClient *control =
+        control_take(walk->job->cfg, record->position.system_id, record->workers, &wait, e);
+    bool ok = control != NULL && workers_note(&load, control, &wait, e) && round_run(&load, exported, e);
     kafka_client_free(control);
     for (int number = 0; number < count; number++)
         wanted[number] = wanted[number] && !load.done[number];

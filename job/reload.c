@@ -106,7 +106,8 @@ static KafkaWait wait_begin(Walk *walk) {
 static bool note_write(Walk *walk, ControlRecord *record, const json_t *before, const json_t *left,
                        Error *e) {
     KafkaWait wait = wait_begin(walk);
-    KafkaClient *control = control_take(walk->job->cfg, record->position.system_id, &wait, e);
+    KafkaClient *control =
+        control_take(walk->job->cfg, record->position.system_id, record->workers, &wait, e);
     record->again = json_array_size(left) > 0;
     record->workers = record->again ? record->workers : 0;
     bool ok = control != NULL && kafka_begin(control, e);
@@ -306,6 +307,16 @@ static bool record_read(Round *round, Error *e) {
     return control_read(round->walk->job->cfg, true, &wait, &round->record, e);
 }
 
+/* Where a run that was killed may have left transactions open. */
+static bool record_settle(Round *round, Error *e) {
+    KafkaWait wait = wait_begin(round->walk);
+    KafkaClient *control = control_take(round->walk->job->cfg, round->record.position.system_id,
+                                        round->record.workers, &wait, e);
+    bool ok = control != NULL && record_read(round, e);
+    kafka_client_free(control);
+    return ok;
+}
+
 /* Up to the point; from there on nobody else may have written. */
 static bool round_reach(Round *round, bool *ends, Error *e) {
     bool reached;
@@ -375,7 +386,7 @@ bool reload_run(Walk *walk, bool *ends, Error *e) {
         return true;
     atomic_store(&job->reload_later_ms, 0);
     job->reload_told[0] = '\0';
-    bool ok = nobody_runs(walk, e) && record_read(&round, e) && asked_note(walk, &round.record, e) &&
+    bool ok = nobody_runs(walk, e) && record_settle(&round, e) && asked_note(walk, &round.record, e) &&
               catch_up(&round, near, ends, e) && rounds_run(&round, ends, e);
     free(round.wanted);
     return ok;

@@ -421,20 +421,30 @@ static KafkaClient *id_take(const Config *cfg, const char *id, KafkaWait *wait, 
     return NULL;
 }
 
-KafkaClient *control_take(const Config *cfg, uint64_t system_id, KafkaWait *wait, Error *e) {
-    char id[CONTROL_ID_SIZE];
-    KafkaClient *producer = id_take(cfg, control_id(cfg, system_id, id), wait, e);
-    if (producer == NULL || topic_make(cfg, wait, e))
-        return producer;
-    kafka_client_free(producer);
-    return NULL;
-}
-
 KafkaClient *control_worker_take(const Config *cfg, uint64_t system_id, int worker, KafkaWait *wait,
                                  Error *e) {
     char id[CONTROL_ID_SIZE + 16];
     snprintf(id, sizeof id, "walferry.%" PRIu64 ".%s.load.%d", system_id, cfg->slot, worker);
     return id_take(cfg, id, wait, e);
+}
+
+static bool workers_settle(const Config *cfg, uint64_t system_id, int workers, KafkaWait *wait, Error *e) {
+    for (int worker = 0; worker < workers; worker++) {
+        KafkaClient *settled = control_worker_take(cfg, system_id, worker, wait, e);
+        if (settled == NULL)
+            return false;
+        kafka_client_free(settled);
+    }
+    return true;
+}
+
+KafkaClient *control_take(const Config *cfg, uint64_t system_id, int workers, KafkaWait *wait, Error *e) {
+    char id[CONTROL_ID_SIZE];
+    KafkaClient *producer = id_take(cfg, control_id(cfg, system_id, id), wait, e);
+    if (producer == NULL || (workers_settle(cfg, system_id, workers, wait, e) && topic_make(cfg, wait, e)))
+        return producer;
+    kafka_client_free(producer);
+    return NULL;
 }
 
 bool control_write(KafkaClient *producer, const ControlRecord *record, KafkaWait *wait, Error *e) {
@@ -450,7 +460,7 @@ bool control_remove(const Config *cfg, bool dry_run, bool *found, Error *e) {
     *found = record.exists;
     if (!record.exists || dry_run)
         return true;
-    KafkaClient *producer = control_take(cfg, record.position.system_id, &wait, e);
+    KafkaClient *producer = control_take(cfg, record.position.system_id, record.workers, &wait, e);
     bool ok = producer != NULL && kafka_begin(producer, e) &&
               put(producer, (Key){.table = NULL}, (Slice){NULL, 0}, &wait, e) &&
               kafka_commit(producer, &wait, e);

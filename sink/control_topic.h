@@ -59,9 +59,11 @@ bool control_again(const Config *cfg, KafkaWait *wait, json_t **tables, json_t *
 /* The job's transactional id, "walferry.<system identifier>.<slot>" (trap C3); returns `out`. */
 enum { CONTROL_ID_SIZE = 120 };
 const char *control_id(const Config *cfg, uint64_t system_id, char out[CONTROL_ID_SIZE]);
-/* Whoever wrote for this job before is fenced, and its last transaction settled; the topic is there, and fit for a position.
+/* Whoever wrote for this job before is fenced, and its last transaction settled, as are those of a load's `workers`, as many as
+ * were noted: one that a killed worker left open would keep every reader from what is behind it, and a settled reading of ours
+ * waiting, until the broker gives it up. The topic is there, and fit for a position.
  * By the owner of the slot only: two that take it from each other would do so for ever. */
-KafkaClient *control_take(const Config *cfg, uint64_t system_id, KafkaWait *wait, Error *e);
+KafkaClient *control_take(const Config *cfg, uint64_t system_id, int workers, KafkaWait *wait, Error *e);
 /* Likewise of one of the workers of a load, from 0, which have ids of their own. */
 KafkaClient *control_worker_take(const Config *cfg, uint64_t system_id, int worker, KafkaWait *wait,
                                  Error *e);

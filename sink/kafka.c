@@ -137,7 +137,7 @@ static bool producers_open(Sink *s, Error *e) {
     const Config *cfg = &s->cfg;
     KafkaWait wait = kafka_wait_begin(&s->wait, RECOVER_MS);
     topic_settings_batch(s->looker, s->options.cfg, s->options.selection, &s->cfg, &s->wait);
-    s->control = control_take(cfg, s->noted.position.system_id, &wait, e);
+    s->control = control_take(cfg, s->noted.position.system_id, s->noted.workers, &wait, e);
     if (s->control == NULL)
         return false;
     s->producer = s->exactly_once ? s->control : kafka_client_new(cfg, KAFKA_PRODUCE, NULL, e);

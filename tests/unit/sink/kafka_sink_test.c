@@ -135,7 +135,7 @@ static void anew(Fixture *f) {
         ControlRecord record = {.exists = true, .position = BEGIN};
         KafkaWait wait = kafka_wait_begin(&(KafkaWait){.metrics = NULL}, WAIT_MS);
         record.position.applied = record.position.bound = before;
-        KafkaClient *other = control_take(f->options.cfg, BEGIN.system_id, &wait, &f->e);
+        KafkaClient *other = control_take(f->options.cfg, BEGIN.system_id, 0, &wait, &f->e);
         assert_non_null(other);
         assert_true(control_write(other, &record, &wait, &f->e));
         kafka_client_free(other);
