@@ -189,20 +189,36 @@ static void report_took(rd_kafka_t *handle, const rd_kafka_message_t *message, v
         snprintf(c->refused_topic, sizeof c->refused_topic, "%s", rd_kafka_topic_name(message->rkt));
 }
 
+/* An answer, also one that asks for the same again, shows that nothing of its request is on its way any more. */
 static rd_kafka_resp_err_t request_took(rd_kafka_t *handle, int socket, const char *broker, int32_t number,
                                         int16_t key, int16_t version, int32_t correlation, size_t size,
                                         void *client) {
     KafkaClient *c = client;
     (void)handle, (void)socket, (void)broker, (void)number, (void)version, (void)correlation, (void)size;
-    if (key == END_TRANSACTION_KEY)
-        atomic_fetch_add(&c->ends_sent, 1);
+    if (key == END_TRANSACTION_KEY && atomic_fetch_add(&c->ends_unanswered, 1) > 0)
+        atomic_store(&c->end_lost, true);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t response_took(rd_kafka_t *handle, int socket, const char *broker, int32_t number,
+                                         int16_t key, int16_t version, int32_t correlation, size_t size,
+                                         int64_t took_us, rd_kafka_resp_err_t code, void *client) {
+    KafkaClient *c = client;
+    (void)handle, (void)socket, (void)broker, (void)number, (void)version, (void)correlation, (void)size;
+    (void)took_us;
+    if (key == END_TRANSACTION_KEY && code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        atomic_fetch_sub(&c->ends_unanswered, 1);
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
 static rd_kafka_resp_err_t requests_watch(rd_kafka_t *handle, const rd_kafka_conf_t *conf, void *client,
                                           char *why, size_t why_size) {
     (void)conf, (void)why, (void)why_size;
-    return rd_kafka_interceptor_add_on_request_sent(handle, OUR_NAME, request_took, client);
+    rd_kafka_resp_err_t code =
+        rd_kafka_interceptor_add_on_request_sent(handle, OUR_NAME, request_took, client);
+    return code != RD_KAFKA_RESP_ERR_NO_ERROR
+               ? code
+               : rd_kafka_interceptor_add_on_response_received(handle, OUR_NAME, response_took, client);
 }
 
 /* ---- settings ---- */
@@ -490,7 +506,7 @@ bool kafka_transact(KafkaClient *c, KafkaWait *wait, Error *e) {
 }
 
 bool kafka_is_settled(const KafkaClient *c, Error *e) {
-    return atomic_load(&c->ends_sent) <= 1 ||
+    return !atomic_load(&c->end_lost) ||
            fail(e, ERR_RETRY, "kafka: the connection was lost during a commit: going on with a new producer");
 }
 
@@ -503,7 +519,8 @@ bool kafka_begin(KafkaClient *c, Error *e) {
 
 bool kafka_commit(KafkaClient *c, KafkaWait *wait, Error *e) {
     bool again = true;
-    atomic_store(&c->ends_sent, 0);
+    atomic_store(&c->ends_unanswered, 0);
+    atomic_store(&c->end_lost, false);
     while (again) {
         if (answered(c, rd_kafka_commit_transaction(c->handle, SLICE_MS), "commit a transaction", &again,
                      e)) {

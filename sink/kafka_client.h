@@ -38,7 +38,9 @@ typedef struct KafkaClient {
     bool denied;                 /* the right to write into a topic, which the brokers do not name */
     bool unknown;                /* a topic, likewise */
     char refused_topic[250];     /* by a cluster that does not know this topic; "": not for that */
-    atomic_uint ends_sent;       /* requests to end the last transaction; by a thread of librdkafka */
+    atomic_int ends_unanswered;  /* requests to end the last transaction; by threads of librdkafka */
+    atomic_bool
+        end_lost; /* it was asked for again while an earlier request had no answer, and may still come */
 } KafkaClient;
 
 /* How long somebody waits, and who is to be told of it. Where the job is to end, a few seconds are left. */

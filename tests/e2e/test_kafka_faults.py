@@ -61,7 +61,11 @@ def test_nothing_is_confirmed_that_a_paused_broker_has_not_taken(make_pair, make
     broker.wait_records("shop.public.t", 20)
     assert job.process.terminate() == 0, job.process.err
     once(broker, "shop", job, pair, delivery)
-    assert "trying again" not in job.process.err, "a broker that is silent for a while is waited for"
+    begun_anew = job.process.err.count("trying again")
+    if not SLOW:
+        assert begun_anew == 0, "a broker that is silent for a while is waited for"
+    # A commit may be on its way when a pause begins that is longer than a request may take: asked for twice, it needs a new producer.
+    assert begun_anew == job.process.err.count("the connection was lost during a commit") <= 1
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES if SLOW else ["exactly-once"])

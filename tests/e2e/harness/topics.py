@@ -69,9 +69,17 @@ class Topics:
 
     # ---- topics ----
 
+    def _known_topics(self):
+        """A client that hears of no broker at all, as from one that is fenced for having been paused, never asks again: it is renewed."""
+        try:
+            return self.admin.list_topics(timeout=ANSWER_S // 4).topics
+        except KafkaException:
+            del self.admin
+            return self.admin.list_topics(timeout=ANSWER_S).topics
+
     def topics(self, part=""):
         """Names of those that have the part in it; without those that Kafka keeps for itself."""
-        names = self.admin.list_topics(timeout=ANSWER_S).topics
+        names = self._known_topics()
         return {name for name in names if part in name and not name.startswith("__consumer")
                 and not name.startswith("__transaction")}
 
@@ -84,7 +92,7 @@ class Topics:
         _settled(self.admin.create_topics(topics, operation_timeout=ANSWER_S))
 
         def led():
-            there = self.admin.list_topics(timeout=ANSWER_S).topics
+            there = self._known_topics()
             return all(name in there and len(there[name].partitions) == partitions
                        and all(part.leader >= 0 for part in there[name].partitions.values()) for name in names)
         poll_until(led, f"{names} have leaders", ANSWER_S, every=0.02)
@@ -101,7 +109,7 @@ class Topics:
 
     def partitions(self, name, isolation="read_uncommitted"):
         """None of a topic that is not there. high: behind the last record that such a reader may come to."""
-        found = self.admin.list_topics(timeout=ANSWER_S).topics.get(name)
+        found = self._known_topics().get(name)
         parts = sorted(found.partitions.values(), key=lambda part: part.id) if found else []
         with _Reader(self, isolation) as consumer:
             def offsets(part):
