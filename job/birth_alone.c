@@ -4,9 +4,9 @@
 #include "decoder/slot.h"
 #include "job/phases.h"
 #include "job/takeover.h"
-#include "sink/control_topic.h"
 #include "sink/file_position.h"
-#include "sink/kafka_rights.h"
+#include "sink/kafka/control_topic.h"
+#include "sink/kafka/kafka_rights.h"
 
 static const char SQL_PUBLISHED[] =
     "SELECT schemaname, tablename FROM pg_catalog.pg_publication_tables WHERE pubname IN ($1, $2)";

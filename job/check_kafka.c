@@ -4,9 +4,9 @@
 #include "job/check_item.h"
 
 #include "core/memory.h"
-#include "sink/kafka_client.h"
-#include "sink/kafka_schemas.h"
-#include "sink/topic_settings.h"
+#include "sink/kafka/kafka_client.h"
+#include "sink/kafka/kafka_schemas.h"
+#include "sink/kafka/topic_settings.h"
 
 /* As sink/source_facts takes the key (trap C1). */
 static const char KEYLESS_SQL[] =

@@ -14,8 +14,8 @@
 #include "decoder/publication.h"
 #include "decoder/slot.h"
 #include "job/control.h"
-#include "sink/apply_prepared.h"
-#include "sink/control_topic.h"
+#include "sink/kafka/control_topic.h"
+#include "sink/postgres/apply_prepared.h"
 #include "snapshot/scratch.h"
 
 static const char PUBLICATIONS_SQL[] =

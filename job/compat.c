@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "sink/topic_reader.h"
-#include "sink/topics.h"
+#include "sink/kafka/topic_reader.h"
+#include "sink/kafka/topics.h"
 
 enum { PATIENCE_MS = 60000, TELL_EVERY = 1000, HEADERS_MAX = 64 };
 

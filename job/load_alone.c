@@ -5,7 +5,7 @@
 #include "core/memory.h"
 #include "job/phases.h"
 #include "job/units.h"
-#include "sink/kafka_load.h"
+#include "sink/kafka/kafka_load.h"
 #include "snapshot/load_plan.h"
 #include "snapshot/pool.h"
 #include "snapshot/read.h"

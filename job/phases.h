@@ -15,7 +15,7 @@
 #include "core/state.h"
 #include "decoder/slot.h"
 #include "job/job.h"
-#include "sink/control_topic.h"
+#include "sink/kafka/control_topic.h"
 #include "snapshot/dump.h"
 
 typedef struct Walk {

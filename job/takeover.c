@@ -6,7 +6,7 @@
 #include "core/log.h"
 #include "decoder/slot.h"
 #include "proto/debezium_offsets.h"
-#include "sink/topic_reader.h"
+#include "sink/kafka/topic_reader.h"
 
 static const char SQL_COPY[] = "SELECT pg_catalog.pg_copy_logical_replication_slot($1, $2)";
 

@@ -6,7 +6,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "job/pipeline.h"
-#include "sink/apply_prepared.h"
+#include "sink/postgres/apply_prepared.h"
 
 /* Of several sessions the one whose transaction is the oldest; a prepared transaction has pid 0. Since when another
  * user's transaction goes on is not shown to everybody. The locks of prepared transactions are shown without a pid: `h`
