@@ -1,5 +1,3 @@
-#include "sink/postgres/apply.h"
-
 #include <assert.h>
 #include <stdlib.h>
 
@@ -8,6 +6,8 @@
 #include "core/fault.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "sink/postgres/apply_commit.h"
+#include "sink/postgres/apply_group.h"
 #include "sink/postgres/apply_prepared.h"
 #include "sink/postgres/early.h"
 #include "sink/postgres/in_the_way.h"
@@ -44,6 +44,7 @@ static void apply_close(Sink *s) {
 static Sink *apply_open(const SinkOptions *options, Error *e) {
     Sink *s = memory_new(sizeof *s);
     s->options = *options;
+    s->look = in_the_way_look;
     s->settles = options->cfg->conflicts != CONFLICTS_STOP || options->cfg->objects.table_conflicts.count > 0;
     s->audit_bytes = writer_new(AUDIT_BYTES_MAX);
     if (!apply_session_open(&s->session, &s->options, &s->tables, e)) {
@@ -123,17 +124,11 @@ static bool apply_recover(Sink *s, Position *out, Error *e) {
     if (!apply_session_start(&s->session, group_check, s, e))
         return false;
     apply_tell_who_works(&s->session);
-    in_the_way_watch(&s->in_order, s, &s->session);
+    live_look(s->session.live, s->look, &s->session);
     s->at = &s->session;
     s->run_changes = group_run_changes();
     runs_new(s);
     return group_prepare(s, e);
-}
-
-bool apply_open_beside(Sink *s, ApplySession *session, Error *e) {
-    return apply_session_open(session, &s->options, &s->tables, e) &&
-           state_share(session->pg, s->options.cfg, e) && apply_session_start(session, group_check, s, e) &&
-           group_prepare_on(s, session, e);
 }
 
 static bool apply_follow(Sink *s, const Position *now, Error *e) {

@@ -1,4 +1,4 @@
-#include "sink/postgres/apply.h"
+#include "sink/postgres/apply_commit.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -77,6 +77,15 @@ bool group_prepare(Sink *s, Error *e) {
     return group_prepare_on(s, &s->session, e);
 }
 
+bool apply_open_beside(Sink *s, ApplySession *session, Error *e) {
+    if (!apply_session_open(session, &s->options, &s->tables, e) ||
+        !state_share(session->pg, s->options.cfg, e) || !apply_session_start(session, group_check, s, e) ||
+        !group_prepare_on(s, session, e))
+        return false;
+    live_look(session->live, s->look, session);
+    return true;
+}
+
 static bool send_fixed(ApplySession *session, SinkNote kind, const char *name, Error *e) {
     LiveNote note = {(int)kind, NULL, NULL};
     return live_send(session->live, note, name, 0, NULL, NULL, NULL, e);
@@ -127,21 +136,6 @@ bool group_ask_flushed(Sink *s, Error *e) {
 }
 
 /* ---- commit ---- */
-
-void group_clear(Group *group) {
-    for (uint32_t at = 0; at < group->batch_count; at++)
-        batch_drop(group->batches[at]);
-    audit_cut(&group->audit, 0);
-    *group =
-        (Group){.batches = group->batches, .batch_capacity = group->batch_capacity, .audit = group->audit};
-}
-
-void group_free(Group *group) {
-    group_clear(group);
-    free(group->batches);
-    audit_delta_free(&group->audit);
-    *group = (Group){0};
-}
 
 /* Every answer of the group is read, and none of another one. */
 static void tell_conflicts(Metrics *m, ApplyCounts *counts) {
@@ -201,4 +195,12 @@ bool group_commit_on(Sink *s, ApplySession *session, Group *group, Error *e) {
     session->counts.left_out = 0;
     return apply_sent(session, e) && apply_session_begin(session, e) &&
            group_send_progress(s, session, group, e) && group_commit_sent(s, session, group, e);
+}
+
+bool group_commit(Sink *s, Error *e) {
+    assert(!s->group.inside && !lsn_is_none(s->group.end));
+    if (!group_commit_on(s, s->at, &s->group, e))
+        return false;
+    group_clear(&s->group);
+    return group_trim(s, e);
 }

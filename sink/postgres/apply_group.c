@@ -1,12 +1,12 @@
-#include <assert.h>
-#include <stdlib.h>
+#include "sink/postgres/apply_group.h"
 
 #include "core/budget.h"
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
-#include "core/memory.h"
-#include "sink/postgres/apply_prepared.h"
+#include "sink/postgres/alone.h"
+#include "sink/postgres/apply_changes.h"
+#include "sink/postgres/apply_commit.h"
 #include "sink/postgres/catchup.h"
 #include "sink/postgres/conflict.h"
 #include "sink/postgres/pace.h"
@@ -31,161 +31,8 @@ void group_forget(Sink *s) {
     group_free(&s->group);
 }
 
-/* Of what the session for the group has. */
-static bool group_commit(Sink *s, Error *e) {
-    assert(!s->group.inside && !lsn_is_none(s->group.end));
-    if (!runs_end(s, e) || !group_commit_on(s, s->at, &s->group, e))
-        return false;
-    group_clear(&s->group);
-    return group_trim(s, e);
-}
-
-/* ---- one transaction after the other ---- */
-
-static void note_beat(Group *group, const Batch *b, int64_t number) {
-    group->beat = number;
-    group->beat_received_us = b->received_us;
-    group->beat_decoded_us = b->decoded_us;
-    group->beat_queued_us = clock_us();
-}
-
-typedef bool ApplyOne(ApplySession *s, const Transaction *tx, const Change *change, Error *e);
-
-/* A TRUNCATE was cut down to the tables that take it. */
-static void count_applied(Sink *s, const ApplySession *session, Group *group, const Transaction *tx,
-                          const Change *change) {
-    if (change->kind < CHANGE_TRUNCATE)
-        audit_apply(&s->audit, &group->audit, tx, change->rel, change->kind, session->left_out);
-    if (change->kind != CHANGE_TRUNCATE)
-        return;
-    for (uint32_t table = 0; table < change->truncate.count; table++) {
-        const Relation *rel = change->truncate.rels[table];
-        const Plan *plan = session->plans[rel->number];
-        bool left_out = plan != NULL && !plan_takes(plan, CHANGE_TRUNCATE);
-        audit_apply(&s->audit, &group->audit, tx, rel, CHANGE_TRUNCATE, left_out);
-    }
-}
-
-static bool changes_apply(Sink *s, ApplySession *session, Group *group, const Batch *b, const Transaction *tx,
-                          ApplyOne *apply_one, Error *e) {
-    for (uint32_t at = 0; at < tx->count; at++) {
-        const Change *change = &tx->changes[at];
-        if (change->kind == CHANGE_BEAT) {
-            note_beat(group, b, change->beat.number);
-            continue;
-        }
-        session->left_out = false;
-        if (!apply_one(session, tx, change, e)) {
-            if (!live_has_failed(session->live))
-                apply_describe(tx, change, e);
-            return false;
-        }
-        count_applied(s, session, group, tx, change);
-        group->changes++;
-        group->touched = true;
-    }
-    return true;
-}
-
-bool group_apply_on(Sink *s, ApplySession *session, Group *group, const Batch *b, const Transaction *tx,
-                    Error *e) {
-    return changes_apply(s, session, group, b, tx, apply_any, e);
-}
-
 static bool apply_piece(Sink *s, const Batch *b, const Transaction *tx, ApplyOne *apply_one, Error *e) {
     return changes_apply(s, s->at, &s->group, b, tx, apply_one, e);
-}
-
-void group_note_end(Group *group, const Transaction *tx) {
-    group->inside = false;
-    group->end = tx->end;
-    group->end_us = tx->committed_us;
-    group->transactions++;
-    group->counted += group->touched ? 1 : 0;
-    group->touched = false;
-}
-
-/* A transaction that is prepared, or the outcome of one: alone in its group, because each is a transaction of its own at
- * the destination, and the progress moves in another one behind it. */
-static bool prepared_settled(Sink *s, const Transaction *tx, Error *e) {
-    if (!runs_end(s, e))
-        return false;
-    bool ok = tx->ending == TRANSACTION_PREPARES
-                  ? apply_session_begin(&s->session, e) && prepared_make(s, tx, e)
-                  : prepared_finish(s, tx, e);
-    s->session.open = false;
-    return ok && apply_session_begin(&s->session, e) && prepared_record(s, tx, e) && group_commit(s, e);
-}
-
-/* Behind the last piece of a transaction that has a group to itself. */
-static bool alone_settled(Sink *s, const Transaction *tx, Error *e) {
-    return tx->ending == TRANSACTION_COMMITS ? group_commit(s, e) : prepared_settled(s, tx, e);
-}
-
-static bool transaction_restart(Sink *s, Error *e) {
-    error_clear(e);
-    group_clear(&s->group);
-    s->session.counts.left_out = 0;
-    return apply_session_reset(&s->session, e) && group_prepare(s, e);
-}
-
-static bool piece_alone(Sink *s, const Batch *b, const Transaction *tx, ApplyOne *apply_one, Error *e) {
-    audit_receive(&s->audit, &s->group.audit, tx);
-    return apply_piece(s, b, tx, apply_one, e);
-}
-
-/* A whole transaction in a group of its own; the batches are the caller's. What is refused is done again statement by
- * statement, where a policy may settle it; `carefully`: at once. */
-static bool transaction_alone(Sink *s, const Batch *b, const Transaction *tx, bool carefully, Error *e) {
-    bool applied = !carefully && piece_alone(s, b, tx, apply_change, e) && live_drain(s->session.live, e);
-    if (!applied && !carefully && (e->kind != ERR_DATA || !s->settles || !transaction_restart(s, e)))
-        return false;
-    if (!applied && !piece_alone(s, b, tx, conflict_change, e))
-        return false;
-    group_note_end(&s->group, tx);
-    return alone_settled(s, tx, e);
-}
-
-/* Each whole transaction of these batches by itself, up to `upto`. The one that is refused again stops the job, with
- * everything before it applied and nothing of it, unless a policy settles it. */
-static bool singly(Sink *s, const Group *again, Lsn upto, bool carefully, Error *e) {
-    bool collecting = s->session.collecting, ok = true;
-    uint64_t left_out = s->session.counts.left_out;
-    ApplySession *other = s->at;
-    Group interrupted = s->group;
-    s->group = (Group){0};
-    s->at = &s->session;
-    s->session.counts.left_out = 0;
-    apply_session_collect(&s->session, false);
-    for (uint32_t at = 0; ok && at < again->batch_count; at++) {
-        const Batch *b = again->batches[at];
-        for (uint32_t number = 0; ok && number < b->count; number++) {
-            const Transaction *tx = &b->transactions[number];
-            if (!lsn_before(s->applied, tx->end))
-                continue;
-            if (!tx->begins || !tx->ends || lsn_before(upto, tx->end))
-                break; /* it, and what stands behind it, has yet to come: nothing of it was in the group */
-            ok = transaction_alone(s, b, tx, carefully, e);
-        }
-    }
-    s->broken = !ok;
-    group_free(&s->group);
-    s->group = interrupted;
-    s->at = other;
-    s->session.counts.left_out = left_out;
-    apply_session_collect(&s->session, collecting);
-    return ok;
-}
-
-static bool start_again(Sink *s, const Group *refused, Error *e) {
-    log_debug("a group of %u transactions was refused, applying them one by one: %s", refused->transactions,
-              e->text);
-    error_clear(e);
-    return apply_session_reset(&s->session, e) && group_prepare(s, e);
-}
-
-bool group_run_refused(Sink *s, const Group *run, Error *e) {
-    return start_again(s, run, e) && singly(s, run, run->end, false, e);
 }
 
 /* The session for the group may be another one than that which applies it again. */
@@ -205,7 +52,7 @@ static bool group_again_singly(Sink *s, Lsn upto, bool carefully, Error *e) {
     s->group = (Group){0};
     bool ok = at_drop(s, e);
     *e = ok ? refused : *e;
-    ok = ok && start_again(s, &again, e) && singly(s, &again, upto, carefully, e);
+    ok = ok && alone_again(s, &again, upto, carefully, e);
     group_free(&again);
     return ok;
 }
@@ -219,24 +66,13 @@ static bool is_worth_again(const Sink *s, const Error *e) {
 static bool group_commit_or_again(Sink *s, Error *e) {
     if (s->at->collecting)
         return runs_send(s, e) && runs_end(s, e);
-    return group_commit(s, e) ||
+    return (runs_end(s, e) && group_commit(s, e)) ||
            (is_worth_again(s, e) && group_again_singly(s, s->group.end, s->group.transactions == 1, e));
 }
 
 /* A run of sets is left to the server, while the next one is collected. */
 static bool group_close(Sink *s, Error *e) {
     return s->at->collecting ? runs_send(s, e) : group_commit_or_again(s, e);
-}
-
-static void group_keep(Sink *s, Batch *b) {
-    Group *group = &s->group;
-    if (group->batch_count == group->batch_capacity) {
-        group->batch_capacity = group->batch_capacity == 0 ? 16 : group->batch_capacity * 2;
-        group->batches = memory_grow(group->batches, group->batch_capacity * sizeof(Batch *));
-    }
-    batch_use(b);
-    group->batches[group->batch_count++] = b;
-    group->bytes += b->bytes;
 }
 
 /* One is collected while as many as there are lanes are on their way; the budget is for one of each. */
@@ -360,7 +196,7 @@ static bool add_whole(Sink *s, const Batch *b, const Transaction *tx, Error *e) 
         return is_worth_again(s, e) && group_again_singly(s, tx->end, s->group.transactions == 0, e);
     group_note_end(&s->group, tx);
     if (prepares)
-        return prepared_settled(s, tx, e);
+        return runs_end(s, e) && alone_end(s, tx, e);
     return !group_is_due(s) || group_close(s, e);
 }
 
@@ -377,7 +213,7 @@ static bool add_piece(Sink *s, Batch *b, const Transaction *tx, Error *e) {
     }
     pace_take(&s->options, tx);
     if (s->group.batch_count == 0 || s->group.batches[s->group.batch_count - 1] != b)
-        group_keep(s, b);
+        group_keep(&s->group, b);
     if (s->group.transactions == 0 && tx->begins)
         s->group.since_ms = clock_ms();
     s->group.inside = true;
@@ -389,7 +225,7 @@ static bool add_piece(Sink *s, Batch *b, const Transaction *tx, Error *e) {
     if (!tx->ends)
         return true;
     group_note_end(&s->group, tx);
-    return alone_settled(s, tx, e);
+    return runs_end(s, e) && alone_end(s, tx, e);
 }
 
 bool group_add(Sink *s, Batch *b, Error *e) {

@@ -17,7 +17,7 @@
 #ifndef WALFERRY_SINK_APPLY_PREPARED_H
 #define WALFERRY_SINK_APPLY_PREPARED_H
 
-#include "sink/postgres/apply.h"
+#include "sink/postgres/apply_sink.h"
 
 enum { PREPARED_NAME_SIZE = 200 }; /* GIDSIZE of PostgreSQL */
 

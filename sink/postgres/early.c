@@ -9,8 +9,10 @@
 #include "core/fault.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "sink/postgres/apply_changes.h"
+#include "sink/postgres/apply_commit.h"
+#include "sink/postgres/apply_group.h"
 #include "sink/postgres/catchup.h"
-#include "sink/postgres/in_the_way.h"
 #include "sink/postgres/pace.h"
 
 static const char SQL_RELEASE_MARK[] = "RELEASE SAVEPOINT walferry_mark";
@@ -29,8 +31,7 @@ typedef struct Savepoint {
 
 typedef struct Slot {
     ApplySession session; /* pg NULL: not connected */
-    Waiter waiter;
-    Ticket *ticket; /* NULL: free */
+    Ticket *ticket;       /* NULL: free */
     uint32_t xid;
     Group counts;
     Savepoint saved[EARLY_SAVEPOINTS]; /* nested, the outermost first */
@@ -141,7 +142,6 @@ static bool slot_connect(Sink *s, Slot *slot, Error *e) {
     if (!apply_open_beside(s, &slot->session, e))
         return false;
     slot->session.parts = true;
-    in_the_way_watch(&slot->waiter, s, &slot->session);
     return true;
 }
 
@@ -238,7 +238,7 @@ static bool runs_apply(Sink *s, Slot *slot, const Batch *b, bool sets, Error *e)
         if (!savepoint_before(slot, b->transactions[run].subxid, e))
             return false;
         audit_receive(&s->audit, &slot->counts.audit, &b->transactions[run]);
-        if (!group_apply_on(s, &slot->session, &slot->counts, b, &b->transactions[run], e))
+        if (!changes_apply(s, &slot->session, &slot->counts, b, &b->transactions[run], apply_any, e))
             return false;
     }
     return sets ? apply_sent(&slot->session, e) && live_push(slot->session.live, e)

@@ -24,7 +24,7 @@
 #ifndef WALFERRY_SINK_EARLY_H
 #define WALFERRY_SINK_EARLY_H
 
-#include "sink/postgres/apply.h"
+#include "sink/postgres/apply_sink.h"
 
 enum {
     EARLY_MOST = 4,       /* transactions at a time; each costs a connection */

@@ -22,47 +22,41 @@ static Pg *eye_open(Sink *s, Error *e) {
 }
 
 /* NULL without an error: there is nobody to ask for. */
-static PGresult *ask(const Waiter *w, Error *e) {
-    Sink *s = w->sink;
+static PGresult *ask(Sink *s, const ApplySession *waiter, Error *e) {
     int ours[OURS_MOST];
     char pid[PID_BYTES], list[2 + OURS_MOST * PID_BYTES];
     const char *const params[] = {pid, list};
     size_t length = 0;
-    int count = early_open(s, w->session, ours);
-    count += runs_open(s, w->session, ours + count);
+    int count = early_open(s, waiter, ours);
+    count += runs_open(s, waiter, ours + count);
     if (count == 0)
         return NULL;
     for (int at = 0; at < count; at++)
         length +=
             (size_t)snprintf(list + length, sizeof list - length, "%c%d", at == 0 ? '{' : ',', ours[at]);
     snprintf(list + length, sizeof list - length, "}");
-    snprintf(pid, sizeof pid, "%d", w->session->pg->backend_pid);
+    snprintf(pid, sizeof pid, "%d", waiter->pg->backend_pid);
     if (s->eye == NULL && (s->eye = eye_open(s, e)) == NULL)
         return NULL;
     return pg_query(s->eye, SQL_IN_THE_WAY, 2, params, e);
 }
 
-static bool look(void *waiter, Error *e) {
-    const Waiter *w = waiter;
-    Sink *s = w->sink;
+bool in_the_way_look(void *waiter, Error *e) {
+    const ApplySession *session = waiter;
+    Sink *s = session->context;
     if (s->looking) /* giving back waits for answers, too */
         return true;
     s->looking = true;
     error_clear(e);
-    PGresult *found = ask(w, e);
+    PGresult *found = ask(s, session, e);
     bool ok = e->kind == ERR_NONE;
     for (int row = 0; ok && row < PQntuples(found); row++) {
         int pid = (int)pg_cell_int(found, row, 0);
-        ok = early_give_way(s, pid, e) && runs_give_way(s, w->session, pid, e);
+        ok = early_give_way(s, pid, e) && runs_give_way(s, session, pid, e);
     }
     PQclear(found);
     s->looking = false;
     return ok;
-}
-
-void in_the_way_watch(Waiter *waiter, Sink *s, ApplySession *session) {
-    *waiter = (Waiter){s, session};
-    live_look(session->live, look, waiter);
 }
 
 void in_the_way_free(Sink *s) {

@@ -10,8 +10,9 @@
 #include "core/hash.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "sink/postgres/alone.h"
+#include "sink/postgres/apply_commit.h"
 #include "sink/postgres/catchup.h"
-#include "sink/postgres/in_the_way.h"
 #include "sink/postgres/touched.h"
 
 enum {
@@ -25,10 +26,9 @@ typedef enum LaneState { LANE_PARTLY, LANE_WHOLE, LANE_BACK } LaneState;
 typedef struct Lane {
     ApplySession own;      /* pg NULL: not connected */
     ApplySession *session; /* own, or the in-order one */
-    Waiter waiter;
-    Group group;     /* of its run */
-    LaneState state; /* of that run, as sink/runs.h tells */
-    Error failure;   /* of what was sent, seen before its turn; ERR_NONE: none */
+    Group group;           /* of its run */
+    LaneState state;       /* of that run, as sink/runs.h tells */
+    Error failure;         /* of what was sent, seen before its turn; ERR_NONE: none */
     bool unsendable;
     Touched *touched;
 } Lane;
@@ -122,7 +122,6 @@ static bool lane_connect(Sink *s, Lane *lane, Error *e) {
         apply_session_close(&lane->own);
         return false;
     }
-    in_the_way_watch(&lane->waiter, s, &lane->own);
     lane->own.end_other = runs_end;
     lane->own.end_form = runs_end_here;
     return true;
@@ -295,7 +294,7 @@ static bool oldest_refused(Sink *s, Lane *lane, Error *e) {
     runs->under_way = 0;
     if (ok) {
         *e = refused;
-        ok = group_run_refused(s, &group, e);
+        ok = alone_again(s, &group, group.end, false, e);
     }
     runs->under_way = hidden;
     group_free(&group);

@@ -16,7 +16,7 @@
  *
  * What touched does not see is left to chance. A run that fails after something of it was sent before its turn is rolled
  * back and sent again as the oldest: only the oldest run's error counts, and only when it had its turn from the
- * beginning; it leads to one transaction after the other (group_run_refused), with everything younger rolled back. When
+ * beginning; it leads to one transaction after the other (alone_again), with everything younger rolled back. When
  * the oldest waits for a younger one (sink/in_the_way), or the server finds that they wait for each other, the younger is
  * rolled back. A table that was the reason is learnt: for a number of runs, twice as many each time, all of its rows are
  * bound.
@@ -27,8 +27,10 @@
 #ifndef WALFERRY_SINK_RUNS_H
 #define WALFERRY_SINK_RUNS_H
 
-#include "sink/postgres/apply.h"
+#include "sink/postgres/apply_sink.h"
 #include "sink/postgres/workers.h"
+
+typedef struct Runs Runs;
 
 Runs *runs_new(Sink *s); /* one lane, the in-order connection's */
 void runs_free(Sink *s); /* rolls back what is on its way */

@@ -1,5 +1,5 @@
 #include "live_fixture.h"
-#include "sink/postgres/apply.h"
+#include "sink/postgres/apply_sink.h"
 
 /* What the progress table says, oldest first: "0/0>0/1000 0/1000>0/2000". */
 static const char PROGRESS[] =
