@@ -4,6 +4,7 @@
 #include "sink/postgres/apply_changes.h"
 #include "sink/postgres/apply_commit.h"
 #include "sink/postgres/apply_prepared.h"
+#include "sink/postgres/apply_row.h"
 #include "sink/postgres/conflict.h"
 
 /* A transaction that is prepared, or the outcome of one: alone in its group, because each is a transaction of its own at

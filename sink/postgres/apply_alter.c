@@ -1,10 +1,12 @@
+#include "sink/postgres/apply_alter.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/log.h"
 #include "sink/postgres/alteration.h"
-#include "sink/postgres/apply_session.h"
+#include "sink/postgres/catchup.h"
 
 static const char SQL_OID[] =
     "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid ="

@@ -1,5 +1,7 @@
 #include "sink/postgres/apply_changes.h"
 
+#include "sink/postgres/refusal.h"
+
 /* A TRUNCATE was cut down to the tables that take it. */
 static void count_applied(Sink *s, const ApplySession *session, Group *group, const Transaction *tx,
                           const Change *change) {
@@ -26,7 +28,7 @@ bool changes_apply(Sink *s, ApplySession *session, Group *group, const Batch *b,
         session->left_out = false;
         if (!apply_one(session, tx, change, e)) {
             if (!live_has_failed(session->live))
-                apply_describe(tx, change, e);
+                refusal_describe(tx, change, e);
             return false;
         }
         count_applied(s, session, group, tx, change);

@@ -3,11 +3,11 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
 #include "core/fault.h"
+#include "sink/postgres/apply_answer.h"
 #include "sink/postgres/apply_prepared.h"
 #include "sink/postgres/catchup.h"
 
@@ -42,9 +42,13 @@ static void take_where(Sink *s, const PGresult *result) {
     s->target_flushed = pg_cell_lsn(result, 0, 1);
 }
 
-void group_check(void *sink, const LiveNote *note, const PGresult *result, Error *e) {
-    Sink *s = sink;
+void group_check(void *session, const LiveNote *note, const PGresult *result, Error *e) {
+    Sink *s = ((ApplySession *)session)->context;
     bool refused = e->kind != ERR_NONE;
+    if (note->kind < (int)NOTE_OWNERS) {
+        apply_answer(session, note, result, e);
+        return;
+    }
     switch ((SinkNote)note->kind) {
     case NOTE_PREPARED: prepared_check(note->of, result, e); break;
     case NOTE_PROGRESS: check_progress(result, e); break;
@@ -178,7 +182,7 @@ bool group_commit_sent(Sink *s, ApplySession *session, Group *group, Error *e) {
         !send_fixed(session, NOTE_COMMIT, NAME_COMMIT, e) ||
         !send_fixed(session, NOTE_WHERE, NAME_WHERE, e) || !live_sync(session->live, e))
         return false;
-    catchup_sent_forget(session);
+    collected_sent_forget(session->collected);
     session->open = false;
     s->applied = group->end;
     if (!FAULT("apply.after_commit", e))

@@ -8,7 +8,8 @@
 /* Another connection that applies for this sink: its session, started, with the job's lock. ApplySession.pg may be left
  * behind a failure. */
 bool apply_open_beside(Sink *s, ApplySession *session, Error *e);
-void group_check(void *sink, const LiveNote *note, const PGresult *result, Error *e); /* the SinkNotes */
+/* For apply_session_start: the results of any session of the sink. */
+void group_check(void *session, const LiveNote *note, const PGresult *result, Error *e);
 
 /* The sink's own statements, after a reset, too; those of the in-order session. */
 bool group_prepare_on(Sink *s, ApplySession *session, Error *e);

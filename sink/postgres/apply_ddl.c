@@ -8,6 +8,9 @@
 #include "core/fault.h"
 #include "core/log.h"
 #include "sink/postgres/alteration.h"
+#include "sink/postgres/apply_plan.h"
+#include "sink/postgres/catchup.h"
+#include "sink/postgres/ddl_message.h"
 
 #define PREFIX "dts_ddl."
 

@@ -7,7 +7,9 @@
 #include "sink/postgres/alone.h"
 #include "sink/postgres/apply_changes.h"
 #include "sink/postgres/apply_commit.h"
+#include "sink/postgres/apply_row.h"
 #include "sink/postgres/catchup.h"
+#include "sink/postgres/catchup_change.h"
 #include "sink/postgres/conflict.h"
 #include "sink/postgres/pace.h"
 #include "sink/postgres/runs.h"
@@ -38,7 +40,7 @@ static bool apply_piece(Sink *s, const Batch *b, const Transaction *tx, ApplyOne
 /* The session for the group may be another one than that which applies it again. */
 static bool at_drop(Sink *s, Error *e) {
     s->at->counts.left_out = 0;
-    catchup_forget(s->at);
+    collected_forget(s->at->collected);
     return s->at == &s->session || (apply_session_reset(s->at, e) && group_prepare_on(s, s->at, e));
 }
 

@@ -1,14 +1,9 @@
-#include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "sink/postgres/apply_row.h"
 
-#include "core/binary_type.h"
-#include "core/memory.h"
+#include <assert.h>
+
 #include "sink/postgres/apply_ddl.h"
-#include "sink/postgres/apply_session.h"
-#include "sink/postgres/conflict.h"
+#include "sink/postgres/apply_plan.h"
 #include "sink/postgres/statement.h"
 
 /* Long enough for readers to leave, short enough not to keep those waiting who come behind it. Rows wait for as long as it
@@ -16,7 +11,7 @@
 static const char SQL_TRUNCATE_WAIT[] = "SET LOCAL lock_timeout = '10s'";
 static const char SQL_TRUNCATE_OVER[] = "SET LOCAL lock_timeout = 0";
 
-enum { SQL_LIMIT = 1024 * 1024, KEY_TEXT_BYTES = 200, VALUE_TEXT_BYTES = 60, VALUE_SHOWN_MAX = 1 << 20 };
+enum { SQL_LIMIT = 1024 * 1024 };
 
 /* ---- parameters ---- */
 
@@ -266,63 +261,4 @@ bool apply_change(ApplySession *s, const Transaction *tx, const Change *change, 
         return apply_kept_update(s, plan, tx, change, e);
     return change->kind == CHANGE_UPDATE ? apply_update(s, plan, tx, change, e)
                                          : apply_delete(s, plan, tx, change, e);
-}
-
-/* ---- what went wrong, for people ---- */
-
-/* At most `limit` bytes of the text, no character cut in two. */
-static int short_length(Slice text, size_t limit) {
-    size_t length = text.len > limit ? limit : text.len;
-    while (length < text.len && length > 0 && ((unsigned char)text.at[length] & 0xC0) == 0x80)
-        length--;
-    return (int)length;
-}
-
-/* " (a=1, b=x", the old key where there is one. Columns that have no room are left out. */
-static void write_key_text(Writer *out, const Change *change) {
-    const Value *values = change->row.before != NULL ? change->row.before : change->row.after;
-    const char *before = " (";
-    for (uint16_t column = 0; column < change->rel->column_count; column++) {
-        Slice text = values[column].bytes;
-        bool binary = values[column].kind == VALUE_BINARY;
-        if (!change->rel->columns[column].key || (values[column].kind != VALUE_TEXT && !binary))
-            continue;
-        Writer shown = writer_new(VALUE_SHOWN_MAX);
-        if (binary) {
-            binary_type_show(change->rel->columns[column].type, text, &shown);
-            text = writer_slice(&shown);
-        }
-        writer_format(out, "%s%s=%.*s", before, change->rel->columns[column].name,
-                      short_length(text, VALUE_TEXT_BYTES), text.len == 0 ? "" : text.at);
-        writer_free(&shown);
-        before = ", ";
-    }
-}
-
-void apply_describe(const Transaction *tx, const Change *change, Error *e) {
-    static const char *const verbs[] = {"insert into", "update of", "delete from", "truncate of"};
-    char lsn[LSN_TEXT_SIZE];
-    if (change == NULL || change->kind > CHANGE_TRUNCATE)
-        return;
-    Writer key = writer_new(KEY_TEXT_BYTES);
-    const Relation *rel = change->kind == CHANGE_TRUNCATE ? change->truncate.rels[0] : change->rel;
-    if (change->kind != CHANGE_TRUNCATE)
-        write_key_text(&key, change);
-    fail_context(e, "%s \"%s.%s\"%s%s in transaction %" PRIu32 " ending at %s", verbs[change->kind],
-                 rel->schema, rel->name, writer_string(&key), key.len > 0 ? ")" : "", tx->xid,
-                 lsn_text(tx->end, lsn));
-    writer_free(&key);
-    if (e->hint[0] != '\0')
-        return;
-    if (strcmp(e->sqlstate, "42501") == 0)
-        fail_hint(e,
-                  "at the target: GRANT USAGE ON SCHEMA, and SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON the "
-                  "table, to this user; then start again, which goes on from here");
-    else if (conflict_is(e))
-        fail_hint(e,
-                  "nothing of this transaction is applied: mend what stands in its way at the target, or set "
-                  "conflicts for this table, then start again");
-    else if (e->kind == ERR_DATA)
-        fail_hint(e, "nothing of this transaction is applied: mend what stands in its way at the target, "
-                     "then start again");
 }

@@ -22,7 +22,6 @@ typedef enum SessionNote {
     NOTE_OWNERS /* this and all beyond: the owner's */
 } SessionNote;
 
-typedef struct Catchup Catchup;
 enum {
     SETS_SENT_BYTES_MAX = 4 << 20
 }; /* a run's worth: the server works on it while the next one is collected */
@@ -53,7 +52,6 @@ typedef struct ApplySession {
     Refusal refusal;
     int64_t told_second; /* conflicts are logged a few a second (sink/conflict) */
     uint32_t told, untold;
-    LiveCheck *check;
     void *context;
     bool (*end_other)(void *context, Error *e); /* ends the owner's earlier transactions; NULL: it has none */
     bool (*end_form)(void *context,
@@ -66,10 +64,10 @@ typedef struct ApplySession {
     bool redefined;             /* a definition of `tables` has moved in some transaction of this session */
     TableRecord *altered;       /* whose change is why a transaction was refused (apply_alter) */
     uint32_t plan_capacity, plan_count, plans_since_look, next_statement;
-    bool left_out;    /* set where the job's choice keeps a row's change from the destination (core/audit) */
-    bool collecting;  /* changes are collected into sets (sink/catchup); else each goes as it comes */
-    Catchup *catchup; /* NULL until it is needed */
-    size_t sent_bytes_max; /* of sets, unanswered; the owner may change it */
+    bool left_out;   /* set where the job's choice keeps a row's change from the destination (core/audit) */
+    bool collecting; /* changes are collected into sets (sink/catchup); else each goes as it comes */
+    struct Collected *collected; /* NULL until it is needed */
+    size_t sent_bytes_max;       /* of sets, unanswered; the owner may change it */
     /* Something of the open transaction was sent before its turn: a set that is refused need not be wrong. Its plan. */
     bool hurried;
     Plan *doubted;
@@ -80,7 +78,8 @@ typedef struct ApplySession {
 
 /* Connects; plain statements until apply_session_start. options and tables stay the caller's and must outlive it. */
 bool apply_session_open(ApplySession *s, const SinkOptions *options, TableRecords *tables, Error *e);
-/* Begins with the pipeline and prepares the session's own statements; `check` gets the results of the owner's notes. */
+/* Begins with the pipeline and prepares the session's own statements. `check` gets every result, with the session:
+ * apply_answer knows those of the SessionNotes. `context` is the owner's. */
 bool apply_session_start(ApplySession *s, LiveCheck *check, void *context, Error *e);
 bool apply_session_is_lost(const ApplySession *s, const Error *e); /* that is why e */
 /* Whom the job's eye on the target looks at while the sink waits there. */
@@ -103,33 +102,7 @@ void apply_session_locks_gone(ApplySession *s);
 /* Changes are collected from now on, or not. Nothing may be collected at the moment. */
 void apply_session_collect(ApplySession *s, bool collecting);
 
-/* Applies or collects one change. */
-bool apply_any(ApplySession *s, const Transaction *tx, const Change *change, Error *e);
-/* Everything applied so far was sent. */
-bool apply_sent(ApplySession *s, Error *e);
-/* Everything applied so far was answered and found right. */
-bool apply_settled(ApplySession *s, Error *e);
-
-/* apply_row: sends what one change means; nothing for changes that are not for the destination. */
-bool apply_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e);
-/* `conflicts: source-wins`: sends what puts the source's row into the place of all that it meets; `found`: an UPDATE has
- * found its old row. ERR_DATA when the source did not send enough to make the row. */
-bool apply_over(ApplySession *s, Plan *plan, const Transaction *tx, const Change *change, bool found,
-                Error *e);
-/* Adds table, operation, key and place of a failed change to e. */
-void apply_describe(const Transaction *tx, const Change *change, Error *e);
-/* The record of the relation's table, which is loaded; else ERR_DATA. */
-TableRecord *apply_record(ApplySession *s, const Relation *rel, Error *e);
-/* Whether the transaction counts for the table (trap A2); asked before anything else, because what came before a table
- * was loaded may be of a form that the destination never had. */
-bool apply_is_due(const TableRecord *table, const Transaction *tx);
-/* apply_alter: the destination's table has the form of this relation, and the record says so; else ERR_DATA. May begin
- * the transaction. */
-bool apply_alter(ApplySession *s, TableRecord *record, const Relation *rel, Error *e);
-/* The relation's plan; the destination is asked the first time, within the pipeline. `change` is named in errors. */
-Plan *apply_plan(ApplySession *s, const Relation *rel, const Transaction *tx, const Change *change, Error *e);
-bool apply_in_binary(const ApplySession *s); /* the stream's values */
-/* An UPDATE that DELETE and INSERT have to do, because of a GENERATED ALWAYS identity (trap B9). */
-bool apply_reinserts(const Plan *plan, const Change *change);
+bool apply_in_binary(const ApplySession *s);               /* the stream's values */
+void apply_session_drop(ApplySession *s, uint32_t number); /* the plan of that relation, where there is one */
 
 #endif

@@ -2,8 +2,9 @@
  * sink's interface, in_the_way.c looks who of ours keeps whom waiting, early.c are the transactions that are applied while
  * they arrive, apply_group.c which source transactions make one at the destination, runs.c several on their way, alone.c
  * one by itself, apply_changes.c the changes of one, apply_commit.c its progress and its end, apply_prepared.c the
- * transactions that are prepared there. Below them, and without a Sink: apply_session.c a connection with its statements,
- * apply_row.c one change to one statement.
+ * transactions that are prepared there. Below them, and without a Sink: apply_answer.c what the destination says,
+ * catchup_change.c a change in either gear, conflict.c one that does not fit, apply_row.c one to one statement, apply_plan.c
+ * what is known of its table, catchup.c what was collected, apply_session.c a connection with its open transaction.
  *
  * Source transactions are put into one destination transaction (a group) while more of them wait, and
  * committed at once when nothing more is there. COMMIT is sent only after every result before it was read and

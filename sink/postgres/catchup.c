@@ -1,13 +1,9 @@
 #include "sink/postgres/catchup.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "core/fault.h"
-#include "core/memory.h"
-#include "sink/postgres/apply_ddl.h"
-#include "sink/postgres/set_rows.h"
+#include "sink/postgres/collected.h"
 #include "sink/postgres/set_statement.h"
 
 static const char SQL_COLUMN_TYPES[] =
@@ -20,17 +16,7 @@ enum {
     SET_ROWS = 10000,
     COPY_ROWS = 100, /* for fewer, leaving the pipeline costs more than COPY wins */
     COPY_BYTES = 64 * 1024,
-    ROW_BYTES_MAX = 1 << 20,
     SQL_LIMIT = 1 << 20
-};
-
-struct Catchup {
-    Net *net;         /* what is being collected */
-    Net *sent;        /* what was sent last, or is sent next: */
-    NetTable *tables; /* its rows */
-    bool waits;       /* a statement may wait until the destination has taken earlier ones */
-    SetRows *rows;
-    Writer copy;
 };
 
 /* What a set's answer is held against; lives as long as what was collected. */
@@ -40,37 +26,6 @@ typedef struct Expected {
     const char *what;
 } Expected;
 
-Catchup *catchup_new(void) {
-    Catchup *c = memory_new(sizeof *c);
-    c->net = net_new();
-    c->sent = net_new();
-    c->rows = set_rows_new();
-    c->copy = writer_new(SIZE_MAX);
-    return c;
-}
-
-void catchup_free(Catchup *c) {
-    if (c == NULL)
-        return;
-    net_free(c->net);
-    net_free(c->sent);
-    set_rows_free(c->rows);
-    writer_free(&c->copy);
-    free(c);
-}
-
-void catchup_forget(ApplySession *s) {
-    if (s->catchup != NULL)
-        net_clear(s->catchup->net);
-}
-
-void catchup_sent_forget(ApplySession *s) {
-    if (s->catchup == NULL)
-        return;
-    net_clear(s->catchup->sent);
-    s->catchup->tables = NULL;
-}
-
 /* ---- refusals ---- */
 
 static void leave_alone(Plan *plan) {
@@ -79,7 +34,7 @@ static void leave_alone(Plan *plan) {
     plan->alone = plan->alone_next;
 }
 
-static bool refused(Plan *plan, Error *e) {
+bool catchup_refused(Plan *plan, Error *e) {
     leave_alone(plan);
     return fail(e, ERR_DATA, "what was collected for table \"%s.%s\" does not fit", plan->rel->schema,
                 plan->rel->name);
@@ -106,7 +61,7 @@ void catchup_check(ApplySession *s, const LiveNote *note, const PGresult *result
 }
 
 static LiveNote note_of(const ApplySession *s, Plan *plan, int64_t rows, const char *what) {
-    Expected *expected = net_alloc(s->catchup->sent, sizeof *expected);
+    Expected *expected = net_alloc(s->collected->sent, sizeof *expected);
     *expected = (Expected){plan, rows, what};
     return (LiveNote){NOTE_SET, NULL, expected};
 }
@@ -148,7 +103,7 @@ static bool set_send(ApplySession *s, Plan *plan, SetShape *shape, int64_t rows,
     LiveNote preparing = {NOTE_SET_PREPARED, NULL, note.about};
     if (!apply_session_begin(s, e) || !shape_prepare(s, plan, shape, preparing, e))
         return false;
-    int count = set_rows_values(s->catchup->rows, s->values, s->lengths, s->formats);
+    int count = set_rows_values(s->collected->rows, s->values, s->lengths, s->formats);
     return live_send(s->live, note, shape->name, count, s->values, s->lengths, s->formats, e);
 }
 
@@ -194,7 +149,7 @@ static NetRow *first_of(NetRow *row, const Step *step) {
 /* The first row that is left and those like it, as many as fit into one statement. */
 static bool chunk_send(ApplySession *s, Plan *plan, const Step *step, NetRow *first, Error *e) {
     uint8_t forms[2 * COLUMNS_MAX], other[2 * COLUMNS_MAX];
-    SetRows *rows = s->catchup->rows;
+    SetRows *rows = s->collected->rows;
     size_t size = 2u * plan->rel->column_count;
     forms_write(s, plan, step->kind, first, forms);
     SetShape *shape = plan_set(plan, plan->arena, step->kind, forms, &s->next_statement);
@@ -209,14 +164,14 @@ static bool chunk_send(ApplySession *s, Plan *plan, const Step *step, NetRow *fi
         }
         *step->done(row) = true;
         if (!set_rows_add(rows, row))
-            return refused(plan, e);
+            return catchup_refused(plan, e);
     }
     return set_send(s, plan, shape, step->probes ? 0 : set_rows_count(rows), step->what, e);
 }
 
 /* Without waiting. What there is no room for, and all that comes behind it, is sent with the rest. */
 static bool has_room(const ApplySession *s) {
-    return s->catchup->waits || live_outstanding_bytes(s->live) + SET_BYTES <= s->sent_bytes_max;
+    return s->collected->waits || live_outstanding_bytes(s->live) + SET_BYTES <= s->sent_bytes_max;
 }
 
 static bool step_run(ApplySession *s, NetTable *table, const Step *step, Error *e) {
@@ -230,12 +185,12 @@ static bool step_run(ApplySession *s, NetTable *table, const Step *step, Error *
 /* ---- COPY ---- */
 
 static bool copy_rows(ApplySession *s, NetTable *table, const SetShape *shape, int64_t *count, Error *e) {
-    Writer *out = &s->catchup->copy;
+    Writer *out = &s->collected->copy;
     writer_reset(out);
     set_rows_copy_begin(out, shape);
     for (NetRow *row = first_of(table->rows, &INSERTS); row != NULL; row = first_of(row->next, &INSERTS)) {
         if (!set_rows_copy_add(out, table->plan, shape, row))
-            return refused(table->plan, e);
+            return catchup_refused(table->plan, e);
         row->sent = true;
         (*count)++;
         if (out->len < COPY_BYTES)
@@ -307,7 +262,7 @@ static uint32_t count_of(NetTable *table, const Step *step, uint32_t enough) {
 
 /* COPY cannot be left to itself: whoever began it has to wait for its end. */
 static bool copies(const ApplySession *s, NetTable *table) {
-    return s->catchup->waits && count_of(table, &INSERTS, COPY_ROWS) >= COPY_ROWS;
+    return s->collected->waits && count_of(table, &INSERTS, COPY_ROWS) >= COPY_ROWS;
 }
 
 static bool table_run(ApplySession *s, NetTable *table, Error *e) {
@@ -319,21 +274,22 @@ static bool table_run(ApplySession *s, NetTable *table, Error *e) {
 
 /* COPY waits for all answers before it: tables with one come first. */
 static bool run_execute(ApplySession *s, bool waits, Error *e) {
-    s->catchup->waits = waits;
+    s->collected->waits = waits;
     live_bound(s->live, waits ? s->sent_bytes_max : SIZE_MAX);
-    for (NetTable *table = s->catchup->tables; table != NULL; table = table->next)
+    for (NetTable *table = s->collected->tables; table != NULL; table = table->next)
         if (copies(s, table) && !table_run(s, table, e))
             return false;
-    for (NetTable *table = s->catchup->tables; table != NULL; table = table->next)
+    for (NetTable *table = s->collected->tables; table != NULL; table = table->next)
         if (!table_run(s, table, e))
             return false;
     return true;
 }
 
 bool catchup_close(ApplySession *s, Error *e) {
-    Catchup *c = s->catchup;
+    Collected *c = s->collected;
     NetTable *tables = NULL, *lacking = NULL;
-    bool ok = net_changes(c->net) == 0 || net_settle(c->net, &tables, &lacking) || refused(lacking->plan, e);
+    bool ok = net_changes(c->net) == 0 || net_settle(c->net, &tables, &lacking) ||
+              catchup_refused(lacking->plan, e);
     net_detach(c->net); /* also when only a part of it is sent: what is done again is done from its changes */
     Net *closed = c->net;
     c->net = c->sent;
@@ -343,7 +299,7 @@ bool catchup_close(ApplySession *s, Error *e) {
 }
 
 NetTable *catchup_closed(const ApplySession *s) {
-    return s->catchup->tables;
+    return s->collected->tables;
 }
 
 bool catchup_send_free(ApplySession *s, Error *e) {
@@ -351,25 +307,25 @@ bool catchup_send_free(ApplySession *s, Error *e) {
 }
 
 bool catchup_send_rest(ApplySession *s, Error *e) {
-    for (NetTable *table = s->catchup->tables; table != NULL; table = table->next)
+    for (NetTable *table = s->collected->tables; table != NULL; table = table->next)
         for (NetRow *row = table->rows; row != NULL; row = row->next)
             row->bound = false;
     return run_execute(s, true, e);
 }
 
 void catchup_take_back(ApplySession *s) {
-    for (NetTable *table = s->catchup->tables; table != NULL; table = table->next)
+    for (NetTable *table = s->collected->tables; table != NULL; table = table->next)
         for (NetRow *row = table->rows; row != NULL; row = row->next)
             row->deleted = row->sent = false;
 }
 
 /* The answers to what was sent last are held against its net, whose place this one takes. */
 static bool answered(ApplySession *s, Error *e) {
-    if (s->catchup->tables == NULL)
+    if (s->collected->tables == NULL)
         return true;
     if (!live_drain(s->live, e))
         return false;
-    catchup_sent_forget(s);
+    collected_sent_forget(s->collected);
     return true;
 }
 
@@ -380,68 +336,14 @@ bool catchup_send(ApplySession *s, Error *e) {
 bool catchup_flush(ApplySession *s, Error *e) {
     if (!apply_session_idle(s, e) || !catchup_send(s, e) || !live_drain(s->live, e))
         return false;
-    catchup_sent_forget(s);
+    collected_sent_forget(s->collected);
     return true;
 }
 
-/* ---- one change ---- */
-
-static bool any_written(const Plan *plan) {
-    for (uint16_t column = 0; column < plan->rel->column_count; column++)
-        if (plan->columns[column].writable && !plan->columns[column].key && !plan->columns[column].always)
-            return true;
-    return false;
+bool apply_sent(ApplySession *s, Error *e) {
+    return s->collecting ? apply_session_idle(s, e) && catchup_send(s, e) : true;
 }
 
-static bool any_writable(const Plan *plan) {
-    for (uint16_t column = 0; column < plan->rel->column_count; column++)
-        if (plan->columns[column].writable)
-            return true;
-    return false;
-}
-
-/* It would leave its size behind in every buffer on its way, and there is little to win. */
-static bool is_large(const Plan *plan, const Change *change) {
-    size_t bytes = 0;
-    for (uint16_t column = 0; change->row.after != NULL && column < plan->rel->column_count; column++)
-        bytes += change->row.after[column].bytes.len;
-    return bytes > ROW_BYTES_MAX;
-}
-
-static bool fits_set(const Plan *plan, const Change *change) {
-    if (plan->kept || plan->watched || plan->unarrayed || plan->beside_prepared || plan->alone > 0 ||
-        is_large(plan, change))
-        return false;
-    if (change->kind == CHANGE_INSERT)
-        return any_writable(plan);
-    if (plan->where != PLAN_WHERE_KEY || !plan->key_is_unique)
-        return false;
-    return change->kind == CHANGE_DELETE || (any_written(plan) && !apply_reinserts(plan, change));
-}
-
-bool catchup_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e) {
-    if (change->kind == CHANGE_TRUNCATE || apply_is_ddl(s, change))
-        return catchup_flush(s, e) && apply_change(s, tx, change, e);
-    if (change->kind == CHANGE_MESSAGE || change->kind == CHANGE_BEAT)
-        return true;
-    const TableRecord *record = apply_record(s, change->rel, e);
-    if (record == NULL || !apply_is_due(record, tx))
-        return record != NULL;
-    Plan *plan = apply_plan(s, change->rel, tx, change, e);
-    if (plan == NULL)
-        return false;
-    if (!plan_takes(plan, change->kind)) {
-        s->counts.left_out++;
-        s->left_out = true;
-        return true;
-    }
-    bool fits = fits_set(plan, change);
-    const Net *collected = s->catchup->net;
-    bool barrier = fits ? net_has_other_version(collected, plan) : net_has_table(collected, plan);
-    if (barrier && !catchup_flush(s, e))
-        return false;
-    plan->alone -= plan->alone > 0 ? 1 : 0;
-    if (!fits)
-        return apply_change(s, tx, change, e);
-    return net_add(s->catchup->net, plan, change) ? true : refused(plan, e);
+bool apply_settled(ApplySession *s, Error *e) {
+    return (!s->collecting || catchup_flush(s, e)) && live_drain(s->live, e);
 }

@@ -10,28 +10,23 @@
 #define WALFERRY_SINK_CATCHUP_H
 
 #include "sink/postgres/apply_session.h"
-#include "sink/postgres/net.h"
+#include "sink/postgres/collected.h"
 
-Catchup *catchup_new(void);    /* of one session, which sets ApplySession.catchup */
-void catchup_free(Catchup *c); /* NULL is fine */
-
-/* Instead of apply_change; the change's batch stays until catchup_flush. */
-bool catchup_change(ApplySession *s, const Transaction *tx, const Change *change, Error *e);
 /* Sends what was collected and reads every answer; nothing is collected any more. The transaction goes on. */
 bool catchup_flush(ApplySession *s, Error *e);
-/* The same, but the last answers have yet to be read when it returns: catchup_sent_forget behind that, or behind a
+/* The same, but the last answers have yet to be read when it returns: collected_sent_forget behind that, or behind a
  * failure, which leaves nothing collected either. */
 bool catchup_send(ApplySession *s, Error *e);
-void catchup_sent_forget(ApplySession *s);
-/* Drops what was collected and not sent. */
-void catchup_forget(ApplySession *s);
+/* In any gear: everything applied so far was sent; or was answered, too, and found right. */
+bool apply_sent(ApplySession *s, Error *e);
+bool apply_settled(ApplySession *s, Error *e);
 
 /* ---- step by step (sink/runs) ---- */
 
 /* What was collected is what is sent next, row by row; something else may be collected meanwhile. False: a row lacks a
  * value, and nothing of it can be sent. */
 bool catchup_close(ApplySession *s, Error *e);
-NetTable *catchup_closed(const ApplySession *s); /* up to catchup_sent_forget; NULL: none */
+NetTable *catchup_closed(const ApplySession *s); /* up to collected_sent_forget; NULL: none */
 /* Sends of it what is not bound, as long as it need not wait for the destination. */
 bool catchup_send_free(ApplySession *s, Error *e);
 /* Sends what is left of it. */
@@ -39,7 +34,9 @@ bool catchup_send_rest(ApplySession *s, Error *e);
 /* Its transaction was rolled back: nothing of it is sent. */
 void catchup_take_back(ApplySession *s);
 
-/* The result of a set; called by the session. A set that was refused while the session is `hurried` is only named in
+/* It fails with ERR_DATA: what was collected for the plan's table does not fit, and its changes go one by one for a while. */
+bool catchup_refused(Plan *plan, Error *e);
+/* The result of a set. One that was refused while the session is `hurried` is only named in
  * ApplySession.doubted. */
 void catchup_check(ApplySession *s, const LiveNote *note, const PGresult *result, Error *e);
 /* The plan that a statement on its way is about; NULL: it is none of a set. */

@@ -9,6 +9,9 @@
 #include "core/fault.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "sink/postgres/apply_plan.h"
+#include "sink/postgres/apply_row.h"
+#include "sink/postgres/refusal.h"
 
 static const char SQL_SAVE[] = "SAVEPOINT walferry_row";
 static const char SQL_RELEASE[] = "RELEASE SAVEPOINT walferry_row";
@@ -18,16 +21,6 @@ static const char SQL_LETTER[] =
     " reason, old_key, new_values) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, ";
 
 enum { TOLD_A_SECOND = 10, LETTER_FIXED = 9, SQL_LIMIT = 1 << 20 };
-
-/* ---- what it is ---- */
-
-bool conflict_is(const Error *e) {
-    static const char *const ours[] = {"22", "23", "44", "54000", "P0001"};
-    for (size_t code = 0; e->kind == ERR_DATA && code < sizeof ours / sizeof *ours; code++)
-        if (strncmp(e->sqlstate, ours[code], strlen(ours[code])) == 0)
-            return true;
-    return false;
-}
 
 /* ---- what is told of it ---- */
 
@@ -47,7 +40,7 @@ void conflict_tell(ApplySession *s, const Transaction *tx, const Change *change,
     }
     s->told++;
     Error placed = *why;
-    apply_describe(tx, change, &placed);
+    refusal_describe(tx, change, &placed);
     log_warn("conflict: %s: %s", placed.text, outcome);
 }
 
@@ -245,7 +238,7 @@ bool conflict_change(ApplySession *s, const Transaction *tx, const Change *chang
     if (attempt(s, tx, change, e))
         return send_alone(s, SQL_RELEASE, e);
     bool unsent = e->kind == ERR_DATA && !live_has_failed(s->live);
-    bool refused = s->refusal.happened && (s->refusal.rows >= 0 || conflict_is(e));
+    bool refused = s->refusal.happened && (s->refusal.rows >= 0 || refusal_is_conflict(e));
     if (!unsent && !refused)
         return false;
     const Refusal refusal = s->refusal;

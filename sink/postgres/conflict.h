@@ -31,7 +31,4 @@ bool conflict_change(ApplySession *s, const Transaction *tx, const Change *chang
 void conflict_tell(ApplySession *s, const Transaction *tx, const Change *change, const Error *why,
                    const char *outcome);
 
-/* Pure, for the tests: whether the row is to blame for what the server said. */
-bool conflict_is(const Error *e);
-
 #endif

@@ -1,7 +1,8 @@
-#include <jansson.h>
+#include "sink/postgres/ddl_message.h"
+
 #include <string.h>
 
-#include "sink/postgres/apply_ddl.h"
+#include <jansson.h>
 
 static const char *kept(Arena *arena, const char *text) {
     return text == NULL ? NULL : arena_text(arena, slice_text(text));

@@ -13,6 +13,7 @@
 #include "sink/postgres/apply_commit.h"
 #include "sink/postgres/apply_group.h"
 #include "sink/postgres/catchup.h"
+#include "sink/postgres/catchup_change.h"
 #include "sink/postgres/pace.h"
 
 static const char SQL_RELEASE_MARK[] = "RELEASE SAVEPOINT walferry_mark";
@@ -80,7 +81,7 @@ static void stretch_forget(Stretch *stretch) {
 }
 
 static bool slot_roll_back(Sink *s, Slot *slot, Error *e) {
-    catchup_forget(&slot->session);
+    collected_forget(slot->session.collected);
     if (!apply_session_reset(&slot->session, e))
         return false;
     if (s->early->stretch.slot == slot) /* behind the last answer that is held against its changes */

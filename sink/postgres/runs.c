@@ -275,7 +275,7 @@ static void next_send(Sink *s) {
 /* Nothing behind what was refused may be tried. */
 static void runs_drop(Runs *runs) {
     for (; runs->under_way > 0; oldest_pop(runs)) {
-        catchup_sent_forget(lane_at(runs, 0)->session);
+        collected_sent_forget(lane_at(runs, 0)->session->collected);
         group_clear(&lane_at(runs, 0)->group);
     }
 }

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "sink/postgres/apply_ddl.h"
+#include "sink/postgres/ddl_message.h"
 #include "testing.h"
 
 static bool read_text(Arena *arena, const char *text, DdlMessage *out) {

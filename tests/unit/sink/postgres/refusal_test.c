@@ -1,4 +1,4 @@
-#include "sink/postgres/conflict.h"
+#include "sink/postgres/refusal.h"
 
 #include <string.h>
 
@@ -7,7 +7,7 @@
 static bool judged(ErrorKind kind, const char *sqlstate) {
     Error e = {.kind = kind};
     strcpy(e.sqlstate, sqlstate);
-    return conflict_is(&e);
+    return refusal_is_conflict(&e);
 }
 
 static void only_what_the_row_is_to_blame_for_is_a_conflict(void **state) {
