@@ -24,7 +24,7 @@ const char *existing_policy_name(ExistingPolicy policy); /* "fail", "keep", … 
 
 /* What becomes of captured tables that change their form at the source. */
 typedef enum DdlPolicy { DDL_STOP, DDL_PAUSE_TABLE, DDL_APPLY } DdlPolicy;
-/* What becomes of a change that does not fit the destination's rows (sink/conflict.h). */
+/* What becomes of a change that does not fit the destination's rows (sink/postgres/conflict.h). */
 typedef enum ConflictPolicy { CONFLICTS_STOP, CONFLICTS_SOURCE_WINS, CONFLICTS_SKIP } ConflictPolicy;
 
 typedef enum OwnerPolicy { OWNERS_DESTINATION_USER, OWNERS_KEEP } OwnerPolicy;

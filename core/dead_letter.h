@@ -1,7 +1,7 @@
 /* dead_letter: the table at the destination of changes that were left out because they did not fit (`conflicts`): one row
- * each, written by sink/conflict in the transaction in which the change would have been, and so before it is confirmed.
- * What is here counts, lists and clears. A change is named as everywhere, by the end of its transaction and its place in
- * it (trap C2). Values are JSON objects of texts: null is NULL; what the source did not send is not in
+ * each, written by sink/postgres/conflict in the transaction in which the change would have been, and so before it is
+ * confirmed. What is here counts, lists and clears. A change is named as everywhere, by the end of its transaction and its
+ * place in it (trap C2). Values are JSON objects of texts: null is NULL; what the source did not send is not in
  * it. Any connection outside of a transaction. */
 #ifndef WALFERRY_CORE_DEAD_LETTER_H
 #define WALFERRY_CORE_DEAD_LETTER_H

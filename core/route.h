@@ -1,6 +1,6 @@
 /* route: rules that rename the Kafka topics of tables (kafka.topics.route). The first rule counts whose regular expression
- * (POSIX, extended) matches the whole name. Knows no characters that a topic's name cannot have: sink/topics does. After
- * routes_resolve any thread may match. */
+ * (POSIX, extended) matches the whole name. Knows no characters that a topic's name cannot have: sink/kafka/topics does.
+ * After routes_resolve any thread may match. */
 #ifndef WALFERRY_CORE_ROUTE_H
 #define WALFERRY_CORE_ROUTE_H
 

@@ -3,7 +3,7 @@
  * dts_ddl.<job> for each ordinary table that it was about (of a partitioned one, each leaf): what the table looks like
  * now, from the catalogs (trap A11), or that it was rewritten, or which index came or went. Temporary tables and those of the system are left out. The
  * body can never fail the user's command: a message that could not be written is missed, and the change is then noticed
- * at the first row (sink/apply_alter).
+ * at the first row (sink/postgres/apply_alter).
  * Content, one JSON object:
  *   {"oid": 16385, "schema": "s", "name": "t", "columns": [[name, type OID, modifier, attnum, type's schema or "",
  *    type's text without it, not null, default or null, attidentity, attgenerated, missing value or null], …]}

@@ -8,7 +8,7 @@
 #include "sink/kafka/kafka_schemas.h"
 #include "sink/kafka/topic_settings.h"
 
-/* As sink/source_facts takes the key (trap C1). */
+/* As sink/kafka/source_facts takes the key (trap C1). */
 static const char KEYLESS_SQL[] =
     "SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p') AND NOT EXISTS ("
     " SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid"

@@ -1,4 +1,4 @@
-/* group_list: which transactions a group of the Kafka sink has, as the control topic's record tells it (sink/control_topic.h):
+/* group_list: which transactions a group of the Kafka sink has, as the control topic's record tells it (control_topic.h):
  *
  *   {"version":1,"topics":["shop.public.a"],"transactions":[{"xid":571,"lsn":"0/16B3748","count":4,"in":[[0,4]]}]}
  *

@@ -1,5 +1,5 @@
 /* kafka_records: changes as records: which topic, which key, encoded, and handed to a producer. Keeps what is made of relation
- * versions (sink/source_facts asks the source for it) and which topics are known to be there. Decides nothing about
+ * versions (source_facts.h asks the source for it) and which topics are known to be there. Decides nothing about
  * groups, positions or time. The sink's thread. */
 #ifndef WALFERRY_SINK_KAFKA_RECORDS_H
 #define WALFERRY_SINK_KAFKA_RECORDS_H

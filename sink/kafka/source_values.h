@@ -1,5 +1,5 @@
 /* source_values: completes changes whose large values the WAL does not carry, because the statement left them as they are (kafka.toast:
- * complete): by the old row, where that came along, or by the row as it is at the source by now (sink/source_rows).
+ * complete): by the old row, where that came along, or by the row as it is at the source by now (source_rows.h).
  *
  * What the stream has of a batch is asked for together, table by table: one question for up to 256 changes of the same
  * kind that miss the same columns; a row that several of them name is read once. Of what is large, less is read ahead. A

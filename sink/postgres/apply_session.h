@@ -50,7 +50,7 @@ typedef struct ApplySession {
     uint32_t locks; /* another number for each transaction, and when locks of the open one may have gone */
     ApplyCounts counts, counts_marked; /* now; at the mark */
     Refusal refusal;
-    int64_t told_second; /* conflicts are logged a few a second (sink/conflict) */
+    int64_t told_second; /* conflicts are logged a few a second (conflict.h) */
     uint32_t told, untold;
     void *context;
     bool (*end_other)(void *context, Error *e); /* ends the owner's earlier transactions; NULL: it has none */
@@ -65,7 +65,7 @@ typedef struct ApplySession {
     TableRecord *altered;       /* whose change is why a transaction was refused (apply_alter) */
     uint32_t plan_capacity, plan_count, plans_since_look, next_statement;
     bool left_out;   /* set where the job's choice keeps a row's change from the destination (core/audit) */
-    bool collecting; /* changes are collected into sets (sink/catchup); else each goes as it comes */
+    bool collecting; /* changes are collected into sets (catchup.h); else each goes as it comes */
     struct Collected *collected; /* NULL until it is needed */
     size_t sent_bytes_max;       /* of sets, unanswered; the owner may change it */
     /* Something of the open transaction was sent before its turn: a set that is refused need not be wrong. Its plan. */

@@ -10,7 +10,7 @@
  * committed at once when nothing more is there. COMMIT is sent only after every result before it was read and
  * every row count was right (trap A6); the progress row is in the same transaction and is compare-and-set. A
  * group that is refused is rolled back and done again transaction by transaction, so that a conflict stops
- * exactly before the one it is in, or is settled there, statement by statement (sink/postgres/conflict.h). */
+ * exactly before the one it is in, or is settled there, statement by statement (conflict.h). */
 #ifndef WALFERRY_SINK_APPLY_SINK_H
 #define WALFERRY_SINK_APPLY_SINK_H
 
@@ -44,18 +44,17 @@ struct Sink {
     Lsn applied;      /* end of the last committed transaction */
     Group group;      /* being collected or applied */
     ApplySession *at; /* on this session: the in-order one, or a lane's */
-    struct Runs *runs;    /* sink/postgres/runs: those that are on their way, before `group` */
+    struct Runs *runs;    /* runs.h: those that are on their way, before `group` */
     uint32_t run_changes; /* a run is closed at so many changes */
-    LiveLook
-        *look; /* sink/postgres/in_the_way: each of its sessions looks while it waits; context: the session */
-    Pg *eye;   /* with this; NULL: nobody has waited yet */
+    LiveLook *look;       /* in_the_way.h, of each of its sessions that waits, which is the context */
+    Pg *eye;              /* with this; NULL: nobody has waited yet */
     bool looking;
     bool broken;  /* a transaction was refused by itself: nothing behind it may be tried */
     int pressure; /* how much more came lately than one group holds: chooses the gear */
     TableRecords tables;
     Audit audit;         /* up to `applied` */
     Writer audit_bytes;  /* for the row of progress */
-    struct Early *early; /* sink/postgres/early */
+    struct Early *early; /* early.h */
     Prepared *prepared;
     uint32_t prepared_count;
     Unflushed unflushed[UNFLUSHED_MAX];

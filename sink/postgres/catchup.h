@@ -1,4 +1,4 @@
-/* catchup: the gear for when there is much to do: changes of an open transaction are collected (sink/net) and sent set by
+/* catchup: the gear for when there is much to do: changes of an open transaction are collected (net.h) and sent set by
  * set: for each table probes, deletes and updates by arrays of column values, inserts by COPY where they are many. What
  * it cannot do that way goes change by change, in its place, by apply_change: TRUNCATE, tables with triggers or without a
  * key, `existing: keep`, types that no array carries.
@@ -21,7 +21,7 @@ bool catchup_send(ApplySession *s, Error *e);
 bool apply_sent(ApplySession *s, Error *e);
 bool apply_settled(ApplySession *s, Error *e);
 
-/* ---- step by step (sink/runs) ---- */
+/* ---- step by step (runs.h) ---- */
 
 /* What was collected is what is sent next, row by row; something else may be collected meanwhile. False: a row lacks a
  * value, and nothing of it can be sent. */

@@ -1,4 +1,4 @@
-/* collected: the changes of an open transaction that have not gone as they came, for sets (sink/postgres/catchup), which
+/* collected: the changes of an open transaction that have not gone as they came, for sets (catchup.h), which
  * sends them. Belongs to one ApplySession. */
 #ifndef WALFERRY_SINK_COLLECTED_H
 #define WALFERRY_SINK_COLLECTED_H

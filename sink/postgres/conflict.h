@@ -1,6 +1,6 @@
 /* conflict: what becomes of a change that does not fit the destination's rows, by `conflicts` of its table:
  *
- *   stop         The job ends with everything before the transaction applied and nothing of it (sink/apply_group).
+ *   stop         The job ends with everything before the transaction applied and nothing of it (alone.h).
  *   source-wins  An INSERT that meets rows of the same key, or of another unique key, replaces them. An UPDATE that finds
  *                no row inserts it, one that meets rows beside its own replaces them, too. A DELETE that finds none is
  *                done. A row cannot be made of values that the source did not send (large ones that an UPDATE left as

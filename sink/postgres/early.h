@@ -16,7 +16,7 @@
  * it now is a conflict or has passed. It is given up
  *   - when it is refused, or a savepoint is undone that is no longer there (EARLY_SAVEPOINTS: they are nested, so when
  *     there are so many, all are released and it begins anew);
- *   - when another transaction of ours waits for one of its locks (sink/in_the_way);
+ *   - when another transaction of ours waits for one of its locks (in_the_way.h);
  *   - when it does not end behind every table's snapshot (A2, A7a), which whoever hands out parts has seen to.
  * A connection that cannot be had is no failure: nothing more is applied early in this session. One that is lost is a
  * failure of the session, whose next one takes the job's lock exclusively (A6); each holds it shared.
@@ -36,7 +36,7 @@ bool early_write(Sink *s, Batch *b, Error *e);
 /* What is under way of a part has been answered: before anything in order is begun, and when nothing more comes. */
 bool early_rest(Sink *s, Error *e);
 void early_free(Sink *s); /* rolls back what is open, settles nothing */
-/* For sink/in_the_way: the backends with open transactions (at most EARLY_MOST), but for one; whoever of them has this
+/* For in_the_way.h: the backends with open transactions (at most EARLY_MOST), but for one; whoever of them has this
  * one gives up. */
 int early_open(const Sink *s, const ApplySession *besides, int *pids);
 bool early_give_way(Sink *s, int pid, Error *e);

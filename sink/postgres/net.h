@@ -31,7 +31,7 @@ typedef struct NetRow {
                           * gone the key alone counts */
     bool sets_key;      /* NET_UPDATE: the key has changed */
     bool deleted, sent; /* how far whoever executes it has come */
-    bool bound;         /* it waits for another run (sink/touched) */
+    bool bound;         /* it waits for another run (touched.h) */
 } NetRow;
 
 /* The rows of one table of the destination, all of one relation version. */

@@ -52,7 +52,7 @@ typedef struct Shape {
     bool written[]; /* per column */
 } Shape;
 
-/* A statement for many rows at once (sink/catchup): its values come in arrays, a column's as text or in its own binary
+/* A statement for many rows at once (catchup.h): its values come in arrays, a column's as text or in its own binary
  * form. */
 typedef enum SetKind { SET_DELETE, SET_UPDATE, SET_INSERT } SetKind;
 typedef enum SetForm { SET_LEFT_OUT, SET_TEXT, SET_BINARY } SetForm;
@@ -99,7 +99,7 @@ typedef struct Plan {
     bool unarrayed; /* a column's type takes another way from text than by its input function: not for sets */
     uint32_t alone,
         alone_next; /* so many of its changes go one by one before the next set; and after the next refusal */
-    struct NetTable *net; /* while a run of its rows is collected (sink/net) */
+    struct NetTable *net; /* while a run of its rows is collected (net.h) */
 } Plan;
 
 /* The catalog query that plan_build reads: parameters schema, table (selection_target of the relation); one row a

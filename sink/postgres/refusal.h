@@ -5,7 +5,7 @@
 #include "core/change.h"
 #include "core/error.h"
 
-/* Whether the row is to blame for what the server said (sink/postgres/conflict.h). */
+/* Whether the row is to blame for what the server said (conflict.h). */
 bool refusal_is_conflict(const Error *e);
 /* Adds table, operation, key and place of a failed change to e. */
 void refusal_describe(const Transaction *tx, const Change *change, Error *e);

@@ -27,7 +27,7 @@ typedef struct Lane {
     ApplySession own;      /* pg NULL: not connected */
     ApplySession *session; /* own, or the in-order one */
     Group group;           /* of its run */
-    LaneState state;       /* of that run, as sink/runs.h tells */
+    LaneState state;       /* of that run, as runs.h tells */
     Error failure;         /* of what was sent, seen before its turn; ERR_NONE: none */
     bool unsendable;
     Touched *touched;
@@ -419,7 +419,7 @@ bool runs_send(Sink *s, Error *e) {
     return true;
 }
 
-/* ---- for sink/in_the_way ---- */
+/* ---- for in_the_way.h ---- */
 
 int runs_open(const Sink *s, const ApplySession *besides, int *pids) {
     int count = 0;

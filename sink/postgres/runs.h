@@ -3,7 +3,7 @@
  * `count` of them are on their way at a time, each on a connection of its own (a lane), in the order of the source. With
  * one lane that is the sink's in-order connection, and with more the in-order connection has none.
  *
- *   PARTLY  sent is what touches no row of an older run (sink/touched), because rows of different identity may go in any
+ *   PARTLY  sent is what touches no row of an older run (touched.h), because rows of different identity may go in any
  *           order; and only as much as can be sent without waiting. The rest is bound.
  *   WHOLE   it is the oldest: the rest was sent, and the progress. What is left is to read the answers and to commit.
  *   BACK    it was rolled back while it was not the oldest, and is sent again, whole, when it is.
@@ -17,13 +17,13 @@
  * What touched does not see is left to chance. A run that fails after something of it was sent before its turn is rolled
  * back and sent again as the oldest: only the oldest run's error counts, and only when it had its turn from the
  * beginning; it leads to one transaction after the other (alone_again), with everything younger rolled back. When
- * the oldest waits for a younger one (sink/in_the_way), or the server finds that they wait for each other, the younger is
+ * the oldest waits for a younger one (in_the_way.h), or the server finds that they wait for each other, the younger is
  * rolled back. A table that was the reason is learnt: for a number of runs, twice as many each time, all of its rows are
  * bound.
  *
  * A younger run never makes the sink wait: neither COPY nor a full pipeline. While the oldest is waited for, the others
  * are pumped. Each connection holds the job's lock (A6); one that cannot be had is one less, one that is lost ends the
- * session. How many there are: sink/workers. The sink's thread only. */
+ * session. How many there are: workers.h. The sink's thread only. */
 #ifndef WALFERRY_SINK_RUNS_H
 #define WALFERRY_SINK_RUNS_H
 
@@ -49,7 +49,7 @@ bool runs_go_on(Sink *s, Error *e);
 void runs_rest(Sink *s);
 int runs_lanes(const Sink *s);
 
-/* For sink/in_the_way: the backends with open runs that are not the oldest (at most WORKERS_MOST), but for one; whoever of
+/* For in_the_way.h: the backends with open runs that are not the oldest (at most WORKERS_MOST), but for one; whoever of
  * them has this one is rolled back, and what `waiter` waits for is learnt. */
 int runs_open(const Sink *s, const ApplySession *besides, int *pids);
 bool runs_give_way(Sink *s, const ApplySession *waiter, int pid, Error *e);

@@ -5,7 +5,7 @@
  * Of two runs in flight the younger sends at once only what touches nothing of the older ones; the rest is bound. Rows of
  * one run that change places are bound together, because they have to be sent in the order of their kinds. What the
  * stream does not show (the unique values of a row that goes or changes, values that are equal and look different,
- * exclusion constraints, foreign keys, triggers) is not here: whoever executes it finds out (sink/runs). */
+ * exclusion constraints, foreign keys, triggers) is not here: whoever executes it finds out (runs.h). */
 #ifndef WALFERRY_SINK_TOUCHED_H
 #define WALFERRY_SINK_TOUCHED_H
 

@@ -1,4 +1,4 @@
-"""What the catalogs say for Kafka's records: the unit test of sink/source_facts against every server version."""
+"""What the catalogs say for Kafka's records: the unit test of sink/kafka/source_facts against every server version."""
 import os
 import subprocess
 

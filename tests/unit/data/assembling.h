@@ -9,9 +9,9 @@
  *
  * The xid and the positions can be left out (`heads`), and batches be told apart by "|" (`bars`).
  *
- * Parts (trap A7) go to a sink that does what sink/early does at the destination, in text: savepoints, cuts, giving up at
- * random. What it applied is written as the whole would be; the numbers in front of the changes are left out in a bench
- * with parts, because there is none in a part. */
+ * Parts (trap A7) go to a sink that does what sink/postgres/early does at the destination, in text: savepoints, cuts,
+ * giving up at random. What it applied is written as the whole would be; the numbers in front of the changes are left
+ * out in a bench with parts, because there is none in a part. */
 #ifndef WALFERRY_TESTS_ASSEMBLING_H
 #define WALFERRY_TESTS_ASSEMBLING_H
 

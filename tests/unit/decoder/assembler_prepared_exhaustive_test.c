@@ -6,7 +6,7 @@
  *
  * The server's rule (PostgreSQL 15 to 18): a PREPARE is sent iff its record is not before the point where decoding
  * begins; at COMMIT PREPARED the rows come (again) iff the PREPARE's record is before the point where the slot was first
- * asked for two-phase. The destination does what sink/apply_prepared.h says: PREPARE TRANSACTION and its outcome are
+ * asked for two-phase. The destination does what sink/postgres/apply_prepared.h says: PREPARE TRANSACTION and its outcome are
  * flushed commits of their own, the progress moves in the next one, which need not be flushed.
  *
  * Checked: each commit at the destination is the next of the source's, once (I1, I2, I4); nothing that it lacks is

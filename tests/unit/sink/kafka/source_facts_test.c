@@ -1,5 +1,5 @@
-/* sink/source_facts and sink/source_types, asked of a private server. tests/e2e/test_source_facts.py runs this program
- * against every version. */
+/* sink/kafka/source_facts and sink/kafka/source_types, asked of a private server. tests/e2e/test_source_facts.py runs
+ * this program against every version. */
 #include "fake_server.h"
 #include "server.h"
 #include "sink/kafka/source_facts.h"
