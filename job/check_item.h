@@ -1,6 +1,7 @@
 /* check_item: what the files of the check share. For them and their tests; everybody else uses job/check.h.
  *
  *   check.c         the list of items, their order, when each applies; report and JSON
+ *   check_item.c    a finding, and the session of a check
  *   check_source.c  the source server: versions, settings, roles, what is free, what stands in the way
  *   check_names.c   the job's own words: patterns, names at the target, row filters, column lists (trap A1)
  *   check_choice.c  the kinds of change that the job does not apply, and what follows from that
