@@ -3,7 +3,16 @@
 #include <string.h>
 
 #include "core/clock.h"
-#include "job/check_item.h"
+#include "job/check_choice.h"
+#include "job/check_code.h"
+#include "job/check_database.h"
+#include "job/check_kafka.h"
+#include "job/check_names.h"
+#include "job/check_objects.h"
+#include "job/check_source.h"
+#include "job/check_tables.h"
+#include "job/check_target.h"
+#include "job/check_text.h"
 
 enum { TEXT_LIMIT = 1 << 20, AGAIN_AFTER_MS = 200 };
 
