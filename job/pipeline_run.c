@@ -1,4 +1,4 @@
-#include "job/pipeline.h"
+#include "job/pipeline_run.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +9,11 @@
 #include "core/memory.h"
 #include "core/state.h"
 #include "job/indexer.h"
-#include "job/reload.h"
+#include "job/keeper.h"
+#include "job/pipeline_open.h"
+#include "job/pipeline_sink.h"
+#include "job/pipeline_source.h"
+#include "job/target_wait.h"
 
 static const char SQL_SIGN_OF_LIFE[] = "SELECT 1";
 static const char SQL_WAITS_FOR_US[] =
@@ -26,18 +30,6 @@ enum {
     PATIENT_TIMES = 10, /* see learn_patience */
     PATIENT_LEAST_MS = 300000
 };
-
-void pipeline_fail(Pipeline *p, const Error *e) {
-    pthread_mutex_lock(&p->lock);
-    if (!atomic_load(&p->failed))
-        p->error = *e;
-    atomic_store(&p->failed, true);
-    pthread_mutex_unlock(&p->lock);
-}
-
-bool pipeline_ending(const Pipeline *p) {
-    return atomic_load(&p->failed) || atomic_load(&p->job->stop) || reload_is_wanted(p->job);
-}
 
 /* How old the newest applied beat is; without a heartbeat, 0 when nothing is outstanding. -1: unknown. */
 static int64_t behind_ms(Pipeline *p) {
@@ -128,11 +120,6 @@ static void watch(Pipeline *p, Pg *record) {
             pipeline_fail(p, &e);
         }
     } while (pause_for(&p->sinks_ended, WATCH_MS));
-}
-
-void pipeline_sinks_ended(Pipeline *p, int count) {
-    if (count > 0 && atomic_fetch_sub(&p->sinks_left, count) == count)
-        pause_end(&p->sinks_ended);
 }
 
 /* One that cannot be made fails the session: those that run see it and end, as after any other failure. */
