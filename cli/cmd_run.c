@@ -13,6 +13,7 @@
 #include "job/control.h"
 #include "job/plan.h"
 #include "job/status.h"
+#include "job/supervise.h"
 
 enum {
     TICK_LIVE_MS = 200, /* on a terminal */
@@ -45,7 +46,7 @@ typedef struct Run {
 
 static void *job_thread(void *context) {
     Run *run = context;
-    run->ok = job_run(run->job, &run->error);
+    run->ok = supervise(run->job, &run->error);
     atomic_store(&run->ended, true);
     pthread_kill(run->main_thread, SIGUSR1);
     return NULL;

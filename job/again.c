@@ -1,7 +1,9 @@
+#include "job/again.h"
+
 #include "core/fault.h"
 #include "core/log.h"
+#include "job/build.h"
 #include "job/join.h"
-#include "job/phases.h"
 #include "job/reshape.h"
 
 /* Noted once in object_state: before it, a load is the job's first one, with everything that is built behind it. */

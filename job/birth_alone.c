@@ -1,8 +1,8 @@
+#include "job/birth_alone.h"
+
 #include <unistd.h>
 
-#include "core/clock.h"
-#include "decoder/slot.h"
-#include "job/phases.h"
+#include "job/birth_source.h"
 #include "job/takeover.h"
 #include "sink/file_position.h"
 #include "sink/kafka/control_topic.h"
@@ -10,9 +10,6 @@
 
 static const char SQL_PUBLISHED[] =
     "SELECT schemaname, tablename FROM pg_catalog.pg_publication_tables WHERE pubname IN ($1, $2)";
-
-static const char SQL_LOCK[] =
-    "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('walferry ' || $1, 0))";
 
 enum { KAFKA_WAIT_MS = 30000 };
 
@@ -31,12 +28,12 @@ static bool file_birth(Walk *walk, FilePosition *known, Error *e) {
         return false;
     if (known->exists && !known->intent)
         return true;
-    if (!birth_identify(walk, &server, e) || !birth_alone_begin(walk, known->exists, e))
+    if (!birth_source_identify(walk, &server, e) || !birth_source_slot_clear(walk, known->exists, e))
         return false;
     *known = (FilePosition){.intent = true,
                             .position = {.system_id = server.system_id, .timeline = server.timeline}};
     Exported exported;
-    bool ok = file_position_write(cfg, known, e) && birth_alone_slot(walk, &exported, e);
+    bool ok = file_position_write(cfg, known, e) && birth_source_slot(walk, &exported, e);
     if (!ok)
         return false;
     known->intent = false;
@@ -63,40 +60,9 @@ static bool file_born(Walk *walk, bool *already, Error *e) {
 
 /* ---- the record is the position in Kafka's control topic ---- */
 
-static bool walk_stops(void *walk) {
-    return atomic_load(&((Walk *)walk)->job->stop);
-}
-
-static KafkaWait wait_begin(Walk *walk) {
-    return kafka_wait_begin(
-        &(KafkaWait){.ending = walk_stops, .context = walk, .metrics = walk->job->metrics}, KAFKA_WAIT_MS);
-}
-
-bool birth_kafka_may(Walk *walk, const ServerIdentity *server, Error *e) {
-    const Config *cfg = walk->job->cfg;
-    KafkaWait wait = wait_begin(walk);
-    return cfg->kafka.brokers == NULL || !cfg->phases.incremental ||
-           kafka_rights_try(cfg, walk->selection, server->system_id, &wait, e);
-}
-
-/* Whoever has the slot runs the job, and its producer is not to be fenced. Where the slot is not read yet, by a birth or a load,
- * a lock at the source stands for it, for as long as the walk's connection. */
-bool birth_nobody_runs(Walk *walk, Error *e) {
-    SlotView slot;
-    char got[8];
-    const char *const params[] = {walk->job->cfg->slot};
-    if (!pg_value(walk->source, SQL_LOCK, 1, params, got, sizeof got, e) ||
-        !slot_look(walk->source, walk->job->cfg->slot, &slot, e))
-        return false;
-    if (got[0] != 't')
-        return fail(e, ERR_RETRY, "another instance is at the load of job \"%s\"", walk->job->cfg->name);
-    return !slot.active || fail(e, ERR_RETRY, "slot \"%s\" is in use by PID %lld of the source",
-                                walk->job->cfg->slot, (long long)slot.active_pid);
-}
-
 static bool slot_made(Walk *walk, ControlRecord *record, Exported *exported, Error *e) {
     record->loading = walk->job->cfg->phases.full;
-    if (!birth_alone_slot(walk, exported, e))
+    if (!birth_source_slot(walk, exported, e))
         return false;
     record->position.applied = record->position.bound = exported->point;
     return true;
@@ -110,7 +76,7 @@ static bool kafka_birth(Walk *walk, KafkaClient *producer, const ServerIdentity 
         return false;
     if (record->exists && !record->intent)
         return true;
-    if (!birth_alone_begin(walk, record->exists, e))
+    if (!birth_source_slot_clear(walk, record->exists, e))
         return false;
     bool takes_over = walk->job->from_debezium != NULL;
     Lsn applied = LSN_NONE;
@@ -124,7 +90,7 @@ static bool kafka_birth(Walk *walk, KafkaClient *producer, const ServerIdentity 
                                            .timeline = server->timeline}};
     if (!control_write(producer, record, wait, e))
         return false;
-    if (!(takes_over ? birth_source(walk, e) &&
+    if (!(takes_over ? birth_source_prepare(walk, e) &&
                            takeover_slot(walk, record->position.applied, &record->position.bound, e)
                      : slot_made(walk, record, exported, e)))
         return false;
@@ -136,13 +102,13 @@ static bool kafka_birth(Walk *walk, KafkaClient *producer, const ServerIdentity 
 static bool kafka_born(Walk *walk, bool *already, ControlRecord *record, Exported *exported, Error *e) {
     const Config *cfg = walk->job->cfg;
     ServerIdentity server;
-    KafkaWait wait = wait_begin(walk);
+    KafkaWait wait = walk_wait_kafka(walk, KAFKA_WAIT_MS);
     if (!control_read(cfg, false, &wait, record, e))
         return false;
     *already = record->exists && !record->intent;
     if (*already)
-        return !record->loading || birth_nobody_runs(walk, e);
-    if (!birth_nobody_runs(walk, e) || !birth_identify(walk, &server, e) ||
+        return !record->loading || walk_nobody_runs(walk, e);
+    if (!walk_nobody_runs(walk, e) || !birth_source_identify(walk, &server, e) ||
         !kafka_rights_try(cfg, walk->selection, server.system_id, &wait, e))
         return false;
     kafka_moved(&wait);
@@ -169,7 +135,7 @@ static bool published_name(const void *list, int row, const char **schema, const
     return true;
 }
 
-bool birth_keep_published(Walk *walk, Error *e) {
+bool birth_alone_keep_published(Walk *walk, Error *e) {
     const Config *cfg = walk->job->cfg;
     const char *const names[] = {cfg->source.publication, cfg->insert_publication};
     PGresult *published = pg_query(walk->source, SQL_PUBLISHED, 2, names, e);

@@ -1,9 +1,10 @@
+#include "job/build.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "core/fault.h"
 #include "core/log.h"
-#include "job/phases.h"
 #include "snapshot/choice.h"
 #include "snapshot/existing.h"
 #include "snapshot/large_object.h"
@@ -257,7 +258,7 @@ static bool load_round(Walk *walk, Exported *exported, bool *complete, Error *e)
     TableRecords records;
     if (!build_load_is_complete(walk, complete, e) || *complete)
         return *complete;
-    if ((exported->exporter == NULL && !birth_of_load_snapshot(walk, exported, e)) ||
+    if ((exported->exporter == NULL && !exported_for_load(walk, exported, e)) ||
         !state_tables(walk->record, walk->job->cfg, &records, e))
         return false;
     bool ok = rows_load(walk, &records, exported, e);

@@ -1,10 +1,11 @@
 #include "job/captured.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/log.h"
 #include "core/memory.h"
-#include "job/join.h"
+#include "decoder/publication.h"
 
 /* Places in the list of OIDs, from 1, of those that are gone, and whether something else has the name. */
 static const char SQL_GONE[] =
@@ -138,6 +139,25 @@ bool captured_look(Captured *c, Pg *source, Error *e) {
     return ok;
 }
 
+bool captured_takes(const Pg *source, const Config *cfg, const Table *table, const char **why) {
+    *why = "";
+    if (cfg->ddl == DDL_STOP)
+        *why = ", because of \"ddl: stop\"";
+    else if (!cfg->phases.schema || !cfg->phases.full)
+        *why = ", because the job does not make tables";
+    else if (strcmp(cfg->source.publication, cfg->slot) != 0)
+        *why = ", because its publication is not the job's own";
+    else if (table->identity == TABLE_IDENTITY_NONE && !table->unlogged && cfg->identity == IDENTITY_FAIL)
+        *why = ", because it has no replica identity";
+    else if (table->identity == TABLE_IDENTITY_FULL && publication_forbids_full(source, table))
+        *why = ", because of its generated column under the replica identity FULL";
+    return **why == '\0';
+}
+
+void captured_refused_tell(const Table *table, const char *why) {
+    log_warn("table \"%s\" is new on the source and not part of this job%s", table->full_name, why);
+}
+
 /* What is unseen is mostly what the job leaves out: the selection says what it takes. */
 static bool unseen_look(Captured *c, Pg *source, const PGresult *unseen, bool *joins, Error *e) {
     Selection *now = selection_load(source, c->cfg, e);
@@ -151,10 +171,10 @@ static bool unseen_look(Captured *c, Pg *source, const PGresult *unseen, bool *j
             const Table *table = &now->tables[at];
             if (table->oid != oid)
                 continue;
-            if (join_takes(source, c->cfg, table, &why))
+            if (captured_takes(source, c->cfg, table, &why))
                 *joins = true;
             else if (c->looked_for_new) /* what was there before, the walk has told */
-                join_refused_tell(table, why);
+                captured_refused_tell(table, why);
         }
     }
     selection_free(now);

@@ -1,6 +1,10 @@
 /* check: the precheck: a list of items, one of a kind, each Passed, Alert, Failed or Ignored, with what was seen and
  * the exact statement or setting that mends it. `run` makes the same check and ends with 2 on a Failed item.
- * Reads only; makes nothing on either side: a row filter is tried in a transaction that is rolled back. */
+ * Reads only; makes nothing on either side: a row filter is tried in a transaction that is rolled back.
+ *
+ * check.c has the list of items, their order, and when each applies. The looks are in check_source, check_names, check_choice,
+ * check_tables, check_target (with check_existing and check_keep), check_objects, check_code, check_database and check_kafka;
+ * they stand on check_item (findings) and check_text. */
 #ifndef WALFERRY_JOB_CHECK_H
 #define WALFERRY_JOB_CHECK_H
 

@@ -1,5 +1,7 @@
+#include "job/check_choice.h"
+
 #include "core/change.h"
-#include "job/check_item.h"
+#include "job/check_text.h"
 
 /* A row that a left-out change would have made, moved or taken away is another at the target than at the source: a later
  * change that is applied may find none, or meet one. */

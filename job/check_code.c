@@ -1,10 +1,12 @@
+#include "job/check_code.h"
+
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/hash.h"
 #include "core/memory.h"
-#include "job/check_item.h"
+#include "job/check_text.h"
 
 static const char BEGIN_SQL[] = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 static const char CREATEDB_SQL[] =

@@ -1,7 +1,9 @@
+#include "job/check_database.h"
+
 #include <string.h>
 
 #include "core/options.h"
-#include "job/check_item.h"
+#include "job/check_text.h"
 
 /* What belongs to the database itself and what no dump of its contents carries: settings and locale. */
 

@@ -1,7 +1,10 @@
+#include "job/check_existing.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "job/check_item.h"
+#include "job/check_keep.h"
+#include "job/check_text.h"
 #include "snapshot/existing.h"
 
 /* Tables that the destination has already, when `existing` says that they stay or go: do they fit? */

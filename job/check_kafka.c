@@ -1,9 +1,10 @@
+#include "job/check_kafka.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "job/check_item.h"
-
 #include "core/memory.h"
+#include "job/check_text.h"
 #include "sink/kafka/kafka_client.h"
 #include "sink/kafka/kafka_schemas.h"
 #include "sink/kafka/topic_settings.h"

@@ -1,6 +1,6 @@
-#include <string.h>
+#include "job/check_keep.h"
 
-#include "job/check_item.h"
+#include <string.h>
 
 /* What must be unique at the destination, of tables that keep their rows: a key that the source does not have would lose
  * rows of the source to each other, without a word. */

@@ -1,10 +1,12 @@
+#include "job/check_names.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/options.h"
 #include "decoder/publication.h"
-#include "job/check_item.h"
+#include "job/check_text.h"
 
 #define LOCK_NOT_AVAILABLE "55P03"
 

@@ -1,6 +1,8 @@
+#include "job/check_objects.h"
+
 #include <string.h>
 
-#include "job/check_item.h"
+#include "job/check_text.h"
 #include "snapshot/role.h"
 #include "snapshot/still.h"
 

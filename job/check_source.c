@@ -1,9 +1,11 @@
+#include "job/check_source.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "decoder/slot.h"
-#include "job/check_item.h"
+#include "job/check_text.h"
 #include "job/units.h"
 #include "snapshot/dump.h"
 

@@ -1,3 +1,5 @@
+#include "job/check_tables.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -5,7 +7,8 @@
 #include "decoder/ddl_trigger.h"
 #include "decoder/heartbeat.h"
 #include "decoder/publication.h"
-#include "job/check_item.h"
+#include "job/check_code.h"
+#include "job/check_text.h"
 #include "snapshot/dump.h"
 
 static const char OWNERS_SQL[] =

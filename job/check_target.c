@@ -1,8 +1,12 @@
+#include "job/check_target.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
-#include "job/check_item.h"
+#include "job/check_code.h"
+#include "job/check_existing.h"
+#include "job/check_text.h"
 #include "job/units.h"
 
 /* In the order of enum TargetFact. */

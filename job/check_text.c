@@ -1,8 +1,8 @@
+#include "job/check_text.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-
-#include "job/check_item.h"
 
 enum { TEXT_LIMIT = 1 << 20, VERSION_OLDEST = 12, VERSION_NEWEST = 18 };
 

@@ -20,7 +20,7 @@
 #include "core/limit.h"
 #include "core/log.h"
 #include "core/memory.h"
-#include "job/reload.h"
+#include "job/reload_ask.h"
 #include "job/setting.h"
 #include "job/status.h"
 

@@ -7,7 +7,6 @@
 
 #include "core/clock.h"
 #include "core/memory.h"
-#include "job/supervise.h"
 
 static void instance_describe(char *out, size_t size) {
     char host[100] = "unknown host", since[40];
@@ -71,8 +70,4 @@ void job_free(Job *job) {
 
 void job_stop(Job *job) {
     atomic_store(&job->stop, true);
-}
-
-bool job_run(Job *job, Error *e) {
-    return supervise(job, e);
 }

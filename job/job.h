@@ -1,5 +1,5 @@
-/* job: one job's life in this process: checked, born or recovered, loaded, streaming, settled. The walk is written in
- * phases.c; what streams is in pipeline.c; who decides about errors is supervise.c. */
+/* job: one job's life in this process: what it was started with, and what outlasts its walks. It is run by supervise.h, walk
+ * by walk (phases.h, which also says what the files of this room are). */
 #ifndef WALFERRY_JOB_JOB_H
 #define WALFERRY_JOB_JOB_H
 
@@ -54,8 +54,6 @@ typedef struct Job {
 
 Job *job_new(const Config *cfg, Metrics *metrics);
 void job_free(Job *job);
-/* From the check to the end that was asked for; blocks; the caller's own thread. True: exit 0. */
-bool job_run(Job *job, Error *e);
 /* Asks the run to settle and end; any thread, a signal-waiting thread included; returns at once. */
 void job_stop(Job *job);
 

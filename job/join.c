@@ -8,6 +8,9 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "decoder/publication.h"
+#include "job/birth_source.h"
+#include "job/build.h"
+#include "job/exported.h"
 #include "snapshot/existing.h"
 #include "snapshot/session.h"
 
@@ -30,25 +33,6 @@ static const char SQL_ATTACHED[] =
     " JOIN pg_catalog.pg_class t ON t.oid = i.indrelid WHERE a.indrelid <> ALL ($1::oid[])";
 
 enum { LIST_LIMIT = 64 << 20, SQL_LIMIT = 1 << 20 };
-
-bool join_takes(const Pg *source, const Config *cfg, const Table *table, const char **why) {
-    *why = "";
-    if (cfg->ddl == DDL_STOP)
-        *why = ", because of \"ddl: stop\"";
-    else if (!cfg->phases.schema || !cfg->phases.full)
-        *why = ", because the job does not make tables";
-    else if (strcmp(cfg->source.publication, cfg->slot) != 0)
-        *why = ", because its publication is not the job's own";
-    else if (table->identity == TABLE_IDENTITY_NONE && !table->unlogged && cfg->identity == IDENTITY_FAIL)
-        *why = ", because it has no replica identity";
-    else if (table->identity == TABLE_IDENTITY_FULL && publication_forbids_full(source, table))
-        *why = ", because of its generated column under the replica identity FULL";
-    return **why == '\0';
-}
-
-void join_refused_tell(const Table *table, const char *why) {
-    log_warn("table \"%s\" is new on the source and not part of this job%s", table->full_name, why);
-}
 
 static bool is_new(const Table *table) {
     return table->record_name == NULL;
@@ -76,7 +60,7 @@ static void oids_add(Writer *oids, const char *oid) {
 /* ---- published ---- */
 
 static bool publish(Walk *walk, Error *e) {
-    return birth_publish(walk, e) && FAULT("join.after_publication", e) && birth_wait(walk, e) &&
+    return birth_source_publish(walk, e) && FAULT("join.after_publication", e) && exported_wait(walk, e) &&
            publication_renew(walk->source, walk->job->cfg, walk->selection, e);
 }
 
@@ -135,7 +119,7 @@ static bool notes_write(Walk *walk, Writer *oids, Error *e) {
     return ok;
 }
 
-static bool define(Walk *walk, Error *e) {
+static bool definitions_make(Walk *walk, Error *e) {
     Dump dump = {0};
     Error ignored;
     Writer oids = oids_begin();
@@ -157,7 +141,8 @@ bool join_begin(Walk *walk, Error *e) {
         if (is_new(&walk->selection->tables[at]))
             log_info("table \"%s\" is new on the source: it joins the job",
                      walk->selection->tables[at].full_name);
-    return !join_waits(walk) || (publish(walk, e) && define(walk, e) && FAULT("join.after_record", e));
+    return !join_waits(walk) ||
+           (publish(walk, e) && definitions_make(walk, e) && FAULT("join.after_record", e));
 }
 
 /* ---- behind the rows ---- */

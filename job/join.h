@@ -13,12 +13,9 @@
 #ifndef WALFERRY_JOB_JOIN_H
 #define WALFERRY_JOB_JOIN_H
 
-#include "job/phases.h"
+#include "job/walk.h"
+#include "snapshot/dump.h"
 
-/* Whether a table that the job's record does not know may join; *why not, for people. */
-bool join_takes(const Pg *source, const Config *cfg, const Table *table, const char **why);
-/* Says so. */
-void join_refused_tell(const Table *table, const char *why);
 /* Some of the selection have no record. */
 bool join_waits(const Walk *walk);
 /* 1 and 2, for these. */

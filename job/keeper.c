@@ -1,3 +1,5 @@
+#include "job/keeper.h"
+
 #include <errno.h>
 
 #include "core/clock.h"
@@ -7,7 +9,6 @@
 #include "decoder/publication.h"
 #include "decoder/slot.h"
 #include "job/captured.h"
-#include "job/pipeline.h"
 #include "job/position.h"
 #include "job/slot_tell.h"
 

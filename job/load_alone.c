@@ -1,9 +1,10 @@
+#include "job/load_alone.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/log.h"
 #include "core/memory.h"
-#include "job/phases.h"
 #include "job/units.h"
 #include "sink/kafka/kafka_load.h"
 #include "snapshot/load_plan.h"
@@ -111,7 +112,7 @@ static void order_make(AloneLoad *load) {
 
 static bool round_run(AloneLoad *load, Exported *exported, Error *e) {
     Walk *walk = load->walk;
-    if (exported->exporter == NULL && !birth_of_load_snapshot(walk, exported, e))
+    if (exported->exporter == NULL && !exported_for_load(walk, exported, e))
         return false;
     load->exported = exported;
     atomic_store(&load->workers, 0);

@@ -2,14 +2,15 @@
  * reached, or something fails. A session never mends itself: whatever fails, the next session begins at recovery, so
  * that the way after an error is the way after kill -9.
  *
- *   pipeline_open.c    opening, in the order that makes it exclusive: the slot, the locks, the positions (trap A6)
- *   pipeline_recover.c of that: the sinks and where they stand
- *   pipeline.c         the session: threads, what is watched meanwhile, ending
- *   pipeline_source.c  source thread: frames in, batches out, status back (also while a queue is full, L15)
- *   pipeline_sink.c    one thread a sink: write, settle, promise
- *   target_wait.c      who holds the lock that the sink waits for (F81)
+ *   pipeline.c         what its threads share (this file)
  *   indexer.c          indexes that the source has got, made beside the stream
- *   keeper.c           heartbeat, guard, lag; and the ear for a source that is shutting down (trap A13) */
+ *   target_wait.c      who holds the lock that the sink waits for (F81)
+ *   keeper.c           heartbeat, guard, lag; and the ear for a source that is shutting down (trap A13)
+ *   pipeline_sink.c    one thread a sink: write, settle, promise
+ *   pipeline_source.c  source thread: frames in, batches out, status back (also while a queue is full, L15)
+ *   pipeline_recover.c the sinks and where they stand
+ *   pipeline_open.c    opening, in the order that makes it exclusive: the slot, the locks, the positions (trap A6)
+ *   pipeline_run.c     the session: threads, what is watched meanwhile, ending */
 #ifndef WALFERRY_JOB_PIPELINE_H
 #define WALFERRY_JOB_PIPELINE_H
 
@@ -70,33 +71,9 @@ typedef struct Pipeline {
     Error error;             /* the first one */
 } Pipeline;
 
-/* Blocks until the session has ended. True: stopped or reached. *progressed: something was applied in it. */
-bool pipeline_run(Pipeline *p, bool *progressed, Error *e);
-
-bool pipeline_open(Pipeline *p, Error *e); /* also after a failure everything is left to pipeline_run */
-
-/* *lowest: the position of the sink that is behind the others, read without its lock. */
-bool pipeline_sinks_open(Pipeline *p, Position *lowest, Error *e);
-/* With the slot ours: takes the locks, follows the source's timeline, makes the ledger. */
-bool pipeline_sinks_recover(Pipeline *p, const ServerIdentity *server, const SlotView *slot, Error *e);
-
-/* For its threads: */
+/* Any thread of the session: */
 void pipeline_sinks_ended(Pipeline *p, int count);
 void pipeline_fail(Pipeline *p, const Error *e); /* the first one counts */
 bool pipeline_ending(const Pipeline *p);         /* failed, or somebody wants it to end */
-void *pipeline_source(void *pipeline);
-typedef struct SinkThread {
-    Pipeline *pipeline;
-    int number;
-    bool leaves; /* what is queued, to the source */
-} SinkThread;
-void *pipeline_sink(void *sink_thread);
-void *keeper_thread(void *pipeline);
-/* What was said last about a wait of the database sink: "" when it does not wait for anybody. */
-typedef struct WaitTold {
-    char why[600];
-    int64_t looked_ms;
-} WaitTold;
-bool target_wait_tell(Pipeline *p, Pg *record, WaitTold *told, Error *e);
 
 #endif

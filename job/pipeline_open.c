@@ -1,3 +1,5 @@
+#include "job/pipeline_open.h"
+
 #include <assert.h>
 #include <libpq-fe.h>
 #include <stdio.h>
@@ -11,7 +13,7 @@
 #include "core/log.h"
 #include "decoder/publication.h"
 #include "decoder/slot.h"
-#include "job/pipeline.h"
+#include "job/pipeline_recover.h"
 #include "job/position.h"
 
 static const char SQL_SENDER_TIMEOUT[] =

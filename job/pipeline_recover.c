@@ -1,3 +1,5 @@
+#include "job/pipeline_recover.h"
+
 #include <assert.h>
 #include <libpq-fe.h>
 #include <stdio.h>
@@ -5,7 +7,6 @@
 
 #include "core/fault.h"
 #include "core/state.h"
-#include "job/pipeline.h"
 #include "job/position.h"
 
 enum { CONNECT_MS = 10000 };

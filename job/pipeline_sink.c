@@ -1,6 +1,7 @@
+#include "job/pipeline_sink.h"
+
 #include "core/clock.h"
 #include "core/fault.h"
-#include "job/pipeline.h"
 
 /* UNSETTLED: durability is asked for. SETTLED: there is nothing to do; a batch wakes the thread. */
 enum { UNSETTLED_WAIT_MS = 50, SETTLED_WAIT_MS = 200, LAST_SETTLE_MS = 5000 };

@@ -1,10 +1,11 @@
+#include "job/pipeline_source.h"
+
 #include <libpq-fe.h>
 #include <string.h>
 
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
-#include "job/pipeline.h"
 #include "job/position.h"
 
 enum {

@@ -21,16 +21,8 @@
 #ifndef WALFERRY_JOB_RELOAD_H
 #define WALFERRY_JOB_RELOAD_H
 
-#include <jansson.h>
+#include "job/walk.h"
 
-#include "job/phases.h"
-
-/* By the control socket's thread. `tables`: an array of names, schema.table. ERR_CONFIG: not such a job, or none of its tables. */
-bool reload_ask(Job *job, const json_t *tables, Error *e);
-/* All that was asked for survives a kill. */
-bool reload_is_noted(Job *job);
-/* The stream is to end, and the walk to begin anew. */
-bool reload_is_wanted(Job *job);
 /* By the walk, where it would stream: all rounds, if any are wanted. *ends: the walk is over without an error. */
 bool reload_run(Walk *walk, bool *ends, Error *e);
 

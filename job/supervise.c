@@ -9,7 +9,7 @@
 #include "core/retry.h"
 #include "job/check.h"
 #include "job/phases.h"
-#include "job/reload.h"
+#include "job/reload_ask.h"
 
 enum { WAIT_STEP_MS = 50, CHECK_AGAIN_MS = 250 };
 

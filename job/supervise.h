@@ -5,6 +5,7 @@
 
 #include "job/job.h"
 
+/* From the check to the end that was asked for; blocks; the caller's own thread. True: exit 0. */
 bool supervise(Job *job, Error *e);
 
 #endif

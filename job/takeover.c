@@ -22,10 +22,6 @@ static bool file_read(const char *path, DebeziumOffsets *offsets, Error *e) {
     return ok || fail_context(e, "%s", path);
 }
 
-static bool walk_stops(void *walk) {
-    return atomic_load(&((Walk *)walk)->job->stop);
-}
-
 static bool records_read(KafkaClient *client, const char *topic, KafkaWait *wait, DebeziumOffsets *offsets,
                          Error *e) {
     TopicEnds ends;
@@ -51,8 +47,7 @@ static bool records_read(KafkaClient *client, const char *topic, KafkaWait *wait
 }
 
 static bool topic_read(Walk *walk, const char *topic, DebeziumOffsets *offsets, Error *e) {
-    KafkaWait wait = kafka_wait_begin(
-        &(KafkaWait){.ending = walk_stops, .context = walk, .metrics = walk->job->metrics}, KAFKA_WAIT_MS);
+    KafkaWait wait = walk_wait_kafka(walk, KAFKA_WAIT_MS);
     KafkaClient *client = kafka_client_new(walk->job->cfg, KAFKA_READ, NULL, e);
     bool ok = client != NULL && records_read(client, topic, &wait, offsets, e);
     kafka_client_free(client);

@@ -4,7 +4,7 @@
 #ifndef WALFERRY_JOB_TAKEOVER_H
 #define WALFERRY_JOB_TAKEOVER_H
 
-#include "job/phases.h"
+#include "job/walk.h"
 
 /* Looks whether it can be done; makes nothing. *applied: where the connector has come to. */
 bool takeover_look(Walk *walk, Lsn *applied, Error *e);

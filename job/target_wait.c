@@ -1,3 +1,5 @@
+#include "job/target_wait.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -5,7 +7,6 @@
 
 #include "core/clock.h"
 #include "core/log.h"
-#include "job/pipeline.h"
 #include "sink/postgres/apply_prepared.h"
 
 /* Of several sessions the one whose transaction is the oldest; a prepared transaction has pid 0. Since when another

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "job/check_item.h"
+#include "job/check_text.h"
 #include "testing.h"
 
 /* ---- lists of names ---- */
