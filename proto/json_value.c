@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "core/json_text.h"
+#include "proto/convert.h"
 
 /* ---- values ---- */
 
