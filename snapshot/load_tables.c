@@ -5,6 +5,7 @@
 
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/sqlstate.h"
 #include "snapshot/cuts.h"
 #include "snapshot/load_intern.h"
 #include "snapshot/load_plan.h"
@@ -21,7 +22,6 @@ enum {
 static const char SQL_REPLICA_ROLE[] = "SET session_replication_role = replica";
 
 /* Somebody's lock on one table must not throw away the copies of the others that are under way. */
-#define LOCK_NOT_AVAILABLE "55P03"
 
 static const char SQL_IS_HERE[] = "SELECT pg_catalog.inet_server_addr() IS NULL"
                                   " OR pg_catalog.inet_server_addr() = pg_catalog.inet_client_addr()";
@@ -101,7 +101,7 @@ static bool table_waits(const Table *table, CopyResult result, const Error *e) {
         log_warn(
             "table \"%s\" was rewritten since the snapshot was taken; it is loaded again under a new one",
             table->full_name);
-    bool locked = result == COPY_FAILED && strcmp(e->sqlstate, LOCK_NOT_AVAILABLE) == 0;
+    bool locked = result == COPY_FAILED && sqlstate_is(e, SQLSTATE_LOCK_NOT_AVAILABLE);
     if (locked)
         log_warn("table \"%s\" is locked by somebody else; it is loaded again later", table->full_name);
     return locked || result == COPY_REWRITTEN;
@@ -121,7 +121,7 @@ static bool whole_run(TableWork *work, TableSession *session, const Table *table
 
 /* The range's transaction is rolled back, or its note is found; the snapshot may still be there. */
 static bool passes(const Error *e) {
-    return e->kind == ERR_RETRY && (e->connection || strcmp(e->sqlstate, LOCK_NOT_AVAILABLE) == 0 ||
+    return e->kind == ERR_RETRY && (e->connection || sqlstate_is(e, SQLSTATE_LOCK_NOT_AVAILABLE) ||
                                     strncmp(e->sqlstate, "40", 2) == 0);
 }
 
