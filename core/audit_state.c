@@ -23,14 +23,6 @@ enum { SUMS_TEXT_SIZE = (AUDIT_KINDS + 1) * 24 };
 
 /* ---- reading ---- */
 
-static PGresult *ask(Pg *pg, const Config *cfg, const char *sql, int count, const char *const *params,
-                     Error *e) {
-    char *expanded = state_sql(pg, cfg, sql);
-    PGresult *result = pg_query(pg, expanded, count, params, e);
-    free(expanded);
-    return result;
-}
-
 /* An array's text: {insert,update,delete,truncate,hash}, signed as bigint is. */
 static AuditSums sums_parse(const char *text) {
     AuditSums sums = {0};
@@ -44,7 +36,7 @@ static AuditSums sums_parse(const char *text) {
 }
 
 static bool load_position(Audit *a, Pg *pg, const Config *cfg, Lsn applied, Error *e) {
-    PGresult *result = ask(pg, cfg, SQL_POSITION, 1, (const char *const[]){cfg->name}, e);
+    PGresult *result = state_query(pg, cfg, SQL_POSITION, 1, (const char *const[]){cfg->name}, e);
     if (result == NULL)
         return false;
     bool there = PQntuples(result) == 1;
@@ -57,7 +49,7 @@ static bool load_position(Audit *a, Pg *pg, const Config *cfg, Lsn applied, Erro
 }
 
 static bool load_sums(Audit *a, Pg *pg, const Config *cfg, Error *e) {
-    PGresult *result = ask(pg, cfg, SQL_SUMS, 1, (const char *const[]){cfg->name}, e);
+    PGresult *result = state_query(pg, cfg, SQL_SUMS, 1, (const char *const[]){cfg->name}, e);
     for (int row = 0; result != NULL && row < PQntuples(result); row++) {
         AuditTable *table = audit_table(a, pg_cell(result, row, 0), pg_cell(result, row, 1));
         if (table == NULL)
@@ -81,7 +73,7 @@ static void add_progress(Audit *a, const PGresult *result, int row) {
 static bool load_since(Audit *a, Pg *pg, const Config *cfg, Error *e) {
     char from[LSN_TEXT_SIZE];
     const char *const params[] = {cfg->name, lsn_text(a->written, from)};
-    PGresult *result = ask(pg, cfg, SQL_SINCE, 2, params, e);
+    PGresult *result = state_query(pg, cfg, SQL_SINCE, 2, params, e);
     for (int row = 0; result != NULL && row < PQntuples(result); row++)
         add_progress(a, result, row);
     PQclear(result);

@@ -1,7 +1,5 @@
 #include "core/clock.h"
 
-#include <time.h>
-
 static int64_t microseconds(clockid_t id) {
     struct timespec now;
     clock_gettime(id, &now);
@@ -16,6 +14,18 @@ int64_t clock_ms(void) {
 }
 int64_t clock_wall_us(void) {
     return microseconds(CLOCK_REALTIME);
+}
+
+struct timespec clock_after_ms(int wait_ms) {
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += wait_ms / 1000;
+    at.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    return at;
 }
 
 void clock_sleep_us(int64_t us) {

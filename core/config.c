@@ -399,3 +399,23 @@ void config_free(Config *cfg) {
         free(texts[text]);
     free(cfg);
 }
+
+void config_visit(void (*visit)(void *context, const char *key, const char *type, const char *default_text,
+                                const char *help, bool available),
+                  void *context) {
+    Writer type = writer_new(4096);
+    size_t count;
+    const Option *table = options_table(&count);
+    for (const Option *option = table; option < table + count; option++) {
+        writer_reset(&type);
+        option_describe(option, &type);
+        if (option->reach == OPTION_ONLY) {
+            writer_text(&type, " (in this version: ");
+            option_describe_available(option, &type);
+            writer_text(&type, ")");
+        }
+        visit(context, option->key, writer_string(&type), option->default_text, option->help,
+              option->reach != OPTION_LATER);
+    }
+    writer_free(&type);
+}

@@ -18,16 +18,9 @@ static const char SQL_DECLARE[] =
 static const char SQL_FETCH[] = "FETCH 100 FROM letters";
 static const char SQL_CLEAR[] = "DELETE FROM @.dead_letter WHERE job = $1";
 
-static PGresult *ask(Pg *pg, const Config *cfg, const char *constant, const char *param, Error *e) {
-    char *sql = state_sql(pg, cfg, constant);
-    PGresult *rows = pg_query(pg, sql, 1, (const char *const[]){param}, e);
-    free(sql);
-    return rows;
-}
-
 static bool number(Pg *pg, const Config *cfg, const char *constant, const char *param, int64_t *out,
                    Error *e) {
-    PGresult *rows = ask(pg, cfg, constant, param, e);
+    PGresult *rows = state_query(pg, cfg, constant, 1, &param, e);
     if (rows == NULL)
         return false;
     *out = pg_cell_int(rows, 0, 0);
@@ -76,7 +69,7 @@ static bool fetch(Pg *pg, bool (*visit)(void *context, const DeadLetter *), void
 }
 
 static bool run(Pg *pg, const Config *cfg, const char *constant, Error *e) {
-    PGresult *result = ask(pg, cfg, constant, cfg->name, e);
+    PGresult *result = state_query(pg, cfg, constant, 1, (const char *const[]){cfg->name}, e);
     PQclear(result);
     return result != NULL;
 }

@@ -177,6 +177,13 @@ void metrics_copying(TableMetrics *table, int64_t now_us) {
         atomic_store(&table->began_us, now_us);
 }
 
+void metrics_copied(Metrics *m, TableMetrics *table, int64_t rows, int64_t bytes) {
+    atomic_fetch_add(&table->rows, rows);
+    atomic_fetch_add(&table->bytes, bytes);
+    atomic_fetch_add(&m->rows_copied, rows);
+    atomic_fetch_add(&m->bytes_copied, bytes);
+}
+
 /* Rows count where they are estimated: a COPY's bytes are not the table's bytes. An estimate that was too low does not
  * make a table in work look finished. */
 double metrics_share(const TableMetrics *table) {

@@ -103,6 +103,8 @@ TableMetrics *metrics_table(Metrics *m, const char *name);
 TableMetrics *metrics_table_of(Metrics *m, const char *name, uint32_t oid);
 /* Copying begins, unless it is under way. */
 void metrics_copying(TableMetrics *table, int64_t now_us);
+/* So much of it is copied, besides what was before; below zero: it is not any more. */
+void metrics_copied(Metrics *m, TableMetrics *table, int64_t rows, int64_t bytes);
 /* How much of a table is copied, 0 to 1; -1: nobody knows. */
 double metrics_share(const TableMetrics *table);
 /* One session builds one thing at a time. */

@@ -1,7 +1,5 @@
 #include "core/options.h"
 
-#include <string.h>
-
 #include "core/config.h"
 
 #define MILLISECONDS INT64_C(1)
@@ -262,22 +260,4 @@ _Static_assert(sizeof TABLE / sizeof *TABLE <= OPTIONS_MAX, "config_load keeps a
 const Option *options_table(size_t *count) {
     *count = sizeof TABLE / sizeof *TABLE;
     return TABLE;
-}
-
-void config_visit(void (*visit)(void *context, const char *key, const char *type, const char *default_text,
-                                const char *help, bool available),
-                  void *context) {
-    Writer type = writer_new(4096);
-    for (const Option *option = TABLE; option < TABLE + sizeof TABLE / sizeof *TABLE; option++) {
-        writer_reset(&type);
-        option_describe(option, &type);
-        if (option->reach == OPTION_ONLY) {
-            writer_text(&type, " (in this version: ");
-            option_describe_available(option, &type);
-            writer_text(&type, ")");
-        }
-        visit(context, option->key, writer_string(&type), option->default_text, option->help,
-              option->reach != OPTION_LATER);
-    }
-    writer_free(&type);
 }

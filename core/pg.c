@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/pg_failure.h"
+#include "core/sqlstate.h"
 
 /* Trap C5 and design "Apply": what every session of ours begins with, whatever the role, the database or the
  * server have as defaults. Since: the first server version that knows the setting. */
@@ -244,7 +245,8 @@ static bool settings_pin(Pg *pg, bool watch_client, int64_t deadline_ms, Error *
 static bool session_begin(Pg *pg, const char *options, int64_t deadline_ms, Error *e) {
     bool watch_client = pg->version >= 140000;
     if (!settings_pin(pg, watch_client, deadline_ms, e)) {
-        if (!watch_client || strcmp(e->sqlstate, "22023") != 0 || !settings_pin(pg, false, deadline_ms, e))
+        if (!watch_client || !sqlstate_is(e, SQLSTATE_INVALID_PARAMETER_VALUE) ||
+            !settings_pin(pg, false, deadline_ms, e))
             return false;
     }
     return options == NULL || run_until(pg, options, deadline_ms, e);

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/sqlstate.h"
+
 /* A message of libpq (always verbose here) taken apart: its SQLSTATE if it shows one, and the sentence behind
  * it. */
 typedef struct Report {
@@ -79,10 +81,12 @@ static void login_hint(Error *e, const char *side) {
     static const struct {
         const char *sqlstate, *sign, *what;
     } hints[] = {
-        {"28P01", "", "user and password, PGPASSWORD, ~/.pgpass"},
-        {"28000", "", "the user, and whether the server's pg_hba.conf lets it in from here"},
-        {"3D000", "", "the name of the database"},
-        {"42501", "", "the user may not connect so; a replication session needs ALTER ROLE … REPLICATION"},
+        {SQLSTATE_INVALID_PASSWORD, "", "user and password, PGPASSWORD, ~/.pgpass"},
+        {SQLSTATE_INVALID_AUTHORIZATION, "",
+         "the user, and whether the server's pg_hba.conf lets it in from here"},
+        {SQLSTATE_INVALID_CATALOG_NAME, "", "the name of the database"},
+        {SQLSTATE_INSUFFICIENT_PRIVILEGE, "",
+         "the user may not connect so; a replication session needs ALTER ROLE … REPLICATION"},
         {"", "no password supplied", "it has no password, nor have PGPASSWORD and ~/.pgpass"},
         {"", "could not translate host name", "the host"},
         {"", "does not support SSL", "sslmode; or switch ssl on at the server"},
@@ -94,10 +98,10 @@ static void login_hint(Error *e, const char *side) {
         {"", "Too many open files", "it is right, but this process may open no more: raise ulimit -n"},
         {"", "Connection refused", "host and port; and the server's listen_addresses"},
     };
-    if (strcmp(e->sqlstate, "53300") == 0)
+    if (sqlstate_is(e, SQLSTATE_TOO_MANY_CONNECTIONS))
         fail_hint(e, "the server has no session left: see its max_connections and max_wal_senders");
     for (size_t n = 0; n < sizeof hints / sizeof *hints; n++)
-        if (strcmp(hints[n].sqlstate, e->sqlstate) == 0 && strstr(e->text, hints[n].sign) != NULL)
+        if (sqlstate_is(e, hints[n].sqlstate) && strstr(e->text, hints[n].sign) != NULL)
             fail_hint(e, "check %s.dsn: %s", side, hints[n].what);
 }
 
@@ -115,7 +119,7 @@ static bool memory_failed(const Pg *pg, const Report *report, Error *e) {
 
 /* A value whose text form, or a row that, is beyond what a server can hold in one piece (F77): it would come again. */
 static bool text_is_row_limit(const Report *report) {
-    bool limit = strcmp(report->sqlstate, "54000") == 0;
+    bool limit = strcmp(report->sqlstate, SQLSTATE_PROGRAM_LIMIT_EXCEEDED) == 0;
     return strstr(report->text, "invalid memory alloc request size") != NULL ||
            (limit && (strstr(report->text, "out of memory") != NULL ||
                       strstr(report->text, "string buffer exceeds") != NULL));
@@ -132,7 +136,8 @@ static bool row_limit_failed(const Pg *pg, const Report *report, Error *e) {
 
 /* F76: of an SQL_ASCII source any bytes may come, and to a target that is not UTF8 not every character may go. */
 static void encoding_hint(const char *side, Error *e) {
-    if (strcmp(e->sqlstate, "22021") != 0 && strcmp(e->sqlstate, "22P05") != 0)
+    if (!sqlstate_is(e, SQLSTATE_CHARACTER_NOT_IN_REPERTOIRE) &&
+        !sqlstate_is(e, SQLSTATE_UNTRANSLATABLE_CHARACTER))
         return;
     if (strcmp(side, "target") == 0)
         fail_hint(e, "the encoding of the target database does not know it: make one with ENCODING 'UTF8'");
@@ -178,7 +183,7 @@ bool pg_failed(Pg *pg, const PGresult *result, Error *e) {
     encoding_hint(pg->side, e);
     if (hint != NULL)
         fail_hint(e, "%s", hint);
-    else if (strcmp(e->sqlstate, "42501") == 0)
+    else if (sqlstate_is(e, SQLSTATE_INSUFFICIENT_PRIVILEGE))
         fail_hint(e, "grant it to the user of %s.dsn, or name another user there", pg->side);
     return false;
 }

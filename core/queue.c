@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/memory.h"
 
 typedef struct Node {
@@ -48,25 +48,13 @@ void queue_free(Queue *q) {
     free(q);
 }
 
-static struct timespec deadline_after(int wait_ms) {
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += wait_ms / 1000;
-    at.tv_nsec += (long)(wait_ms % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    return at;
-}
-
 static bool has_room(const Queue *q, const Batch *b) {
     return q->first == NULL || (b->bytes <= q->limit_bytes && q->bytes <= q->limit_bytes - b->bytes);
 }
 
 /* Whoever waits is woken when the lock is free: else it would wake only to wait again. */
 QueueResult queue_push(Queue *q, Batch *b, int wait_ms) {
-    struct timespec deadline = deadline_after(wait_ms);
+    struct timespec deadline = clock_after_ms(wait_ms);
     QueueResult result = QUEUE_OK;
     Node *node = memory_raw(sizeof *node);
     *node = (Node){NULL, b};
@@ -96,7 +84,7 @@ QueueResult queue_push(Queue *q, Batch *b, int wait_ms) {
 
 /* Until there is something, or an end of it; 0: nobody sleeps, not even over a time that has passed. */
 static void await_readable(Queue *q, int wait_ms) {
-    struct timespec deadline = deadline_after(wait_ms);
+    struct timespec deadline = clock_after_ms(wait_ms);
     while (wait_ms > 0 && q->first == NULL && !q->closed)
         if (pthread_cond_timedwait(&q->readable, &q->lock, &deadline) == ETIMEDOUT)
             return;

@@ -160,19 +160,18 @@ char *state_sql(Pg *pg, const Config *cfg, const char *sql) {
     return out.at;
 }
 
-/* One statement of ours with text parameters; NULL and e on failure. */
-static PGresult *ask(Pg *pg, const Config *cfg, const char *sql, int count, const char *const *params,
-                     Error *e) {
+PGresult *state_query(Pg *pg, const Config *cfg, const char *sql, int count, const char *const *params,
+                      Error *e) {
     char *expanded = state_sql(pg, cfg, sql);
     PGresult *result = pg_query(pg, expanded, count, params, e);
     free(expanded);
     return result;
 }
 
-/* As ask, when only the number of touched rows matters; -1 on failure. */
+/* As state_query, when only the number of touched rows matters; -1 on failure. */
 static int64_t change(Pg *pg, const Config *cfg, const char *sql, int count, const char *const *params,
                       Error *e) {
-    PGresult *result = ask(pg, cfg, sql, count, params, e);
+    PGresult *result = state_query(pg, cfg, sql, count, params, e);
     if (result == NULL)
         return -1;
     int64_t touched = pg_affected(result);
@@ -194,7 +193,7 @@ static bool change_job(Pg *pg, const Config *cfg, const char *sql, int count, co
 
 static bool count_of(Pg *pg, const Config *cfg, const char *sql, int count, const char *const *params,
                      int64_t *out, Error *e) {
-    PGresult *result = ask(pg, cfg, sql, count, params, e);
+    PGresult *result = state_query(pg, cfg, sql, count, params, e);
     if (result == NULL)
         return false;
     *out = pg_cell_int(result, 0, 0);
@@ -245,7 +244,7 @@ static Birth birth_parse(const char *text) {
 
 bool state_read(Pg *pg, const Config *cfg, JobRecord *out, Error *e) {
     *out = (JobRecord){0};
-    PGresult *result = ask(pg, cfg, SQL_READ, 1, (const char *const[]){cfg->name}, e);
+    PGresult *result = state_query(pg, cfg, SQL_READ, 1, (const char *const[]){cfg->name}, e);
     if (result == NULL)
         return false;
     out->exists = PQntuples(result) == 1;
@@ -379,7 +378,7 @@ static char *cell_text(const PGresult *result, int row, int column) {
 
 bool state_tables(Pg *pg, const Config *cfg, TableRecords *out, Error *e) {
     *out = (TableRecords){.all_loaded = true};
-    PGresult *result = ask(pg, cfg, SQL_TABLES, 1, (const char *const[]){cfg->name}, e);
+    PGresult *result = state_query(pg, cfg, SQL_TABLES, 1, (const char *const[]){cfg->name}, e);
     if (result == NULL)
         return false;
     out->count = PQntuples(result);
@@ -457,7 +456,7 @@ bool state_table_defined(Pg *pg, const Config *cfg, TableRecord *record, uint32_
     snprintf(oid_text, sizeof oid_text, "%" PRIu32, oid);
     const char *const params[] = {target_schema, target_name, cfg->name, record->schema,
                                   record->name,  oid_text,    definition};
-    PGresult *result = ask(pg, cfg, SQL_TABLE_DEFINED, 7, params, e);
+    PGresult *result = state_query(pg, cfg, SQL_TABLE_DEFINED, 7, params, e);
     if (result == NULL)
         return false;
     bool ok = PQntuples(result) == 1;
@@ -593,7 +592,7 @@ bool state_existing_note(Pg *pg, const Config *cfg, const StateName *names, int 
 }
 
 PGresult *state_existing(Pg *pg, const Config *cfg, Error *e) {
-    return ask(pg, cfg, SQL_EXISTING, 1, (const char *const[]){cfg->name}, e);
+    return state_query(pg, cfg, SQL_EXISTING, 1, (const char *const[]){cfg->name}, e);
 }
 
 bool state_tables_kept(Pg *pg, const Config *cfg, TableRecords *tables, Error *e) {
@@ -615,7 +614,7 @@ bool state_object_forget(Pg *pg, const Config *cfg, const char *prefix, int64_t 
 }
 
 PGresult *state_objects(Pg *pg, const Config *cfg, const char *prefix, Error *e) {
-    return ask(pg, cfg, SQL_OBJECTS, 2, (const char *const[]){cfg->name, prefix}, e);
+    return state_query(pg, cfg, SQL_OBJECTS, 2, (const char *const[]){cfg->name, prefix}, e);
 }
 
 bool state_identity_note(Pg *pg, const Config *cfg, const Table *table, Error *e) {
@@ -628,7 +627,7 @@ bool state_identities(Pg *pg, const Config *cfg,
                       bool (*visit)(void *context, const char *schema, const char *name, char setting,
                                     Error *e),
                       void *context, Error *e) {
-    PGresult *result = ask(pg, cfg, SQL_IDENTITIES, 1, (const char *const[]){cfg->name}, e);
+    PGresult *result = state_query(pg, cfg, SQL_IDENTITIES, 1, (const char *const[]){cfg->name}, e);
     bool ok = result != NULL;
     for (int row = 0; ok && row < PQntuples(result); row++)
         ok = visit(context, pg_cell(result, row, 0), pg_cell(result, row, 1), pg_cell(result, row, 2)[0], e);

@@ -159,6 +159,9 @@ bool state_identities(Pg *pg, const Config *cfg,
 
 /* A constant with every "@" replaced by the quoted state schema; of malloc, the caller frees it. */
 char *state_sql(Pg *pg, const Config *cfg, const char *sql);
+/* The same as a statement with text parameters; the caller clears the result. NULL and e on failure. */
+PGresult *state_query(Pg *pg, const Config *cfg, const char *sql, int count, const char *const *params,
+                      Error *e);
 
 /* Removes the job's rows, and the schema with the last job. Own transaction. */
 bool state_remove(Pg *pg, const Config *cfg, Error *e);

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/memory.h"
 
 struct Ticket {
@@ -59,14 +59,7 @@ TicketOutcome ticket_outcome(Ticket *t) {
 }
 
 TicketOutcome ticket_wait(Ticket *t, int wait_ms) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += wait_ms / 1000;
-    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    struct timespec until = clock_after_ms(wait_ms);
     pthread_mutex_lock(&t->lock);
     while (t->outcome == TICKET_OPEN && wait_ms > 0)
         if (pthread_cond_timedwait(&t->settled, &t->lock, &until) == ETIMEDOUT)

@@ -3,7 +3,8 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "core/sqlstate.h"
 
 /* To publish a table takes its owner's rights. */
 static const char TABLE_SQL[] =
@@ -92,9 +93,10 @@ static bool message_instead(Pg *source, const Config *cfg, HeartbeatForm *form, 
 /* Another job was faster by a moment. IF NOT EXISTS does not hold between two sessions: a table has a row
  * in pg_class and one in pg_type, each looked for first and then kept by a unique index. */
 static bool made_meanwhile(const Error *e) {
-    static const char *const refusals[] = {"42P07", "42710", "23505"};
+    static const char *const refusals[] = {SQLSTATE_DUPLICATE_TABLE, SQLSTATE_DUPLICATE_OBJECT,
+                                           SQLSTATE_UNIQUE_VIOLATION};
     for (size_t n = 0; n < sizeof refusals / sizeof *refusals; n++) {
-        if (strcmp(e->sqlstate, refusals[n]) == 0)
+        if (sqlstate_is(e, refusals[n]))
             return true;
     }
     return false;
@@ -113,10 +115,12 @@ bool heartbeat_make(Pg *source, const Config *cfg, HeartbeatForm *form, Error *e
     if (!exists &&
         !statement_run(source, statement(source, cfg, "CREATE TABLE IF NOT EXISTS ", COLUMNS_SQL), e) &&
         !made_meanwhile(e))
-        return strcmp(e->sqlstate, "42501") == 0 ? message_instead(source, cfg, form, e) : false;
+        return sqlstate_is(e, SQLSTATE_INSUFFICIENT_PRIVILEGE) ? message_instead(source, cfg, form, e)
+                                                               : false;
     const char *job = cfg->name;
     if (!statement_query(source, statement(source, cfg, "INSERT INTO ", FIRST_SQL), 1, &job, NULL, e))
-        return strcmp(e->sqlstate, "42501") == 0 ? message_instead(source, cfg, form, e) : false;
+        return sqlstate_is(e, SQLSTATE_INSUFFICIENT_PRIVILEGE) ? message_instead(source, cfg, form, e)
+                                                               : false;
     *form = HEARTBEAT_TABLE;
     return true;
 }
@@ -173,12 +177,12 @@ bool heartbeat_drop(Pg *source, const Config *cfg, Error *e) {
     if (oid == 0)
         return true;
     if (!statement_query(source, statement(source, cfg, "DELETE FROM ", OURS_SQL), 1, &job, NULL, e))
-        return strcmp(e->sqlstate, "42P01") == 0;
+        return sqlstate_is(e, SQLSTATE_UNDEFINED_TABLE);
     bool good =
         pg_run(source, DROP_BEGIN_SQL, e) && table_drop(source, cfg, e) && pg_run(source, "COMMIT", e);
     if (good)
         return true;
     Error ignored;
     pg_run(source, "ROLLBACK", &ignored);
-    return strcmp(e->sqlstate, "42P01") == 0;
+    return sqlstate_is(e, SQLSTATE_UNDEFINED_TABLE);
 }

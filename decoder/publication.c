@@ -8,6 +8,7 @@
 
 #include "core/clock.h"
 #include "core/memory.h"
+#include "core/sqlstate.h"
 #include "decoder/heartbeat.h"
 
 /* In one message with the statement that it bounds: one transaction, which ends by itself on an error. */
@@ -249,7 +250,8 @@ static bool locked_run(Pg *source, Writer *sql, int64_t wait_ms, Error *e) {
     assert(!sql->full);
     int64_t deadline_ms = clock_ms() + wait_ms;
     while (!pg_run(source, writer_string(sql), e)) {
-        bool in_the_way = strcmp(e->sqlstate, "55P03") == 0 || strcmp(e->sqlstate, "40P01") == 0;
+        bool in_the_way =
+            sqlstate_is(e, SQLSTATE_LOCK_NOT_AVAILABLE) || sqlstate_is(e, SQLSTATE_DEADLOCK_DETECTED);
         if (!in_the_way || clock_ms() + LOCK_PAUSE_MS >= deadline_ms)
             return false;
         clock_sleep_ms(LOCK_PAUSE_MS);
@@ -559,6 +561,6 @@ bool publication_restore_identity(Pg *source, const char *schema, const char *na
     const char *identity = setting == 'd' ? "DEFAULT" : setting == 'f' ? "FULL" : "NOTHING";
     if (identity_run(source, schema, name, identity, NULL, wait_ms, e))
         return true;
-    bool gone = strcmp(e->sqlstate, "42P01") == 0 || strcmp(e->sqlstate, "3F000") == 0;
+    bool gone = sqlstate_is(e, SQLSTATE_UNDEFINED_TABLE) || sqlstate_is(e, SQLSTATE_INVALID_SCHEMA_NAME);
     return gone;
 }

@@ -9,6 +9,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/sqlstate.h"
 
 static const char PREFIX[] = "dts_sync_";
 /* How often the watcher looks, and how long a cancelled command may take to say so. */
@@ -96,7 +97,7 @@ static bool history_read(Pg *walsender, ServerIdentity *out, Error *e) {
     snprintf(command, sizeof command, "TIMELINE_HISTORY %" PRIu32, out->timeline);
     PGresult *rows = pg_command(walsender, command, e);
     if (rows == NULL)
-        return strcmp(e->sqlstate, "58P01") == 0;
+        return sqlstate_is(e, SQLSTATE_UNDEFINED_FILE);
     bool whole = PQntuples(rows) == 1 && PQnfields(rows) == 2;
     if (!whole)
         fail(e, ERR_PROTOCOL, "%s: TIMELINE_HISTORY answers in an unknown form", walsender->side);
@@ -226,16 +227,16 @@ static PGresult *create_run(const Making *m, const char *command, Error *e) {
 static bool create_failed(const Making *m, Error *e) {
     if (e->connection || e->kind == ERR_STOPPED)
         return false;
-    if (strcmp(e->sqlstate, "42710") == 0) {
+    if (sqlstate_is(e, SQLSTATE_DUPLICATE_OBJECT)) {
         e->kind = ERR_CONFIG;
         return fail_hint(e, "somebody else made it: give the job another name, or see \"walferry slots\"");
     }
-    if (strcmp(e->sqlstate, "53400") == 0) {
+    if (sqlstate_is(e, SQLSTATE_CONFIGURATION_LIMIT_EXCEEDED)) {
         e->kind = ERR_CONFIG;
         return fail_hint(e, "raise max_replication_slots of the %s, or drop a slot that nobody needs",
                          m->walsender->side);
     }
-    if (strcmp(e->sqlstate, "55000") == 0) {
+    if (sqlstate_is(e, SQLSTATE_OBJECT_NOT_IN_PREREQUISITE_STATE)) {
         e->kind = ERR_CONFIG;
         return fail_hint(
             e, "a slot needs wal_level = logical: ALTER SYSTEM SET wal_level = logical, then restart");
@@ -269,8 +270,10 @@ bool slot_create(Pg *walsender, Pg *watcher, const char *name, SlotKind kind, in
         create_write(&command, &m, failover > 0);
         answer = create_run(&m, writer_string(&command), e);
         writer_free(&command);
-        bool refused = strcmp(e->sqlstate, "0A000") == 0 || strcmp(e->sqlstate, "22023") == 0 ||
-                       strcmp(e->sqlstate, "42601") == 0 || strcmp(e->sqlstate, "55000") == 0;
+        bool refused = sqlstate_is(e, SQLSTATE_FEATURE_NOT_SUPPORTED) ||
+                       sqlstate_is(e, SQLSTATE_INVALID_PARAMETER_VALUE) ||
+                       sqlstate_is(e, SQLSTATE_SYNTAX_ERROR) ||
+                       sqlstate_is(e, SQLSTATE_OBJECT_NOT_IN_PREREQUISITE_STATE);
         if (answer == NULL && (failover == 0 || !refused))
             return create_failed(&m, e);
     }
@@ -326,10 +329,10 @@ bool slot_drop(Pg *source, const char *name, int64_t wait_ms, Error *e) {
             PQclear(dropped);
             return true;
         }
-        if (!view.active && strcmp(e->sqlstate, "42704") == 0)
+        if (!view.active && sqlstate_is(e, SQLSTATE_UNDEFINED_OBJECT))
             return true;
         /* Somebody took it after the look: 55006. */
-        if (!view.active && (strcmp(e->sqlstate, "55006") != 0 || clock_ms() >= deadline_ms))
+        if (!view.active && (!sqlstate_is(e, SQLSTATE_OBJECT_IN_USE) || clock_ms() >= deadline_ms))
             return false;
         if (clock_ms() >= deadline_ms)
             return fail(e, ERR_CONFIG, "%s: slot \"%s\" is in use by PID %lld", source->side, name,

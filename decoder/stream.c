@@ -8,6 +8,7 @@
 
 #include "core/clock.h"
 #include "core/memory.h"
+#include "core/sqlstate.h"
 
 /* Every third of the server's patience, so that two may be lost (L15). */
 enum { STATUS_MOST_MS = 10000, STATUS_LEAST_MS = 10, STATUS_SHARE = 3 };
@@ -90,10 +91,10 @@ static void start_write(Writer *w, Pg *pg, const StreamOptions *o) {
 /* What was confirmed cannot be had again without these: slot or publication (42704), WAL (58P01), and a slot
  * that the server gave up, which says so only in words (55000). */
 static bool loss_look(Error *e) {
-    bool state = strcmp(e->sqlstate, "55000") == 0;
+    bool state = sqlstate_is(e, SQLSTATE_OBJECT_NOT_IN_PREREQUISITE_STATE);
     bool given_up =
         state && (strstr(e->text, "an no longer ") != NULL || strstr(e->text, "annot read from ") != NULL);
-    if (given_up || strcmp(e->sqlstate, "42704") == 0 || strcmp(e->sqlstate, "58P01") == 0)
+    if (given_up || sqlstate_is(e, SQLSTATE_UNDEFINED_OBJECT) || sqlstate_is(e, SQLSTATE_UNDEFINED_FILE))
         e->kind = ERR_LOST;
     else if (state)
         e->kind = ERR_CONFIG;
@@ -103,8 +104,8 @@ static bool loss_look(Error *e) {
 /* A server that does not know what we ask for (F25) says so without a code of its own, and always in English. */
 static void start_failed(Error *e) {
     loss_look(e);
-    bool unknown = strcmp(e->sqlstate, "XX000") == 0 && strstr(e->text, "pgoutput option") != NULL;
-    if (!unknown && strcmp(e->sqlstate, "0A000") != 0)
+    bool unknown = sqlstate_is(e, SQLSTATE_INTERNAL_ERROR) && strstr(e->text, "pgoutput option") != NULL;
+    if (!unknown && !sqlstate_is(e, SQLSTATE_FEATURE_NOT_SUPPORTED))
         return;
     e->kind = ERR_CONFIG;
     fail_hint(e, "its pgoutput is not one that this walferry knows: see source-version of walferry check");

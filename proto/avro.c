@@ -1,13 +1,13 @@
 #include "proto/avro.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "proto/avro_fingerprint.h"
 #include "proto/avro_schema.h"
 #include "proto/format_intern.h"
+#include "proto/wire.h"
 
-enum { VARINT_BYTES = 10, CONFLUENT = 0x00 };
+enum { CONFLUENT = 0x00 };
 
 typedef enum Branch { REQUIRED, NULL_FIRST, NULL_SECOND } Branch;
 
@@ -48,34 +48,7 @@ const AvroNode *avro_node_new(Arena *arena, const Kind *kind) {
 
 /* Zig-zag: small numbers of either sign are short. */
 static void long_write(Writer *out, int64_t value) {
-    char bytes[VARINT_BYTES];
-    uint64_t rest = (uint64_t)value << 1 ^ (value < 0 ? UINT64_MAX : 0);
-    size_t length = 0;
-    for (; rest >= 0x80; rest >>= 7)
-        bytes[length++] = (char)(rest | 0x80);
-    bytes[length++] = (char)rest;
-    writer_bytes(out, (Slice){bytes, length});
-}
-
-static void little_write(Writer *out, uint64_t bits, size_t width) {
-    char bytes[sizeof bits];
-    for (size_t byte = 0; byte < width; byte++)
-        bytes[byte] = (char)(bits >> 8 * byte);
-    writer_bytes(out, (Slice){bytes, width});
-}
-
-static void float_write(Writer *out, const AvroNode *node, const Datum *datum) {
-    if (node->type == CONNECT_FLOAT32) {
-        float value = datum_float32(datum);
-        uint32_t bits;
-        memcpy(&bits, &value, sizeof bits);
-        little_write(out, bits, sizeof bits);
-        return;
-    }
-    double value = datum_float(datum);
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    little_write(out, bits, sizeof bits);
+    wire_varint_write(out, (uint64_t)value << 1 ^ (value < 0 ? UINT64_MAX : 0));
 }
 
 static void text_write(Writer *out, Slice text) {
@@ -113,7 +86,7 @@ void avro_datum_write(Writer *out, const AvroNode *node, const Datum *datum) {
     case DATUM_LEFT_OUT: break;
     case DATUM_BOOLEAN: writer_u8(out, datum->truth); break;
     case DATUM_INTEGER: long_write(out, datum->integer); break;
-    case DATUM_FLOAT: float_write(out, node, datum); break;
+    case DATUM_FLOAT: wire_float_write(out, node->type, datum); break;
     case DATUM_BYTES: text_write(out, datum->bytes); break;
     case DATUM_LIST: (node->type == CONNECT_STRUCT ? struct_write : list_write)(out, node, datum); break;
     case DATUM_SPECIAL: assert(datum->kind != DATUM_SPECIAL);
@@ -150,7 +123,7 @@ static void body_write(const void *own, uint32_t id, const Datum *datum, Writer 
     const Body *body = own;
     if (body->single_object) {
         writer_u16(out, SINGLE_OBJECT);
-        little_write(out, body->fingerprint, sizeof body->fingerprint);
+        wire_little_write(out, body->fingerprint, sizeof body->fingerprint);
     } else {
         writer_u8(out, CONFLUENT);
         writer_u32(out, id);

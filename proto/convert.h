@@ -11,42 +11,12 @@
 #define WALFERRY_PROTO_CONVERT_H
 
 #include "core/error.h"
+#include "proto/datum.h"
 #include "proto/kind.h"
-
-typedef enum DatumKind {
-    DATUM_NULL,
-    DATUM_SPECIAL,
-    DATUM_LEFT_OUT, /* not said at all: never of convert, but of rows */
-    DATUM_BOOLEAN,
-    DATUM_INTEGER,
-    DATUM_FLOAT, /* `bytes`: its shortest text, which JSON takes as it is, or NaN, Infinity, -Infinity */
-    DATUM_BYTES, /* of a string or of bytes, as its Kind says */
-    DATUM_LIST   /* elements; keys and elements in turn; or the fields of a struct */
-} DatumKind;
-
-typedef struct Datum {
-    DatumKind kind;
-    uint32_t count;
-    union {
-        bool truth;
-        int64_t integer;
-        Slice bytes; /* a view of the text, or in the arena */
-        const struct Datum *items;
-    };
-} Datum;
-
-/* An infinite timestamp as Debezium 3.7 has it: pgjdbc's own two numbers where the column counts milliseconds, and what is
- * left of a thousand times those, the ends of an int64, where it counts microseconds. */
-#define TIMESTAMP_INFINITY_MS       INT64_C(9223372036825200000)
-#define TIMESTAMP_MINUS_INFINITY_MS INT64_C(-9223372036832400000)
-#define TIMESTAMP_INFINITY_US       INT64_MAX
-#define TIMESTAMP_MINUS_INFINITY_US INT64_MIN
 
 /* False: ERR_DATA. */
 bool convert(const Kind *kind, Slice text, Arena *arena, Datum *out, Error *e);
 /* What stands for a required value that is not known, as in Debezium: 0, "", an empty array, 1970. */
 void convert_zero(const Kind *kind, Arena *arena, Datum *out);
-double datum_float(const Datum *datum);  /* of a DATUM_FLOAT */
-float datum_float32(const Datum *datum); /* rounded once */
 
 #endif

@@ -86,7 +86,7 @@ static Slice digits_bytes(const Digits *d, Arena *arena) {
 
 static bool take_digits(Cursor *c, Digits *d) {
     const char *from = c->at;
-    while (c->at < c->end && *c->at >= '0' && *c->at <= '9')
+    while (cursor_at_digit(c))
         digits_add(d, *c->at++);
     return c->at > from;
 }
@@ -117,10 +117,10 @@ bool convert_decimal(const Kind *kind, Slice text, Arena *arena, Datum *out, Err
         return true;
     }
     if (!digits_read(text, arena, kind->scale > 0 ? kind->scale : 0, &d))
-        return convert_refuse("a numeric", text, e);
+        return cursor_refuse("a numeric", text, e);
     if (kind->form == FORM_DECIMAL) {
         if (!digits_rescale(&d, kind->scale))
-            return convert_refuse("a numeric of its column's scale", text, e);
+            return cursor_refuse("a numeric of its column's scale", text, e);
         *out = datum_bytes(digits_bytes(&d, arena));
         return true;
     }
@@ -140,7 +140,7 @@ bool convert_money(const Kind *kind, Slice text, Arena *arena, Datum *out, Error
     enum { MONEY_BYTES = 32 };
     Cursor c = cursor_new(text);
     if (text.len > MONEY_BYTES)
-        return convert_refuse("money", text, e);
+        return cursor_refuse("money", text, e);
     Digits d = digits_new(arena, text.len, 0);
     d.negative = cursor_take(&c, '-');
     cursor_take(&c, '$');
@@ -150,7 +150,7 @@ bool convert_money(const Kind *kind, Slice text, Arena *arena, Datum *out, Error
     size_t whole = d.count;
     ok = ok && cursor_take(&c, '.') && take_digits(&c, &d) && cursor_done(&c);
     if (!ok || d.count - whole != (size_t)kind->scale)
-        return convert_refuse("money", text, e);
+        return cursor_refuse("money", text, e);
     *out = datum_bytes(digits_bytes(&d, arena));
     return true;
 }

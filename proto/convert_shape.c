@@ -58,7 +58,7 @@ bool convert_point(Slice text, Arena *arena, Datum *out, Error *e) {
     Cursor c = cursor_new(text);
     Datum *fields = arena_alloc(arena, 4 * sizeof *fields);
     if (!take_point(&c, fields) || !cursor_done(&c))
-        return convert_refuse("a point", text, e);
+        return cursor_refuse("a point", text, e);
     fill_point(fields, arena);
     *out = datum_list(fields, 4);
     return true;
@@ -70,7 +70,7 @@ bool convert_circle(Slice text, Arena *arena, Datum *out, Error *e) {
     Datum *fields = arena_alloc(arena, 2 * sizeof *fields), *center = arena_alloc(arena, 4 * sizeof *center);
     if (!cursor_take(&c, '<') || !take_point(&c, center) || !cursor_take(&c, ',') ||
         !take_number(&c, &fields[1]) || !cursor_take(&c, '>') || !cursor_done(&c))
-        return convert_refuse("a circle", text, e);
+        return cursor_refuse("a circle", text, e);
     fill_point(center, arena);
     fields[0] = datum_list(center, 4);
     *out = datum_list(fields, 2);
@@ -84,7 +84,7 @@ bool convert_line(Slice text, Arena *arena, Datum *out, Error *e) {
     if (!cursor_take(&c, '{') || !take_number(&c, &fields[0]) || !cursor_take(&c, ',') ||
         !take_number(&c, &fields[1]) || !cursor_take(&c, ',') || !take_number(&c, &fields[2]) ||
         !cursor_take(&c, '}') || !cursor_done(&c))
-        return convert_refuse("a line", text, e);
+        return cursor_refuse("a line", text, e);
     *out = datum_list(fields, 3);
     return true;
 }
@@ -149,10 +149,10 @@ static const char *shape_name(KindForm form) {
 /* What well-known binary does not know: {"type":"path","closed":"false"} */
 static Datum shape_extensions(Arena *arena, const Kind *kind, bool closed) {
     Datum *pairs = arena_alloc(arena, 4 * sizeof *pairs);
-    pairs[0] = datum_bytes(slice_text("type"));
-    pairs[1] = datum_bytes(slice_text(shape_name(kind->form)));
-    pairs[2] = datum_bytes(slice_text("closed"));
-    pairs[3] = datum_bytes(slice_text(closed ? "true" : "false"));
+    pairs[0] = datum_text("type");
+    pairs[1] = datum_text(shape_name(kind->form));
+    pairs[2] = datum_text("closed");
+    pairs[3] = datum_text(closed ? "true" : "false");
     return datum_list(pairs, kind->form == FORM_PATH ? 4 : 2);
 }
 
@@ -172,7 +172,7 @@ bool convert_shape(const Kind *kind, Slice text, Arena *arena, Datum *out, Error
     DatumList points = {.arena = arena};
     bool closed, ring = kind->form == FORM_BOX || kind->form == FORM_POLYGON;
     if (!take_shape(&c, kind, &points, &closed) || !cursor_done(&c))
-        return convert_refuse(shape_name(kind->form), text, e);
+        return cursor_refuse(shape_name(kind->form), text, e);
     if (ring)
         close_ring(kind, &points);
     Datum *fields = arena_alloc(arena, 3 * sizeof *fields);
@@ -195,15 +195,16 @@ static uint32_t read_u32(const char *from, bool little) {
 bool convert_geometry(const Kind *kind, Slice text, Arena *arena, Datum *out, Error *e) {
     enum { SRID_BYTES = 4 };
     const uint32_t has_srid = 0x20000000;
+    Cursor c = cursor_new(text);
     Slice wkb;
-    if (!convert_hex(text, arena, &wkb) || wkb.len < HEAD_BYTES || (unsigned char)wkb.at[0] > 1)
-        return convert_refuse("a geometry in hexadecimal", text, e);
+    if (!cursor_hex(&c, arena, &wkb) || wkb.len < HEAD_BYTES || (unsigned char)wkb.at[0] > 1)
+        return cursor_refuse("a geometry in hexadecimal", text, e);
     bool little = wkb.at[0] == 1;
     Datum *fields = arena_alloc(arena, (size_t)kind->field_count * sizeof *fields);
     fields[0] = datum_bytes(wkb);
     if ((read_u32(wkb.at + ORDER_BYTES, little) & has_srid) != 0) {
         if (wkb.len < HEAD_BYTES + SRID_BYTES)
-            return convert_refuse("a geometry with its SRID", text, e);
+            return cursor_refuse("a geometry with its SRID", text, e);
         fields[1] = datum_integer((int32_t)read_u32(wkb.at + HEAD_BYTES, little));
     }
     *out = datum_list(fields, (uint32_t)kind->field_count);

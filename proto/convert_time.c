@@ -9,6 +9,13 @@ enum { HOUR_S = 3600, MINUTE_S = 60, YEAR_DIGITS = 4, YEAR_DIGITS_MOST = 7 };
 #define DAY_US    (INT64_C(86400) * SECOND_US)
 #define MONTH_US  (INT64_C(2629800) * SECOND_US) /* a twelfth of 365.25 days */
 
+/* An infinite timestamp as Debezium 3.7 has it: pgjdbc's own two numbers where the column counts milliseconds, and what is
+ * left of a thousand times those, the ends of an int64, where it counts microseconds. */
+#define TIMESTAMP_INFINITY_MS       INT64_C(9223372036825200000)
+#define TIMESTAMP_MINUS_INFINITY_MS INT64_C(-9223372036832400000)
+#define TIMESTAMP_INFINITY_US       INT64_MAX
+#define TIMESTAMP_MINUS_INFINITY_US INT64_MIN
+
 typedef struct Moment {
     int64_t days; /* since 1970-01-01 */
     int64_t us;   /* since midnight; 24:00:00 is allowed */
@@ -175,7 +182,7 @@ bool convert_date(Slice text, Datum *out, Error *e) {
         return true;
     }
     if (!take_date(&c, &date) || !take_era(&c, &date, &days) || !cursor_done(&c))
-        return convert_refuse("a date", text, e);
+        return cursor_refuse("a date", text, e);
     *out = datum_integer(days);
     return true;
 }
@@ -188,7 +195,7 @@ bool convert_time(const Kind *kind, Slice text, Datum *out, Error *e) {
     Cursor c = cursor_new(text);
     int64_t us;
     if (!take_time_of_day(&c, &us) || !cursor_done(&c))
-        return convert_refuse("a time", text, e);
+        return cursor_refuse("a time", text, e);
     *out = datum_integer(in_unit(kind, us));
     return true;
 }
@@ -208,7 +215,7 @@ bool convert_timestamp(const Kind *kind, Slice text, Datum *out, Error *e) {
         return true;
     }
     if (!read_timestamp(text, false, &moment))
-        return convert_refuse("a timestamp", text, e);
+        return cursor_refuse("a timestamp", text, e);
     bool beyond = __builtin_mul_overflow(moment.days, milliseconds ? DAY_US / 1000 : DAY_US, &value) ||
                   __builtin_add_overflow(value, milliseconds ? moment.us / 1000 : moment.us, &value);
     /* one that is taken for an infinity would come back as that */
@@ -226,7 +233,7 @@ bool convert_timestamptz(const Kind *kind, Slice text, Arena *arena, Datum *out,
     if (is_infinite(text))
         return true;
     if (!read_timestamp(text, true, &moment))
-        return convert_refuse("a timestamp with time zone", text, e);
+        return cursor_refuse("a timestamp with time zone", text, e);
     char *iso = arena_raw(arena, ISO_BYTES), *to = put_date(iso, moment.days);
     *to++ = 'T';
     to = put_clock(to, moment.us, kind->digits);
@@ -240,7 +247,7 @@ bool convert_timetz(Slice text, Arena *arena, Datum *out, Error *e) {
     Cursor c = cursor_new(text);
     int64_t us, offset;
     if (!take_time_of_day(&c, &us) || !take_offset(&c, &offset) || !cursor_done(&c))
-        return convert_refuse("a time with time zone", text, e);
+        return cursor_refuse("a time with time zone", text, e);
     if (us != DAY_US || offset != 0) { /* 24:00:00 in Greenwich stays what it is */
         us -= offset;
         us -= floor_div(us, DAY_US) * DAY_US;
@@ -296,7 +303,7 @@ bool convert_interval(Slice text, Datum *out, Error *e) {
     while (ok && cursor_take(&c, ' '))
         ok = take_part(&c, &interval);
     if (!ok || !cursor_done(&c))
-        return convert_refuse("an interval", text, e);
+        return cursor_refuse("an interval", text, e);
     int64_t months, days, sum;
     if (__builtin_mul_overflow(interval.months, MONTH_US, &months) ||
         __builtin_mul_overflow(interval.days, DAY_US, &days) || __builtin_add_overflow(months, days, &sum) ||

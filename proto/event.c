@@ -185,7 +185,7 @@ const Kind *event_envelope(Arena *arena, const EventTable *table) {
     return envelope;
 }
 
-static Kind *row_new(Arena *arena, const EventTable *table, KindField **fields) {
+static Kind *row_kind_new(Arena *arena, const EventTable *table, KindField **fields) {
     Kind *row = value_new(arena, table, fields);
     for (int at = 0; at < row->field_count; at++)
         (*fields)[at].kind = kind_optional(arena, (*fields)[at].kind, true);
@@ -194,14 +194,14 @@ static Kind *row_new(Arena *arena, const EventTable *table, KindField **fields) 
 
 const Kind *event_row(Arena *arena, const EventTable *table) {
     KindField *fields;
-    return row_new(arena, table, &fields);
+    return row_kind_new(arena, table, &fields);
 }
 
 const Kind *event_flat(Arena *arena, const EventTable *table) {
     static const KindField marks[EVENT_MARKS] = {
         {"__op", &STRING}, {"__lsn", &INT64}, {"__seq", &INT64}, {"__ts_ms", &INT64}};
     KindField *fields;
-    Kind *row = row_new(arena, table, &fields);
+    Kind *row = row_kind_new(arena, table, &fields);
     memcpy(fields + row->field_count, marks, sizeof marks);
     row->field_count += EVENT_MARKS;
     return row;

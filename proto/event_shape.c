@@ -83,34 +83,34 @@ static int jdbc_type(const EventType *type) {
 static Datum length_of(const EventType *type) {
     switch (type->modifier < 0 ? 0 : type->oid) {
     case BPCHAR:
-    case VARCHAR: return event_number(type->modifier - HEADER_BYTES);
-    case NUMERIC: return event_number((type->modifier - HEADER_BYTES) >> 16 & 0xffff);
+    case VARCHAR: return datum_integer(type->modifier - HEADER_BYTES);
+    case NUMERIC: return datum_integer((type->modifier - HEADER_BYTES) >> 16 & 0xffff);
     case BIT:
-    case VARBIT: return event_number(type->modifier);
-    default: return (Datum){.kind = DATUM_NULL};
+    case VARBIT: return datum_integer(type->modifier);
+    default: return datum_null();
     }
 }
 
 /* Eleven bits, with a sign. */
 static Datum scale_of(const EventType *type) {
     if (type->oid != NUMERIC || type->modifier < 0)
-        return (Datum){.kind = DATUM_NULL};
-    return event_number((((type->modifier - HEADER_BYTES) & 0x7ff) ^ 0x400) - 0x400);
+        return datum_null();
+    return datum_integer((((type->modifier - HEADER_BYTES) & 0x7ff) ^ 0x400) - 0x400);
 }
 
 /* ---- the event ---- */
 
 static Datum text_or_null(const char *text) {
-    return text == NULL ? (Datum){.kind = DATUM_NULL} : event_text(text);
+    return text == NULL ? datum_null() : datum_text(text);
 }
 
 static Datum labels_datum(const EventType *type, Arena *arena) {
     if (type->label_count == 0)
-        return (Datum){.kind = DATUM_NULL};
+        return datum_null();
     Datum *list = arena_alloc(arena, (size_t)type->label_count * sizeof *list);
     for (int label = 0; label < type->label_count; label++)
-        list[label] = event_text(type->labels[label]);
-    return event_struct(list, (uint32_t)type->label_count);
+        list[label] = datum_text(type->labels[label]);
+    return datum_list(list, (uint32_t)type->label_count);
 }
 
 static bool counts_up(const EventType *type) {
@@ -122,22 +122,22 @@ static Datum column_datum(const EventTable *table, uint16_t column, Arena *arena
     const EventType *type = &table->types[column];
     const char *name = type->name == NULL ? "" : type->name;
     Datum *fields = arena_alloc(arena, COLUMN_FIELDS * sizeof *fields), *at = fields;
-    *at++ = event_text(table->columns[column].name);
-    *at++ = event_number(jdbc_type(type));
-    *at++ = event_number((int32_t)type->oid);
-    *at++ = event_text(name);
-    *at++ = event_text(name);
+    *at++ = datum_text(table->columns[column].name);
+    *at++ = datum_integer(jdbc_type(type));
+    *at++ = datum_integer((int32_t)type->oid);
+    *at++ = datum_text(name);
+    *at++ = datum_text(name);
     *at++ = none; /* charsetName */
     *at++ = length_of(type);
     *at++ = scale_of(type);
-    *at++ = event_number(column + 1);
-    *at++ = (Datum){.kind = DATUM_BOOLEAN, .truth = !type->not_null};
-    *at++ = counts_up(type) ? (Datum){.kind = DATUM_BOOLEAN, .truth = true} : none;
+    *at++ = datum_integer(column + 1);
+    *at++ = datum_boolean(!type->not_null);
+    *at++ = counts_up(type) ? datum_boolean(true) : none;
     *at++ = none; /* generated */
     *at++ = none; /* comment */
     *at++ = text_or_null(type->default_expression);
     *at = labels_datum(type, arena);
-    return event_struct(fields, COLUMN_FIELDS);
+    return datum_list(fields, COLUMN_FIELDS);
 }
 
 static Datum table_datum(const EventTable *table, Arena *arena) {
@@ -147,12 +147,12 @@ static Datum table_datum(const EventTable *table, Arena *arena) {
     for (uint16_t column = 0; column < table->column_count; column++)
         columns[column] = column_datum(table, column, arena);
     for (uint16_t key = 0; key < table->key_count; key++)
-        keys[key] = event_text(table->columns[table->key[key]].name);
-    fields[0] = (Datum){.kind = DATUM_NULL};
-    fields[1] = event_struct(keys, table->key_count);
-    fields[2] = event_struct(columns, table->column_count);
-    fields[3] = (Datum){.kind = DATUM_NULL};
-    return event_struct(fields, TABLE_FIELDS);
+        keys[key] = datum_text(table->columns[table->key[key]].name);
+    fields[0] = datum_null();
+    fields[1] = datum_list(keys, table->key_count);
+    fields[2] = datum_list(columns, table->column_count);
+    fields[3] = datum_null();
+    return datum_list(fields, TABLE_FIELDS);
 }
 
 static void quoted_write(Writer *out, const char *name) {
@@ -179,18 +179,18 @@ Datum event_shape_datum(EventTree *tree, const EventOrigin *origin, const EventS
     const EventTable *table = shape->table;
     Datum *change = arena_alloc(arena, CHANGE_FIELDS * sizeof *change);
     Datum *changes = arena_alloc(arena, sizeof *changes);
-    change[0] = event_text(shape->altered ? "ALTER" : "CREATE");
-    change[1] = event_text(table_id(table, arena));
+    change[0] = datum_text(shape->altered ? "ALTER" : "CREATE");
+    change[1] = datum_text(table_id(table, arena));
     change[2] = table_datum(table, arena);
-    *changes = event_struct(change, CHANGE_FIELDS);
+    *changes = datum_list(change, CHANGE_FIELDS);
     Datum *at = tree->envelope;
     *at++ = event_source_datum(tree, origin, table->schema, table->name, shape->place);
-    *at++ = event_number(event_milliseconds(shape->place->now_us));
-    *at++ = event_text(origin->database);
-    *at++ = event_text(table->schema);
-    *at++ = (Datum){.kind = DATUM_NULL}; /* ddl */
-    *at = event_struct(changes, 1);
-    return event_struct(tree->envelope, sizeof VALUE / sizeof *VALUE);
+    *at++ = datum_integer(event_milliseconds(shape->place->now_us));
+    *at++ = datum_text(origin->database);
+    *at++ = datum_text(table->schema);
+    *at++ = datum_null(); /* ddl */
+    *at = datum_list(changes, 1);
+    return datum_list(tree->envelope, sizeof VALUE / sizeof *VALUE);
 }
 
 /* Lengths keep apart what stands side by side. */

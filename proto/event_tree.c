@@ -57,39 +57,39 @@ Slice event_sequence(const EventPlace *place, char *text) {
 }
 
 static Datum number_if(bool exists, uint64_t number) {
-    return exists ? event_number((int64_t)number) : NONE;
+    return exists ? datum_integer((int64_t)number) : NONE;
 }
 
 Datum event_source_datum(EventTree *tree, const EventOrigin *origin, const char *schema, const char *table,
                          const EventPlace *place) {
     bool placed = place->snapshot != SNAPSHOT_INCREMENTAL;
     Datum *at = tree->source;
-    *at++ = event_text(origin->version);
-    *at++ = event_text("postgresql");
-    *at++ = event_text(origin->prefix);
-    *at++ = event_number(event_milliseconds(place->committed_us));
-    *at++ = event_text(event_snapshot_name(place->snapshot));
-    *at++ = event_text(origin->database);
-    *at++ = (Datum){.kind = DATUM_BYTES, .bytes = event_sequence(place, tree->sequence)};
-    *at++ = event_number(place->committed_us);
-    *at++ = event_number(event_nanoseconds(place->committed_us));
-    *at++ = event_text(schema);
-    *at++ = event_text(table);
+    *at++ = datum_text(origin->version);
+    *at++ = datum_text("postgresql");
+    *at++ = datum_text(origin->prefix);
+    *at++ = datum_integer(event_milliseconds(place->committed_us));
+    *at++ = datum_text(event_snapshot_name(place->snapshot));
+    *at++ = datum_text(origin->database);
+    *at++ = datum_bytes(event_sequence(place, tree->sequence));
+    *at++ = datum_integer(place->committed_us);
+    *at++ = datum_integer(event_nanoseconds(place->committed_us));
+    *at++ = datum_text(schema);
+    *at++ = datum_text(table);
     *at++ = number_if(placed && place->xid != 0, place->xid);
     *at++ = number_if(placed && !lsn_is_none(place->lsn), place->lsn.at);
     *at++ = NONE; /* xmin */
     *at++ = NONE; /* origin */
     *at = NONE;   /* origin_lsn */
-    return event_struct(tree->source, SOURCE_FIELDS);
+    return datum_list(tree->source, SOURCE_FIELDS);
 }
 
 static Datum block_datum(EventTree *tree, const EventBlock *block) {
     if (block == NULL)
         return NONE;
-    tree->block[0] = event_text(block->id);
-    tree->block[1] = event_number(block->total_order);
-    tree->block[2] = event_number(block->data_collection_order);
-    return event_struct(tree->block, BLOCK_FIELDS);
+    tree->block[0] = datum_text(block->id);
+    tree->block[1] = datum_integer(block->total_order);
+    tree->block[2] = datum_integer(block->data_collection_order);
+    return datum_list(tree->block, BLOCK_FIELDS);
 }
 
 /* ---- changes ---- */
@@ -98,22 +98,22 @@ Datum event_envelope_datum(EventTree *tree, const EventOrigin *origin, const Eve
                            const Event *event, EventOp op, EventRows rows) {
     const EventPlace *place = event->place;
     Datum *at = tree->envelope;
-    *at++ = rows.before == NULL ? NONE : event_struct(rows.before, rows.count);
-    *at++ = rows.after == NULL ? NONE : event_struct(rows.after, rows.count);
+    *at++ = rows.before == NULL ? NONE : datum_list(rows.before, rows.count);
+    *at++ = rows.after == NULL ? NONE : datum_list(rows.after, rows.count);
     *at++ = event_source_datum(tree, origin, table->schema, table->name, place);
     *at++ = block_datum(tree, event->block);
-    *at++ = event_text(event_op_letter(op));
-    *at++ = event_number(event_milliseconds(place->now_us));
-    *at++ = event_number(place->now_us);
-    *at = event_number(event_nanoseconds(place->now_us));
-    return event_struct(tree->envelope, ENVELOPE_FIELDS);
+    *at++ = datum_text(event_op_letter(op));
+    *at++ = datum_integer(event_milliseconds(place->now_us));
+    *at++ = datum_integer(place->now_us);
+    *at = datum_integer(event_nanoseconds(place->now_us));
+    return datum_list(tree->envelope, ENVELOPE_FIELDS);
 }
 
 void event_marks(Datum *marks, const EventPlace *place, EventOp op) {
-    marks[0] = event_text(event_op_letter(op));
-    marks[1] = event_number((int64_t)place->end.at);
-    marks[2] = event_number(place->seq);
-    marks[3] = event_number(event_milliseconds(place->committed_us));
+    marks[0] = datum_text(event_op_letter(op));
+    marks[1] = datum_integer((int64_t)place->end.at);
+    marks[2] = datum_integer(place->seq);
+    marks[3] = datum_integer(event_milliseconds(place->committed_us));
 }
 
 /* ---- others ---- */
@@ -131,34 +131,34 @@ static EventPlace place_of_message(const EventMessage *message) {
 
 Datum event_message_datum(EventTree *tree, const EventOrigin *origin, const EventMessage *message) {
     const EventPlace place = place_of_message(message);
-    tree->message[0] = (Datum){.kind = DATUM_BYTES, .bytes = message->prefix};
-    tree->message[1] = (Datum){.kind = DATUM_BYTES, .bytes = message->content};
+    tree->message[0] = datum_bytes(message->prefix);
+    tree->message[1] = datum_bytes(message->content);
     Datum *at = tree->envelope;
-    *at++ = event_text("m");
-    *at++ = event_number(event_milliseconds(message->place->now_us));
+    *at++ = datum_text("m");
+    *at++ = datum_integer(event_milliseconds(message->place->now_us));
     *at++ = event_source_datum(tree, origin, "", "", &place);
     *at++ = block_datum(tree, message->block);
-    *at = event_struct(tree->message, 2);
-    return event_struct(tree->envelope, 5);
+    *at = datum_list(tree->message, 2);
+    return datum_list(tree->envelope, 5);
 }
 
 static Datum counts_datum(const EventTransaction *transaction, Arena *arena) {
     Datum *list = arena_alloc(arena, transaction->table_count * sizeof *list);
     for (uint32_t at = 0; at < transaction->table_count; at++) {
         Datum *fields = arena_alloc(arena, 2 * sizeof *fields);
-        fields[0] = event_text(transaction->tables[at].table);
-        fields[1] = event_number(transaction->tables[at].count);
-        list[at] = event_struct(fields, 2);
+        fields[0] = datum_text(transaction->tables[at].table);
+        fields[1] = datum_integer(transaction->tables[at].count);
+        list[at] = datum_list(fields, 2);
     }
-    return event_struct(list, transaction->table_count);
+    return datum_list(list, transaction->table_count);
 }
 
 Datum event_transaction_datum(EventTree *tree, const EventTransaction *transaction, Arena *arena) {
     Datum *at = tree->envelope;
-    *at++ = event_text(transaction->ends ? "END" : "BEGIN");
-    *at++ = event_text(transaction->id);
-    *at++ = transaction->ends ? event_number(transaction->count) : NONE;
+    *at++ = datum_text(transaction->ends ? "END" : "BEGIN");
+    *at++ = datum_text(transaction->id);
+    *at++ = transaction->ends ? datum_integer(transaction->count) : NONE;
     *at++ = transaction->ends ? counts_datum(transaction, arena) : NONE;
-    *at = event_number(event_milliseconds(transaction->place->committed_us));
-    return event_struct(tree->envelope, 5);
+    *at = datum_integer(event_milliseconds(transaction->place->committed_us));
+    return datum_list(tree->envelope, 5);
 }

@@ -3,7 +3,7 @@
 #ifndef WALFERRY_PROTO_EVENT_TREE_H
 #define WALFERRY_PROTO_EVENT_TREE_H
 
-#include "proto/convert.h"
+#include "proto/datum.h"
 #include "proto/event.h"
 
 enum { ENVELOPE_FIELDS = 8, SOURCE_FIELDS = 16, BLOCK_FIELDS = 3, SEQUENCE_BYTES = 64 };
@@ -26,16 +26,6 @@ Datum event_source_datum(EventTree *tree, const EventOrigin *origin, const char 
 void event_marks(Datum *marks, const EventPlace *place, EventOp op);
 Datum event_message_datum(EventTree *tree, const EventOrigin *origin, const EventMessage *message);
 Datum event_transaction_datum(EventTree *tree, const EventTransaction *transaction, Arena *arena);
-
-static inline Datum event_text(const char *text) {
-    return (Datum){.kind = DATUM_BYTES, .bytes = slice_text(text)};
-}
-static inline Datum event_number(int64_t number) {
-    return (Datum){.kind = DATUM_INTEGER, .integer = number};
-}
-static inline Datum event_struct(const Datum *fields, uint32_t count) {
-    return (Datum){.kind = DATUM_LIST, .count = count, .items = fields};
-}
 
 const char *event_op_letter(EventOp op);
 /* ["1","2"], where null stands for no LSN; at least SEQUENCE_BYTES. */

@@ -165,7 +165,7 @@ static Span body_write(const FormatTable *t, bool key, const Datum *datum, Recor
 }
 
 static Record *plain_add(const FormatTable *t, Datum key, Datum value, Records *out) {
-    const Datum keys = event_struct(&key, 1);
+    const Datum keys = datum_list(&key, 1);
     Span key_span = body_write(t, true, &keys, out);
     return records_add(out, key_span, body_write(t, false, &value, out));
 }
@@ -180,15 +180,15 @@ bool format_message(const FormatTable *messages, const EventMessage *message, Re
     records_reset(out);
     if (!row_is_text(message->prefix))
         return fail(e, ERR_DATA, "the prefix of a logical message is not UTF-8");
-    placed_add(messages, message->place, (Datum){.kind = DATUM_BYTES, .bytes = message->prefix},
+    placed_add(messages, message->place, datum_bytes(message->prefix),
                event_message_datum(&tree, messages->format->origin, message), out);
     return format_fits(out, "a logical message", e);
 }
 
 bool format_heartbeat(const FormatTable *heartbeats, int64_t now_us, Records *out, Error *e) {
-    const Datum time = event_number(event_milliseconds(now_us));
+    const Datum time = datum_integer(event_milliseconds(now_us));
     records_reset(out);
-    plain_add(heartbeats, event_text(heartbeats->format->origin->prefix), event_struct(&time, 1), out);
+    plain_add(heartbeats, datum_text(heartbeats->format->origin->prefix), datum_list(&time, 1), out);
     return format_fits(out, "a heartbeat", e);
 }
 
@@ -196,7 +196,7 @@ bool format_transaction(const FormatTable *transactions, const EventTransaction 
                         Records *out, Error *e) {
     EventTree tree;
     records_reset(out);
-    placed_add(transactions, transaction->place, event_text(transaction->id),
+    placed_add(transactions, transaction->place, datum_text(transaction->id),
                event_transaction_datum(&tree, transaction, scratch), out);
     return format_fits(out, "a record of a transaction's tables", e);
 }
@@ -205,7 +205,7 @@ bool format_shape(const FormatTable *shapes, const EventShape *shape, Arena *scr
                   Error *e) {
     EventTree tree;
     records_reset(out);
-    placed_add(shapes, shape->place, event_text(shapes->format->origin->database),
+    placed_add(shapes, shape->place, datum_text(shapes->format->origin->database),
                event_shape_datum(&tree, shapes->format->origin, shape, scratch), out);
     return format_fits(out, "the shape of a table", e);
 }

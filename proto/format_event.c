@@ -94,7 +94,7 @@ static void tree_write(const Maker *m, const FormatChange *change) {
         for (uint16_t at = 0; change->before == NULL && change->after == NULL && at < t->row.count; at++)
             row[at] = (Datum){.kind = DATUM_LEFT_OUT};
         event_marks(row + t->row.count, m->event->place, change->op);
-        value = event_struct(row, (uint32_t)t->value->field_count);
+        value = datum_list(row, (uint32_t)t->value->field_count);
     }
     t->ops->body_write(t->value_body, t->value_id, &value, &m->out->bytes);
 }
@@ -170,10 +170,10 @@ static bool key_write(Maker *m, const Value *row, const Value *other, Span *key,
         return true;
     if (!row_read_key(&m->reader, row, other, m->key))
         return false;
-    const Datum columns = event_struct(m->key, t->table->key_count);
-    const Datum datum = event_struct(m->key, (uint32_t)t->key->field_count);
+    const Datum columns = datum_list(m->key, t->table->key_count);
+    const Datum datum = datum_list(m->key, (uint32_t)t->key->field_count);
     if (t->table->key_field != NULL)
-        m->key[t->table->key_count] = event_text(t->table->key_value);
+        m->key[t->table->key_count] = datum_text(t->table->key_value);
     size_t from = span_begin(m->out);
     t->ops->body_write(t->key_body, t->key_id, &datum, &m->out->bytes);
     *key = span_end(m->out, from);

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "core/json_text.h"
+#include "proto/convert.h"
 
 /* ---- values ---- */
 
@@ -70,31 +71,19 @@ static void list_write(Writer *out, const Kind *element, const Datum *list) {
     writer_u8(out, ']');
 }
 
-static void object_write(Writer *out, const Kind *kind, const Datum *list) {
-    writer_u8(out, '{');
+/* An object where the keys are texts, else a list of pairs. */
+static void map_write(Writer *out, const Kind *kind, const Datum *list) {
+    bool object = kind->key->type == CONNECT_STRING;
+    writer_u8(out, object ? '{' : '[');
     for (uint32_t at = 0; at < list->count; at += 2) {
         writer_text(out, at > 0 ? "," : "");
+        writer_text(out, object ? "" : "[");
         json_datum_write(out, kind->key, &list->items[at]);
-        writer_u8(out, ':');
+        writer_u8(out, object ? ':' : ',');
         json_datum_write(out, kind->element, &list->items[at + 1]);
+        writer_text(out, object ? "" : "]");
     }
-    writer_u8(out, '}');
-}
-
-static void map_write(Writer *out, const Kind *kind, const Datum *list) {
-    if (kind->key->type == CONNECT_STRING) {
-        object_write(out, kind, list);
-        return;
-    }
-    writer_u8(out, '[');
-    for (uint32_t at = 0; at < list->count; at += 2) {
-        writer_text(out, at > 0 ? ",[" : "[");
-        json_datum_write(out, kind->key, &list->items[at]);
-        writer_u8(out, ',');
-        json_datum_write(out, kind->element, &list->items[at + 1]);
-        writer_u8(out, ']');
-    }
-    writer_u8(out, ']');
+    writer_u8(out, object ? '}' : ']');
 }
 
 static void struct_write(Writer *out, const Kind *kind, const Datum *list) {

@@ -3,7 +3,8 @@
 #ifndef WALFERRY_PROTO_JSON_VALUE_H
 #define WALFERRY_PROTO_JSON_VALUE_H
 
-#include "proto/convert.h"
+#include "proto/datum.h"
+#include "proto/kind.h"
 
 /* `field`: its name in the struct around it; NULL: none. */
 void json_schema_write(Writer *out, const Kind *kind, const char *field);

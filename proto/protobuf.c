@@ -5,8 +5,9 @@
 
 #include "proto/format_intern.h"
 #include "proto/protobuf_schema.h"
+#include "proto/wire.h"
 
-enum { VARINT_BYTES = 10, CONFLUENT = 0x00, FIRST_MESSAGE = 0x00 };
+enum { CONFLUENT = 0x00, FIRST_MESSAGE = 0x00 };
 
 typedef enum Wire { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 } Wire;
 
@@ -68,31 +69,10 @@ const ProtobufNode *protobuf_node_new(Arena *arena, const Kind *kind) {
 
 /* ---- values ---- */
 
-static size_t varint_put(char bytes[VARINT_BYTES], uint64_t value) {
-    size_t length = 0;
-    for (; value >= 0x80; value >>= 7)
-        bytes[length++] = (char)(value | 0x80);
-    bytes[length++] = (char)value;
-    return length;
-}
-
-static void varint_write(Writer *out, uint64_t value) {
-    char bytes[VARINT_BYTES];
-    size_t length = varint_put(bytes, value);
-    writer_bytes(out, (Slice){bytes, length});
-}
-
-static void little_write(Writer *out, uint64_t bits, size_t width) {
-    char bytes[sizeof bits];
-    for (size_t byte = 0; byte < width; byte++)
-        bytes[byte] = (char)(bits >> 8 * byte);
-    writer_bytes(out, (Slice){bytes, width});
-}
-
 /* Puts the length of what was written since `from` in front of it. */
 static void length_insert(Writer *out, size_t from) {
-    char bytes[VARINT_BYTES];
-    size_t size = out->len - from, length = varint_put(bytes, size);
+    char bytes[WIRE_VARINT_BYTES];
+    size_t size = out->len - from, length = wire_varint_put(bytes, size);
     writer_bytes(out, (Slice){bytes, length});
     if (out->full)
         return;
@@ -100,23 +80,10 @@ static void length_insert(Writer *out, size_t from) {
     memcpy(out->at + from, bytes, length);
 }
 
-static uint64_t float_bits(const ProtobufNode *node, const Datum *datum) {
-    if (node->type == CONNECT_FLOAT32) {
-        float value = datum_float32(datum);
-        uint32_t bits;
-        memcpy(&bits, &value, sizeof bits);
-        return bits;
-    }
-    double value = datum_float(datum);
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
 static void value_write(Writer *out, const ProtobufNode *node, const Datum *datum);
 
 static void item_write(Writer *out, const ProtobufNode *node, const Datum *datum) {
-    varint_write(out, node->tag);
+    wire_varint_write(out, node->tag);
     value_write(out, node, datum);
 }
 
@@ -127,7 +94,7 @@ static void wrapper_write(Writer *out, const ProtobufNode *element, const Datum 
     if (list->count == 0)
         return;
     if (packed) {
-        varint_write(out, 1 << 3 | WIRE_BYTES);
+        wire_varint_write(out, 1 << 3 | WIRE_BYTES);
         from = out->len;
     }
     for (uint32_t at = 0; at < list->count; at++)
@@ -140,12 +107,10 @@ static void value_write(Writer *out, const ProtobufNode *node, const Datum *datu
     size_t from;
     switch (datum->kind) {
     case DATUM_BOOLEAN: writer_u8(out, datum->truth); break;
-    case DATUM_INTEGER: varint_write(out, (uint64_t)datum->integer); break;
-    case DATUM_FLOAT:
-        little_write(out, float_bits(node, datum), node->type == CONNECT_FLOAT32 ? 4 : 8);
-        break;
+    case DATUM_INTEGER: wire_varint_write(out, (uint64_t)datum->integer); break;
+    case DATUM_FLOAT: wire_float_write(out, node->type, datum); break;
     case DATUM_BYTES:
-        varint_write(out, datum->bytes.len);
+        wire_varint_write(out, datum->bytes.len);
         writer_bytes(out, datum->bytes);
         break;
     case DATUM_LIST:
@@ -165,7 +130,7 @@ static void value_write(Writer *out, const ProtobufNode *node, const Datum *datu
 /* Each entry is a message of its own. */
 static void map_write(Writer *out, const ProtobufNode *node, const Datum *list) {
     for (uint32_t at = 0; at < list->count; at += 2) {
-        varint_write(out, node->tag);
+        wire_varint_write(out, node->tag);
         size_t from = out->len;
         item_write(out, node->key, &list->items[at]);
         item_write(out, node->element, &list->items[at + 1]);
@@ -177,7 +142,7 @@ static bool is_zero(const ProtobufNode *node, const Datum *datum) {
     switch (datum->kind) {
     case DATUM_BOOLEAN: return !datum->truth;
     case DATUM_INTEGER: return datum->integer == 0;
-    case DATUM_FLOAT: return float_bits(node, datum) == 0;
+    case DATUM_FLOAT: return wire_float_bits(node->type, datum) == 0;
     case DATUM_BYTES: return datum->bytes.len == 0;
     default: return false;
     }

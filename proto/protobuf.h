@@ -4,7 +4,8 @@
 #ifndef WALFERRY_PROTO_PROTOBUF_H
 #define WALFERRY_PROTO_PROTOBUF_H
 
-#include "proto/convert.h"
+#include "proto/datum.h"
+#include "proto/kind.h"
 
 /* A Kind with what its schema decided; lives in `arena`, and needs the Kind as long. */
 typedef struct ProtobufNode ProtobufNode;

@@ -6,11 +6,13 @@
 #include <sys/random.h>
 #include <xxhash.h>
 
+#include "core/arena.h"
 #include "core/clock.h"
 #include "core/hash.h"
 #include "core/json_text.h"
 #include "core/memory.h"
-#include "proto/registry_intern.h"
+#include "proto/registry_answer.h"
+#include "proto/registry_http.h"
 
 enum {
     TIMEOUT_MS = 10000,
@@ -28,16 +30,22 @@ typedef struct RegistryId {
     UT_hash_handle hh;
 } RegistryId;
 
+struct Registry {
+    RegistryHttp http;
+    int current; /* the address that answered last */
+    int timeout_ms;
+    Arena *arena; /* of the ids */
+    RegistryId *ids;
+};
+
 /* ---- its life ---- */
 
 Registry *registry_new(const RegistryOptions *options, Error *e) {
     Registry *r = memory_new(sizeof *r);
     r->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS;
-    r->ending = options->ending;
-    r->context = options->context;
     r->arena = arena_new();
-    r->ca_file = options->ca_file == NULL ? NULL : memory_text(options->ca_file);
-    if (registry_http_new(r, options, e))
+    registry_http_open(&r->http, options->ca_file, options->ending, options->context);
+    if (registry_http_addresses(&r->http, options->urls, options->user, options->password, e))
         return r;
     registry_free(r);
     return NULL;
@@ -46,15 +54,10 @@ Registry *registry_new(const RegistryOptions *options, Error *e) {
 void registry_free(Registry *r) {
     if (r == NULL)
         return;
-    registry_http_free(r);
+    registry_http_close(&r->http);
     HASH_CLEAR(hh, r->ids);
     arena_free(r->arena);
-    free(r->ca_file);
     free(r);
-}
-
-bool registry_is_ending(const Registry *r) {
-    return r->ending != NULL && r->ending(r->context);
 }
 
 /* ---- ids that are known ---- */
@@ -91,26 +94,26 @@ typedef struct Request {
 } Request;
 
 static bool try_one(Registry *r, const RegistryAddress *to, const Request *request, int32_t *id, Error *e) {
-    int64_t most_ms = r->timeout_ms / r->count, left_ms = request->deadline_ms - clock_ms();
+    int64_t most_ms = r->timeout_ms / r->http.count, left_ms = request->deadline_ms - clock_ms();
     most_ms = most_ms < TRY_LEAST_MS ? TRY_LEAST_MS : most_ms;
     most_ms = most_ms > left_ms ? left_ms : most_ms;
-    if (registry_is_ending(r))
+    if (registry_http_is_ending(&r->http))
         return fail(e, ERR_STOPPED, "stopped");
     if (most_ms <= 0)
         return false;
     RegistryAnswer answer = {.body = writer_new(REGISTRY_ANSWER_BYTES_MAX)};
-    registry_ask(r, to, request->path, writer_slice(&request->body), most_ms, &answer);
-    bool good = request->body.len > 0 ? registry_judge(to, request->subject, &answer, id, e)
-                                      : registry_judge_look(to, request->subject, &answer, e);
+    registry_http_ask(&r->http, to, request->path, writer_slice(&request->body), most_ms, &answer);
+    bool good = request->body.len > 0 ? registry_answer_judge(to, request->subject, &answer, id, e)
+                                      : registry_answer_judge_look(to, request->subject, &answer, e);
     writer_free(&answer.body);
     return good;
 }
 
 static bool round_of(Registry *r, const Request *request, int32_t *id, Error *e) {
     int first = r->current;
-    for (int step = 0; step < r->count; step++) {
-        int at = (first + step) % r->count;
-        if (try_one(r, &r->addresses[at], request, id, e)) {
+    for (int step = 0; step < r->http.count; step++) {
+        int at = (first + step) % r->http.count;
+        if (try_one(r, &r->http.addresses[at], request, id, e)) {
             r->current = at;
             return true;
         }
@@ -127,7 +130,7 @@ static void pause_before(const Registry *r, int round) {
         random = (uint32_t)clock_us();
     int64_t longest_ms = PAUSE_FIRST_MS * round;
     int64_t until_ms = clock_ms() + longest_ms / 2 + random % (longest_ms / 2);
-    while (clock_ms() < until_ms && !registry_is_ending(r))
+    while (clock_ms() < until_ms && !registry_http_is_ending(&r->http))
         clock_sleep_ms(PAUSE_STEP_MS);
 }
 
@@ -154,7 +157,7 @@ bool registry_register(Registry *r, const char *subject, RegistryType type, Slic
         return true;
     }
     Request request = {.subject = subject,
-                       .path = registry_path(r, subject, ""),
+                       .path = registry_http_path(&r->http, subject, ""),
                        .body = writer_new(SIZE_MAX),
                        .deadline_ms = clock_ms() + (int64_t)ROUNDS * r->timeout_ms};
     body_write(&request.body, type, schema);
@@ -174,7 +177,7 @@ bool registry_register(Registry *r, const char *subject, RegistryType type, Slic
 bool registry_look(Registry *r, const char *subject, Error *e) {
     int32_t id;
     Request request = {.subject = subject,
-                       .path = registry_path(r, subject, "/latest"),
+                       .path = registry_http_path(&r->http, subject, "/latest"),
                        .body = writer_new(1),
                        .deadline_ms = clock_ms() + r->timeout_ms};
     fail(e, ERR_RETRY, "no schema registry was asked in time");

@@ -1,10 +1,10 @@
 /* What the answers of a schema registry mean (Confluent's "Schema Registry API Reference": its error codes begin with the
  * HTTP status). */
+#include "proto/registry_answer.h"
+
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "proto/registry_intern.h"
 
 enum { REASON_BYTES_MAX = 300, NO_SUBJECT = 40401, NO_VERSION = 40402, NOT_PERMITTED = 42205 };
 
@@ -117,8 +117,8 @@ static bool is_refused(const char *subject, const Reason *reason, Error *e) {
     return fail(e, ERR_DATA, "the schema registry refuses the schema of \"%s\": %s", subject, reason->text);
 }
 
-bool registry_judge(const RegistryAddress *from, const char *subject, const RegistryAnswer *answer,
-                    int32_t *id, Error *e) {
+bool registry_answer_judge(const RegistryAddress *from, const char *subject, const RegistryAnswer *answer,
+                           int32_t *id, Error *e) {
     if (answer->code != CURLE_OK)
         return transfer_failed(from, answer, e);
     if (answer->status >= 200 && answer->status < 300)
@@ -137,13 +137,13 @@ bool registry_judge(const RegistryAddress *from, const char *subject, const Regi
     }
 }
 
-bool registry_judge_look(const RegistryAddress *from, const char *subject, const RegistryAnswer *answer,
-                         Error *e) {
+bool registry_answer_judge_look(const RegistryAddress *from, const char *subject,
+                                const RegistryAnswer *answer, Error *e) {
     int32_t id;
     if (answer->code == CURLE_OK && answer->status == 404) {
         int64_t code = reason_read(answer, from).code;
         if (code == NO_SUBJECT || code == NO_VERSION)
             return true;
     }
-    return registry_judge(from, subject, answer, &id, e);
+    return registry_answer_judge(from, subject, answer, &id, e);
 }

@@ -1,9 +1,10 @@
+#include "proto/registry_http.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
-#include "proto/registry_intern.h"
 
 static const char CONTENT_TYPE[] = "Content-Type: application/vnd.schemaregistry.v1+json";
 static const char ACCEPT[] = "Accept: application/vnd.schemaregistry.v1+json, application/json";
@@ -75,30 +76,35 @@ static void text_replace(char **old, const char *text) {
     *old = memory_text(text);
 }
 
-static bool addresses_parse(Registry *r, const RegistryOptions *options, Error *e) {
-    char *list = memory_text(options->urls), *rest = list;
+bool registry_http_addresses(RegistryHttp *http, const char *urls, const char *user, const char *password,
+                             Error *e) {
+    char *list = memory_text(urls), *rest = list;
     bool good = true;
     for (char *word; good && (word = strsep(&rest, ",")) != NULL;) {
         word += strspn(word, " ");
         for (size_t end = strlen(word); end > 0 && word[end - 1] == ' '; end--)
             word[end - 1] = '\0';
-        good = r->count < REGISTRY_URLS_MAX && address_parse(word, &r->addresses[r->count]);
-        r->count += good;
+        good = http->count < REGISTRY_URLS_MAX && address_parse(word, &http->addresses[http->count]);
+        http->count += good;
     }
-    explicit_bzero(list, strlen(options->urls));
+    explicit_bzero(list, strlen(urls));
     free(list);
-    for (int at = 0; at < r->count; at++) {
-        text_replace(&r->addresses[at].user, options->user);
-        text_replace(&r->addresses[at].password, options->password);
+    for (int at = 0; at < http->count; at++) {
+        text_replace(&http->addresses[at].user, user);
+        text_replace(&http->addresses[at].password, password);
     }
     if (good)
         return true;
-    fail(e, ERR_CONFIG, "address %d of the schema registry cannot be used", r->count + 1);
+    fail(e, ERR_CONFIG, "address %d of the schema registry cannot be used", http->count + 1);
     return fail_hint(e, "kafka.registry.url: http or https addresses, at most %d, with commas between",
                      REGISTRY_URLS_MAX);
 }
 
 /* ---- requests ---- */
+
+bool registry_http_is_ending(const RegistryHttp *http) {
+    return http->ending != NULL && http->ending(http->context);
+}
 
 static size_t answer_take(const char *bytes, size_t size, size_t count, void *context) {
     RegistryAnswer *answer = context;
@@ -108,7 +114,7 @@ static size_t answer_take(const char *bytes, size_t size, size_t count, void *co
 
 static int progress(void *context, curl_off_t down_all, curl_off_t down, curl_off_t up_all, curl_off_t up) {
     (void)down_all, (void)down, (void)up_all, (void)up;
-    return registry_is_ending(context) ? 1 : 0;
+    return registry_http_is_ending(context) ? 1 : 0;
 }
 
 /* NULL: back to what it is by default. */
@@ -117,62 +123,62 @@ static void set_text(CURL *curl, CURLoption option, const char *text) {
         memory_refused(0);
 }
 
-static void header_add(Registry *r, const char *text) {
-    struct curl_slist *longer = curl_slist_append(r->headers, text);
+static void header_add(RegistryHttp *http, const char *text) {
+    struct curl_slist *longer = curl_slist_append(http->headers, text);
     if (longer == NULL)
         memory_refused(0);
-    r->headers = longer;
+    http->headers = longer;
 }
 
 /* What is the same in every request. The connection stays open between them. */
-static void handle_make(Registry *r) {
-    header_add(r, CONTENT_TYPE);
-    header_add(r, ACCEPT);
-    header_add(r, NO_EXPECT);
-    r->curl = curl_easy_init();
-    if (r->curl == NULL)
+static void handle_make(RegistryHttp *http) {
+    header_add(http, CONTENT_TYPE);
+    header_add(http, ACCEPT);
+    header_add(http, NO_EXPECT);
+    http->curl = curl_easy_init();
+    if (http->curl == NULL)
         memory_refused(0);
-    set_text(r->curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    set_text(r->curl, CURLOPT_USERAGENT, "walferry/" WALFERRY_VERSION);
-    if (r->ca_file != NULL)
-        set_text(r->curl, CURLOPT_CAINFO, r->ca_file);
-    curl_easy_setopt(r->curl, CURLOPT_HTTPHEADER, r->headers);
-    curl_easy_setopt(r->curl, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(r->curl, CURLOPT_SSL_VERIFYPEER, 1L);
-    curl_easy_setopt(r->curl, CURLOPT_SSL_VERIFYHOST, 2L);
-    curl_easy_setopt(r->curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
-    curl_easy_setopt(r->curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(r->curl, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(r->curl, CURLOPT_XFERINFOFUNCTION, progress);
-    curl_easy_setopt(r->curl, CURLOPT_XFERINFODATA, r);
-    curl_easy_setopt(r->curl, CURLOPT_WRITEFUNCTION, answer_take);
+    set_text(http->curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    set_text(http->curl, CURLOPT_USERAGENT, "walferry/" WALFERRY_VERSION);
+    if (http->ca_file != NULL)
+        set_text(http->curl, CURLOPT_CAINFO, http->ca_file);
+    curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, http->headers);
+    curl_easy_setopt(http->curl, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(http->curl, CURLOPT_SSL_VERIFYPEER, 1L);
+    curl_easy_setopt(http->curl, CURLOPT_SSL_VERIFYHOST, 2L);
+    curl_easy_setopt(http->curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+    curl_easy_setopt(http->curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(http->curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(http->curl, CURLOPT_XFERINFOFUNCTION, progress);
+    curl_easy_setopt(http->curl, CURLOPT_XFERINFODATA, http);
+    curl_easy_setopt(http->curl, CURLOPT_WRITEFUNCTION, answer_take);
 }
 
-void registry_ask(Registry *r, const RegistryAddress *to, const char *path, Slice body, int64_t most_ms,
-                  RegistryAnswer *answer) {
+void registry_http_ask(RegistryHttp *http, const RegistryAddress *to, const char *path, Slice body,
+                       int64_t most_ms, RegistryAnswer *answer) {
     Writer url = writer_new(SIZE_MAX);
     writer_format(&url, "%s%s", to->url, path);
-    set_text(r->curl, CURLOPT_URL, writer_string(&url));
+    set_text(http->curl, CURLOPT_URL, writer_string(&url));
     writer_free(&url);
     if (body.len > 0) {
-        curl_easy_setopt(r->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
-        curl_easy_setopt(r->curl, CURLOPT_POSTFIELDS, body.at);
+        curl_easy_setopt(http->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
+        curl_easy_setopt(http->curl, CURLOPT_POSTFIELDS, body.at);
     } else {
-        curl_easy_setopt(r->curl, CURLOPT_HTTPGET, 1L);
+        curl_easy_setopt(http->curl, CURLOPT_HTTPGET, 1L);
     }
-    curl_easy_setopt(r->curl, CURLOPT_TIMEOUT_MS, (long)most_ms);
-    curl_easy_setopt(r->curl, CURLOPT_WRITEDATA, answer);
-    curl_easy_setopt(r->curl, CURLOPT_ERRORBUFFER, answer->why);
-    set_text(r->curl, CURLOPT_USERNAME, to->user);
-    set_text(r->curl, CURLOPT_PASSWORD, to->password);
-    answer->code = curl_easy_perform(r->curl);
-    curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &answer->status);
-    curl_easy_setopt(r->curl, CURLOPT_ERRORBUFFER, NULL);
+    curl_easy_setopt(http->curl, CURLOPT_TIMEOUT_MS, (long)most_ms);
+    curl_easy_setopt(http->curl, CURLOPT_WRITEDATA, answer);
+    curl_easy_setopt(http->curl, CURLOPT_ERRORBUFFER, answer->why);
+    set_text(http->curl, CURLOPT_USERNAME, to->user);
+    set_text(http->curl, CURLOPT_PASSWORD, to->password);
+    answer->code = curl_easy_perform(http->curl);
+    curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &answer->status);
+    curl_easy_setopt(http->curl, CURLOPT_ERRORBUFFER, NULL);
 }
 
-char *registry_path(Registry *r, const char *subject, const char *version) {
+char *registry_http_path(RegistryHttp *http, const char *subject, const char *version) {
     Writer path = writer_new(SIZE_MAX);
-    char *escaped = curl_easy_escape(r->curl, subject, (int)strlen(subject));
+    char *escaped = curl_easy_escape(http->curl, subject, (int)strlen(subject));
     if (escaped == NULL)
         memory_refused(0);
     writer_format(&path, "/subjects/%s/versions%s", escaped, version);
@@ -184,16 +190,20 @@ char *registry_path(Registry *r, const char *subject, const char *version) {
 
 /* ---- its life ---- */
 
-bool registry_http_new(Registry *r, const RegistryOptions *options, Error *e) {
+void registry_http_open(RegistryHttp *http, const char *ca_file, bool (*ending)(void *context),
+                        void *context) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, curl_start);
-    handle_make(r);
-    return addresses_parse(r, options, e);
+    http->ca_file = ca_file == NULL ? NULL : memory_text(ca_file);
+    http->ending = ending;
+    http->context = context;
+    handle_make(http);
 }
 
-void registry_http_free(Registry *r) {
-    curl_easy_cleanup(r->curl);
-    curl_slist_free_all(r->headers);
-    for (int at = 0; at < r->count; at++)
-        address_free(&r->addresses[at]);
+void registry_http_close(RegistryHttp *http) {
+    curl_easy_cleanup(http->curl);
+    curl_slist_free_all(http->headers);
+    for (int at = 0; at < http->count; at++)
+        address_free(&http->addresses[at]);
+    free(http->ca_file);
 }

@@ -4,27 +4,24 @@
 
 #include "core/config_value.h"
 #include "core/json_text.h"
+#include "proto/convert.h"
 
 /* ---- a table's own ---- */
-
-static Datum datum_bytes(const char *text) {
-    return (Datum){.kind = DATUM_BYTES, .bytes = slice_text(text)};
-}
 
 /* An array has one placeholder, or, of numbers, its bytes. */
 static Datum placeholder_new(Arena *arena, const Kind *kind) {
     const char *text = event_placeholder(kind);
     if (text == NULL)
-        return (Datum){.kind = DATUM_SPECIAL};
+        return datum_special();
     if (kind->form != FORM_ARRAY)
-        return datum_bytes(text);
+        return datum_text(text);
     bool numbers = kind->element->form == FORM_INTEGER || kind->element->form == FORM_DATE;
     uint32_t count = numbers ? (uint32_t)slice_text(text).len : 1;
     Datum *items = arena_alloc(arena, count * sizeof *items);
-    items[0] = datum_bytes(text);
+    items[0] = datum_text(text);
     for (uint32_t at = 0; numbers && at < count; at++)
-        items[at] = (Datum){.kind = DATUM_INTEGER, .integer = text[at]};
-    return (Datum){.kind = DATUM_LIST, .count = count, .items = items};
+        items[at] = datum_integer(text[at]);
+    return datum_list(items, count);
 }
 
 static bool find_default(Arena *arena, const Kind *kind, Datum *out) {
@@ -39,7 +36,7 @@ static RowColumn column_new(Arena *arena, const EventColumn *column, const Forma
                       .kind = debezium ? column->kind : kind_optional(arena, column->kind, true),
                       .placeholder = placeholder_new(arena, column->kind)};
     convert_zero(made.kind, arena, &made.zero);
-    made.unknown = made.kind->optional ? (Datum){.kind = DATUM_NULL} : made.zero;
+    made.unknown = made.kind->optional ? datum_null() : made.zero;
     Datum fallback;
     if ((!made.kind->optional || (debezium && format->null_is_default)) &&
         find_default(arena, made.kind, &fallback))
@@ -161,7 +158,7 @@ static bool text_read(const RowReader *r, const RowColumn *column, Slice text, W
         return true;
     if (r->row->special_fails)
         return refuse_special(r, column, text);
-    *out = special != NULL && column->kind->optional ? (Datum){.kind = DATUM_NULL} : column->zero;
+    *out = special != NULL && column->kind->optional ? datum_null() : column->zero;
     if (special != NULL)
         note(special, column, &text);
     return true;

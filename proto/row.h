@@ -4,7 +4,7 @@
 #ifndef WALFERRY_PROTO_ROW_H
 #define WALFERRY_PROTO_ROW_H
 
-#include "proto/convert.h"
+#include "proto/datum.h"
 #include "proto/format.h"
 
 typedef struct RowColumn {

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/sqlstate.h"
 #include "snapshot/copy_intern.h"
 #include "snapshot/session.h"
 
@@ -42,7 +43,7 @@ static bool table_lock(Copying *c, Error *e) {
     bool ok = pg_run(c->source, SQL_LOCK_TIMEOUT, e) &&
               session_run(c->source, writer_string(&sql), c->job->stop, e);
     writer_free(&sql);
-    if (!ok && (strcmp(e->sqlstate, "42P01") == 0 || strcmp(e->sqlstate, "3F000") == 0))
+    if (!ok && (sqlstate_is(e, SQLSTATE_UNDEFINED_TABLE) || sqlstate_is(e, SQLSTATE_INVALID_SCHEMA_NAME)))
         return table_missing(c->table, e);
     return ok;
 }

@@ -2,10 +2,9 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "core/sqlstate.h"
 #include "snapshot/copy_intern.h"
 #include "snapshot/session.h"
-
-#define DUPLICATE "23505"
 
 static const char SQL_TARGET_BEGIN[] =
     "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = error";
@@ -84,7 +83,7 @@ static CopyResult range_begin(Copying *c, Error *e) {
     if (!pg_run(c->target, SQL_TARGET_BEGIN, e))
         return COPY_FAILED;
     if (!state_object_note(c->target, c->job->cfg, c->job->range->note, c->table->full_name, e))
-        return strcmp(e->sqlstate, DUPLICATE) == 0 ? COPY_THERE : COPY_FAILED;
+        return sqlstate_is(e, SQLSTATE_UNIQUE_VIOLATION) ? COPY_THERE : COPY_FAILED;
     return target_columns_check(c, e) ? COPY_DONE : COPY_FAILED;
 }
 

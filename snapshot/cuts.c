@@ -2,11 +2,10 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "core/log.h"
+#include "core/sqlstate.h"
 
-#define LOCK_NOT_AVAILABLE "55P03"
 enum { BY_PLACE_SINCE = 140000, UNITS_MIN = 2 };
 
 /* The size is asked for under a lock. */
@@ -58,7 +57,7 @@ bool cuts_find(Pg *source, const Table *table, Cuts *cuts, Error *e) {
         return false;
     PGresult *rows = pg_query(source, SQL_BLOCKS, 1, (const char *const[]){oid}, e);
     if (rows == NULL)
-        return strcmp(e->sqlstate, LOCK_NOT_AVAILABLE) == 0;
+        return sqlstate_is(e, SQLSTATE_LOCK_NOT_AVAILABLE);
     bool found = PQntuples(rows) == 1;
     int64_t blocks = pg_cell_int(rows, 0, 0);
     PQclear(rows);

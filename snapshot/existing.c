@@ -7,6 +7,7 @@
 #include "core/mapping.h"
 #include "core/memory.h"
 #include "core/selection_tree.h"
+#include "core/sqlstate.h"
 #include "core/state.h"
 
 enum { SQL_MAX_BYTES = 16 << 20, SHOWN_MAX = 20, SHOWN_MAX_BYTES = 4096 };
@@ -178,7 +179,7 @@ static bool strangers_refuse(const Settling *s, PGresult *rows, const char *what
 static bool drop_refused(Pg *target, const PGresult *result, Error *e) {
     const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
     pg_failed(target, result, e);
-    if (strcmp(e->sqlstate, "2BP01") != 0 || detail == NULL)
+    if (!sqlstate_is(e, SQLSTATE_DEPENDENT_OBJECTS_STILL_EXIST) || detail == NULL)
         return fail_context(e, "existing: drop");
     fail(e, ERR_CONFIG,
          "existing: drop: tables are not dropped at the target because of what depends on them: %s", detail);

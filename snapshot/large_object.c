@@ -2,15 +2,14 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "core/fault.h"
 #include "core/log.h"
+#include "core/sqlstate.h"
 #include "snapshot/load_intern.h"
 #include "snapshot/session.h"
 
-#define DONE      "large objects" /* in place of a statement's hash */
-#define DUPLICATE "23505"
+#define DONE "large objects" /* in place of a statement's hash */
 enum { CONNECT_WAIT_MS = 10000, PIECE_BYTES = 256 * 1024, SQL_MAX_BYTES = 64 << 20 };
 
 /* The first piece of each; a few at a time, because a piece is not small. */
@@ -95,7 +94,7 @@ static bool object_copy(Carrying *c, const PGresult *rows, int row, Error *e) {
     c->bytes += first;
     if (ok || e->kind == ERR_STOPPED)
         return ok;
-    if (strcmp(e->sqlstate, DUPLICATE) == 0)
+    if (sqlstate_is(e, SQLSTATE_UNIQUE_VIOLATION))
         fail_hint(e, "the target has a large object of this number: SELECT lo_unlink(%s), if nobody needs it",
                   oid);
     return fail_context(e, "large object %s", oid);

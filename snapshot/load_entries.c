@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/fault.h"
+#include "core/sqlstate.h"
 #include "snapshot/foreign_key.h"
 #include "snapshot/load_intern.h"
 #include "snapshot/session.h"
@@ -11,8 +12,6 @@ enum { TRIES = 10, WHAT_MAX_BYTES = 4096 };
 static const char SQL_IS_PARTITIONED[] =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c"
     " WHERE c.oid = pg_catalog.to_regclass($1)::oid AND c.relkind = 'p')";
-
-#define DEADLOCK "40P01"
 
 Pg *load_entry_open(const Load *load, const char *preamble, Error *e) {
     Pg *target = load_target_open(load, e);
@@ -43,7 +42,7 @@ bool load_entry_make(const Load *load, Pg *target, const LoadStatement *statemen
     metrics_build_begin(load->metrics, target->backend_pid, statement->what);
     for (int tries = 1; !ok && tries <= TRIES; tries++) {
         ok = statement_try(load, target, statement, halt, e);
-        if (!ok && strcmp(e->sqlstate, DEADLOCK) != 0)
+        if (!ok && !sqlstate_is(e, SQLSTATE_DEADLOCK_DETECTED))
             break;
     }
     metrics_build_end(load->metrics, target->backend_pid);

@@ -5,6 +5,7 @@
 
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/sqlstate.h"
 #include "snapshot/cuts.h"
 #include "snapshot/load_intern.h"
 #include "snapshot/load_plan.h"
@@ -21,7 +22,6 @@ enum {
 static const char SQL_REPLICA_ROLE[] = "SET session_replication_role = replica";
 
 /* Somebody's lock on one table must not throw away the copies of the others that are under way. */
-#define LOCK_NOT_AVAILABLE "55P03"
 
 static const char SQL_IS_HERE[] = "SELECT pg_catalog.inet_server_addr() IS NULL"
                                   " OR pg_catalog.inet_server_addr() = pg_catalog.inet_client_addr()";
@@ -101,7 +101,7 @@ static bool table_waits(const Table *table, CopyResult result, const Error *e) {
         log_warn(
             "table \"%s\" was rewritten since the snapshot was taken; it is loaded again under a new one",
             table->full_name);
-    bool locked = result == COPY_FAILED && strcmp(e->sqlstate, LOCK_NOT_AVAILABLE) == 0;
+    bool locked = result == COPY_FAILED && sqlstate_is(e, SQLSTATE_LOCK_NOT_AVAILABLE);
     if (locked)
         log_warn("table \"%s\" is locked by somebody else; it is loaded again later", table->full_name);
     return locked || result == COPY_REWRITTEN;
@@ -119,16 +119,9 @@ static bool whole_run(TableWork *work, TableSession *session, const Table *table
 
 /* ---- ranges ---- */
 
-static void told_add(const CopyJob *job, int64_t rows, int64_t bytes) {
-    atomic_fetch_add(&job->progress->rows, rows);
-    atomic_fetch_add(&job->progress->bytes, bytes);
-    atomic_fetch_add(&job->metrics->rows_copied, rows);
-    atomic_fetch_add(&job->metrics->bytes_copied, bytes);
-}
-
 /* The range's transaction is rolled back, or its note is found; the snapshot may still be there. */
 static bool passes(const Error *e) {
-    return e->kind == ERR_RETRY && (e->connection || strcmp(e->sqlstate, LOCK_NOT_AVAILABLE) == 0 ||
+    return e->kind == ERR_RETRY && (e->connection || sqlstate_is(e, SQLSTATE_LOCK_NOT_AVAILABLE) ||
                                     strncmp(e->sqlstate, "40", 2) == 0);
 }
 
@@ -176,7 +169,7 @@ static bool range_run(TableWork *work, TableSession *session, const LoadPiece *p
     CopyResult result = range_copy(work, session, &job, e);
     writer_free(&condition);
     if (result == COPY_THERE)
-        told_add(&job, range.rows, range.bytes);
+        metrics_copied(job.metrics, job.progress, range.rows, range.bytes);
     if (table_waits(split->table, result, e))
         atomic_store(&split->given_up, true);
     else if (result == COPY_FAILED)
@@ -199,7 +192,8 @@ static bool piece_run(void *shared, void *session, int piece, const atomic_bool 
 static void told_take_back(const TableWork *work, const int *order, int count) {
     for (int at = 0; at < count; at++) {
         CopyJob job = copy_job(work, &work->load->selection->tables[order[at]], work->load->stop);
-        told_add(&job, -atomic_load(&job.progress->rows), -atomic_load(&job.progress->bytes));
+        metrics_copied(job.metrics, job.progress, -atomic_load(&job.progress->rows),
+                       -atomic_load(&job.progress->bytes));
         atomic_store(&job.progress->stage, TABLE_PENDING);
     }
 }

@@ -2,17 +2,14 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "core/fault.h"
 #include "core/log.h"
+#include "core/sqlstate.h"
 #include "snapshot/session.h"
 
-#define RANGE_NOTE         "range "
-#define VACUUM_NOTE        "vacuum "
-#define LOCK_NOT_AVAILABLE "55P03"
-#define REFERRED_TO        "0A000"
-#define PARTITIONED        "42809" /* there is no TRUNCATE ONLY of it */
+#define RANGE_NOTE  "range "
+#define VACUUM_NOTE "vacuum "
 enum { SQL_MAX_BYTES = 1024, RING_SINCE = 160000 };
 
 /* All other tables wait for this one here. Long enough for the server to send its own VACUUM away. */
@@ -60,13 +57,18 @@ static bool begin_try(Pg *target, const Load *load, const Table *table, const ch
     return ok ? FAULT("snapshot.range_begin", e) : false;
 }
 
+/* It is in use; others refer to it; or it is partitioned, and there is no TRUNCATE ONLY of it. */
+static bool is_not_for_ranges(const Error *e) {
+    return sqlstate_is(e, SQLSTATE_LOCK_NOT_AVAILABLE) || sqlstate_is(e, SQLSTATE_FEATURE_NOT_SUPPORTED) ||
+           sqlstate_is(e, SQLSTATE_WRONG_OBJECT_TYPE);
+}
+
 bool ranges_begin(Pg *target, const Load *load, const Table *table, const char *snapshot, bool *begun,
                   Error *e) {
     *begun = begin_try(target, load, table, snapshot, e);
     if (*begun)
         return true;
-    if (strcmp(e->sqlstate, LOCK_NOT_AVAILABLE) != 0 && strcmp(e->sqlstate, REFERRED_TO) != 0 &&
-        strcmp(e->sqlstate, PARTITIONED) != 0)
+    if (!is_not_for_ranges(e))
         return fail_context(e, "table \"%s\"", table->full_name);
     log_info("table \"%s\" is copied whole, not in ranges: %s", table->full_name, e->text);
     return true;

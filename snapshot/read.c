@@ -59,10 +59,7 @@ static bool copy_start(Reading *r, Error *e) {
 
 static void tell(Reading *r) {
     const CopyJob *job = r->c.job;
-    atomic_fetch_add(&job->progress->rows, r->rows - r->told_rows);
-    atomic_fetch_add(&job->progress->bytes, r->bytes - r->told_bytes);
-    atomic_fetch_add(&job->metrics->rows_copied, r->rows - r->told_rows);
-    atomic_fetch_add(&job->metrics->bytes_copied, r->bytes - r->told_bytes);
+    metrics_copied(job->metrics, job->progress, r->rows - r->told_rows, r->bytes - r->told_bytes);
     r->told_rows = r->rows;
     r->told_bytes = r->bytes;
 }

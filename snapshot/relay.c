@@ -10,10 +10,7 @@
 enum { LOOK_EVERY_MS = 50, PIECE_BYTES = 1 << 20 };
 
 static void tell(Relay *r) {
-    atomic_fetch_add(&r->progress->rows, r->rows - r->told_rows);
-    atomic_fetch_add(&r->progress->bytes, r->bytes - r->told_bytes);
-    atomic_fetch_add(&r->metrics->rows_copied, r->rows - r->told_rows);
-    atomic_fetch_add(&r->metrics->bytes_copied, r->bytes - r->told_bytes);
+    metrics_copied(r->metrics, r->progress, r->rows - r->told_rows, r->bytes - r->told_bytes);
     r->told_rows = r->rows;
     r->told_bytes = r->bytes;
 }

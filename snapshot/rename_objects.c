@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/sqlstate.h"
 #include "snapshot/rename.h"
 #include "snapshot/session.h"
 
@@ -112,8 +113,8 @@ static bool run(Renamer *r, Writer *sql, Error *e) {
 }
 
 static bool is_taken(const Error *e) {
-    return strcmp(e->sqlstate, "42701") == 0 || strcmp(e->sqlstate, "42P07") == 0 ||
-           strcmp(e->sqlstate, "42710") == 0;
+    return sqlstate_is(e, SQLSTATE_DUPLICATE_COLUMN) || sqlstate_is(e, SQLSTATE_DUPLICATE_TABLE) ||
+           sqlstate_is(e, SQLSTATE_DUPLICATE_OBJECT);
 }
 
 /* ---- columns ---- */

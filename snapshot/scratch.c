@@ -1,9 +1,9 @@
 #include "snapshot/scratch.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "core/fault.h"
+#include "core/sqlstate.h"
 
 enum { CONNECT_MS = 10000, SQL_MAX_BYTES = 4096, SERVER_13 = 130000, SERVER_15 = 150000, SERVER_17 = 170000 };
 
@@ -53,7 +53,7 @@ static bool make(Pg *target, const char *name, Error *e) {
         return false;
     if (pg_run(target, sql, e))
         return true;
-    if (strcmp(e->sqlstate, "42501") == 0)
+    if (sqlstate_is(e, SQLSTATE_INSUFFICIENT_PRIVILEGE))
         fail_hint(e, "definitions get their new names in a database of their own, which is dropped again: "
                      "ALTER ROLE … CREATEDB for the account of target.dsn");
     return fail_context(e, "database \"%s\"", name);
