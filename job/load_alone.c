@@ -4,6 +4,7 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "job/phases.h"
+#include "job/position.h"
 #include "job/units.h"
 #include "sink/kafka_load.h"
 #include "snapshot/load_plan.h"
@@ -198,6 +199,22 @@ static void load_free(AloneLoad *load) {
     free(load->order);
 }
 
+/* A load that another run began: the record as it is now that nobody else can write any more, and the source that it names. */
+static bool load_resume(AloneLoad *load, KafkaWait *wait, Error *e) {
+    const Config *cfg = load->walk->job->cfg;
+    ControlRecord now;
+    if (!control_read(cfg, true, wait, &now, e))
+        return false;
+    if (!now.loading || !lsn_equal(now.position.applied, load->record.position.applied))
+        return fail(e, ERR_RETRY, "another instance has worked on job \"%s\" meanwhile", cfg->name);
+    load->record = now;
+    if (!position_check(load->walk->source, cfg, load->walk->selection, &now.position, true,
+                        &load->record.position, e))
+        return false;
+    position_log(&now.position, &load->record.position);
+    return true;
+}
+
 bool load_alone(Walk *walk, const ControlRecord *record, Exported *exported, Error *e) {
     const Metrics *m = walk->job->metrics;
     AloneLoad load = load_begin(walk, record);
@@ -205,7 +222,8 @@ bool load_alone(Walk *walk, const ControlRecord *record, Exported *exported, Err
     log_info("%s", phase_name(PHASE_FULL));
     KafkaClient *control =
         control_take(walk->job->cfg, record->position.system_id, record->workers, &wait, e);
-    bool ok = control != NULL && rounds_run(&load, exported, control, &wait, e);
+    bool ok = control != NULL && (exported->exporter != NULL || load_resume(&load, &wait, e)) &&
+              rounds_run(&load, exported, control, &wait, e);
     kafka_client_free(control);
     load_free(&load);
     if (ok)
@@ -214,7 +232,7 @@ bool load_alone(Walk *walk, const ControlRecord *record, Exported *exported, Err
     return ok;
 }
 
-bool load_alone_again(Walk *walk, const ControlRecord *record, bool *wanted, Exported *exported, Error *e) {
+bool load_alone_again(Walk *walk, ControlRecord *record, bool *wanted, Exported *exported, Error *e) {
     int count = walk->selection->count;
     AloneLoad load = load_begin(walk, record);
     KafkaWait wait = wait_begin(walk);
@@ -225,6 +243,7 @@ bool load_alone_again(Walk *walk, const ControlRecord *record, bool *wanted, Exp
         control_take(walk->job->cfg, record->position.system_id, record->workers, &wait, e);
     bool ok = control != NULL && workers_note(&load, control, &wait, e) && round_run(&load, exported, e);
     kafka_client_free(control);
+    record->workers = load.record.workers;
     for (int number = 0; number < count; number++)
         wanted[number] = wanted[number] && !load.done[number];
     load_free(&load);

@@ -67,8 +67,8 @@ bool birth_alone(Walk *walk, bool *already, ControlRecord *record, Exported *exp
 /* load_alone.c: the rows into Kafka, as far as the record says that they are not there. Takes over `exported`. */
 bool load_alone(Walk *walk, const ControlRecord *record, Exported *exported, Error *e);
 /* Once more those that are wanted (by table of the selection), under `exported`, which it takes over; what cannot be read now
- * stays wanted. */
-bool load_alone_again(Walk *walk, const ControlRecord *record, bool *wanted, Exported *exported, Error *e);
+ * stays wanted. *record: as it is noted then. */
+bool load_alone_again(Walk *walk, ControlRecord *record, bool *wanted, Exported *exported, Error *e);
 /* A lock at the source, for as long as the walk's connection, and nobody has the slot; else ERR_RETRY. */
 bool birth_nobody_runs(Walk *walk, Error *e);
 bool birth_keep_published(Walk *walk, Error *e);

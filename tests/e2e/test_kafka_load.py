@@ -189,6 +189,27 @@ def test_a_second_instance_waits_for_the_load(pair, broker, topic_prefix):
     followed(broker, topic_prefix, pair)
 
 
+def test_an_instance_that_slept_while_another_finished_the_load(pair, broker, topic_prefix):
+    """What it has read of the position before is not what it goes on with: nothing is written there that takes it back."""
+    pair.source.sql(TABLES)
+    pair.source.sql(ROWS)
+    job = load_job(pair, broker, topic_prefix, load={"workers": 1})
+    job.start(fault="kafka.load_commit:kill@2")
+    job.process.popen.wait()
+    sleeper = job.start(fault="kafka.load_read:sleep:15000")
+    job.process.wait_reached("kafka.load_read")
+    elsewhere = {"XDG_RUNTIME_DIR": str(pair.directory)}
+    until_now(job, env=elsewhere)
+    pair.source.sql("UPDATE a SET v = 'new' WHERE id = 1; DELETE FROM b WHERE id < 10")
+    until_now(job, env=elsewhere)
+    assert sleeper.alive() and "loading" not in sleeper.err
+    job.process = sleeper
+    job.wait_for("running")
+    assert sleeper.terminate() == 0, sleeper.err
+    assert not repeated(records_of(broker, topic_prefix, "a")) and not repeated(records_of(broker, topic_prefix, "b"))
+    followed(broker, topic_prefix, pair)
+
+
 def test_stopped_in_the_load_it_goes_on(pair, broker, topic_prefix):
     pair.source.sql(TABLES)
     pair.source.sql(ROWS)
