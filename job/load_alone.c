@@ -110,7 +110,22 @@ static void order_make(AloneLoad *load) {
             load->order[load->count++] = load->order[at];
 }
 
-static bool round_run(AloneLoad *load, Exported *exported, Error *e) {
+static KafkaWait wait_begin(Walk *walk) {
+    return kafka_wait_begin(&(KafkaWait){.ending = stops, .context = walk, .metrics = walk->job->metrics},
+                            WAIT_MS);
+}
+
+/* Before the first row of it is written: a source that has lost what it shows is not to be followed. */
+static bool snapshot_note(AloneLoad *load, KafkaClient *control, Error *e) {
+    KafkaWait wait = wait_begin(load->walk);
+    Position *at = &load->record.position;
+    if (!lsn_before(lsn_max(at->applied, at->loaded), load->exported->point))
+        return true;
+    at->loaded = load->exported->point;
+    return control_write(control, &load->record, &wait, e);
+}
+
+static bool round_run(AloneLoad *load, KafkaClient *control, Exported *exported, Error *e) {
     Walk *walk = load->walk;
     if (exported->exporter == NULL && !birth_of_load_snapshot(walk, exported, e))
         return false;
@@ -124,7 +139,7 @@ static bool round_run(AloneLoad *load, Exported *exported, Error *e) {
                      .open = session_open,
                      .run = piece_run,
                      .close = session_close};
-    bool ok = pool_run(&pool, e);
+    bool ok = snapshot_note(load, control, e) && pool_run(&pool, e);
     exported_end(exported);
     return ok;
 }
@@ -167,7 +182,7 @@ static bool rounds_run(AloneLoad *load, Exported *exported, KafkaClient *control
             return fail(e, ERR_RETRY,
                         "%d tables could not be read: they are locked, or rewritten again and again",
                         load->count);
-        if (!round_run(load, exported, e))
+        if (!round_run(load, control, exported, e))
             return false;
         load->walk->progressed = true;
     }
@@ -187,11 +202,6 @@ static AloneLoad load_begin(Walk *walk, const ControlRecord *record) {
     load.order = memory_array((size_t)walk->selection->count + 1, sizeof *load.order);
     metrics_phase(walk->job->metrics, PHASE_FULL);
     return load;
-}
-
-static KafkaWait wait_begin(Walk *walk) {
-    return kafka_wait_begin(&(KafkaWait){.ending = stops, .context = walk, .metrics = walk->job->metrics},
-                            WAIT_MS);
 }
 
 static void load_free(AloneLoad *load) {
@@ -241,7 +251,8 @@ bool load_alone_again(Walk *walk, ControlRecord *record, bool *wanted, Exported 
     order_make(&load);
     KafkaClient *control =
         control_take(walk->job->cfg, record->position.system_id, record->workers, &wait, e);
-    bool ok = control != NULL && workers_note(&load, control, &wait, e) && round_run(&load, exported, e);
+    bool ok =
+        control != NULL && workers_note(&load, control, &wait, e) && round_run(&load, control, exported, e);
     kafka_client_free(control);
     record->workers = load.record.workers;
     for (int number = 0; number < count; number++)

@@ -39,6 +39,8 @@ void control_position_write(Writer *out, const Config *cfg, const ControlRecord 
         writer_format(out, ",\"again\":true,\"workers\":%d", record->workers);
     lsn_member(out, "applied", at->applied);
     lsn_member(out, "bound", at->bound);
+    if (!lsn_is_none(at->loaded))
+        lsn_member(out, "loaded", at->loaded);
     writer_u8(out, '}');
 }
 
@@ -66,6 +68,7 @@ static bool parse(json_t *root, const Config *cfg, ControlRecord *out) {
     return *end == '\0' && timeline > 0 && timeline <= UINT32_MAX &&
            lsn_read(root, "applied", &out->position.applied) &&
            lsn_read(root, "bound", &out->position.bound) &&
+           (json_object_get(root, "loaded") == NULL || lsn_read(root, "loaded", &out->position.loaded)) &&
            !lsn_before(out->position.bound, out->position.applied);
 }
 

@@ -1,6 +1,7 @@
 /* control_topic: where a job stands in Kafka. Its topic (kafka.control) has one partition and is compacted; jobs may share it.
  *
- *   key {"job":"shop"}                      the position: the newest record of this key counts
+ *   key {"job":"shop"}                      the position: the newest record of this key counts. `loaded`, where a load went on under
+ *                                           a later snapshot: rows of that may be in the topics
  *   key {"job":"shop","table":"public.t"}   while a load goes on: this table's rows are all there
  *   key {"job":"shop","again":true}         the tables that are to be loaded again (job/reload); of those, the ones that a
  *                                           record behind it says are there are done

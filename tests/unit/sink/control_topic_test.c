@@ -24,7 +24,7 @@ static void a_position_is_read_as_it_was_written(void **unused) {
     const ControlRecord records[] = {
         {.position = {{0x16B3748}, {0x16B3800}, UINT64_MAX, UINT32_MAX, {0}}},
         {.intent = true, .position = {{0}, {0}, 1, 1, {0}}},
-        {.again = true, .workers = 3, .position = {{0x10}, {0x20}, 5, 2, {0}}},
+        {.again = true, .workers = 3, .position = {{0x10}, {0x20}, 5, 2, {0x18}}},
         {.loading = true, .workers = 8, .position = {{UINT64_MAX}, {UINT64_MAX}, 7, 3, {0}}},
     };
     Config cfg = config();
