@@ -431,7 +431,7 @@ KafkaClient *control_worker_take(const Config *cfg, uint64_t system_id, int work
     return id_take(cfg, id, wait, e);
 }
 
-static bool workers_settle(const Config *cfg, uint64_t system_id, int workers, KafkaWait *wait, Error *e) {
+bool control_workers_take(const Config *cfg, uint64_t system_id, int workers, KafkaWait *wait, Error *e) {
     for (int worker = 0; worker < workers; worker++) {
         KafkaClient *settled = control_worker_take(cfg, system_id, worker, wait, e);
         if (settled == NULL)
@@ -444,7 +444,8 @@ static bool workers_settle(const Config *cfg, uint64_t system_id, int workers, K
 KafkaClient *control_take(const Config *cfg, uint64_t system_id, int workers, KafkaWait *wait, Error *e) {
     char id[CONTROL_ID_SIZE];
     KafkaClient *producer = id_take(cfg, control_id(cfg, system_id, id), wait, e);
-    if (producer == NULL || (workers_settle(cfg, system_id, workers, wait, e) && topic_make(cfg, wait, e)))
+    if (producer == NULL ||
+        (control_workers_take(cfg, system_id, workers, wait, e) && topic_make(cfg, wait, e)))
         return producer;
     kafka_client_free(producer);
     return NULL;

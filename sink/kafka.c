@@ -142,10 +142,20 @@ static bool producers_open(Sink *s, Error *e) {
     return s->records != NULL && kafka_records_topics(s->records, &wait, e);
 }
 
+/* Between the look without the slot and this one another instance may have begun to load tables again: what its workers wrote
+ * behind the stream would take keys back. */
+static bool late_workers_take(Sink *s, int taken, Error *e) {
+    KafkaWait wait = kafka_wait_begin(&s->wait, RECOVER_MS);
+    return s->noted.workers <= taken ||
+           control_workers_take(&s->cfg, s->noted.position.system_id, s->noted.workers, &wait, e);
+}
+
 /* A first position is written at once: were the first group the first to do so, a kill before it would let this sink begin
  * where the sinks before it have come to meanwhile. */
 static bool kafka_recover(Sink *s, Position *out, Error *e) {
-    if (!producers_open(s, e) || !FAULT("kafka.before_position_read", e) || !look(s, true, out, e))
+    int taken = s->noted.workers;
+    if (!producers_open(s, e) || !FAULT("kafka.before_position_read", e) || !look(s, true, out, e) ||
+        !late_workers_take(s, taken, e))
         return false;
     s->written = s->durable = out->applied;
     return s->had_record || position_note(s, e);
