@@ -115,11 +115,12 @@ static KafkaWait wait_begin(Walk *walk) {
                             WAIT_MS);
 }
 
-/* Before the first row of it is written: a source that has lost what it shows is not to be followed. */
+/* Before the first row of it is written: a source that has lost what it shows is not to be followed. Tables that are loaded again
+ * have the stream before them. */
 static bool snapshot_note(AloneLoad *load, KafkaClient *control, Error *e) {
     KafkaWait wait = wait_begin(load->walk);
     Position *at = &load->record.position;
-    if (!lsn_before(lsn_max(at->applied, at->loaded), load->exported->point))
+    if (!load->record.loading || !lsn_before(lsn_max(at->applied, at->loaded), load->exported->point))
         return true;
     at->loaded = load->exported->point;
     return control_write(control, &load->record, &wait, e);
