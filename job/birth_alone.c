@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "core/fault.h"
 #include "job/birth_source.h"
 #include "job/takeover.h"
 #include "sink/file_position.h"
@@ -69,12 +70,13 @@ static bool slot_made(Walk *walk, ControlRecord *record, Exported *exported, Err
 }
 
 /* What another's open transaction hid is seen by now. */
-static bool kafka_birth(Walk *walk, KafkaClient *producer, const ServerIdentity *server,
+static bool kafka_birth(Walk *walk, KafkaClient *producer, const ServerIdentity *server, bool *already,
                         ControlRecord *record, Exported *exported, KafkaWait *wait, Error *e) {
     const Config *cfg = walk->job->cfg;
     if (!control_read(cfg, true, wait, record, e))
         return false;
-    if (record->exists && !record->intent)
+    *already = record->exists && !record->intent;
+    if (*already)
         return true;
     if (!birth_source_slot_clear(walk, record->exists, e))
         return false;
@@ -107,13 +109,13 @@ static bool kafka_born(Walk *walk, bool *already, ControlRecord *record, Exporte
         return false;
     *already = record->exists && !record->intent;
     if (*already)
-        return !record->loading || walk_nobody_runs(walk, e);
+        return !record->loading || (FAULT("kafka.load_read", e) && walk_nobody_runs(walk, e));
     if (!walk_nobody_runs(walk, e) || !birth_source_identify(walk, &server, e) ||
         !kafka_rights_try(cfg, walk->selection, server.system_id, &wait, e))
         return false;
     kafka_moved(&wait);
     KafkaClient *producer = control_take(cfg, server.system_id, record->workers, &wait, e);
-    bool ok = producer != NULL && kafka_birth(walk, producer, &server, record, exported, &wait, e);
+    bool ok = producer != NULL && kafka_birth(walk, producer, &server, already, record, exported, &wait, e);
     kafka_client_free(producer);
     return ok;
 }

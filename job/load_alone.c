@@ -5,6 +5,7 @@
 
 #include "core/log.h"
 #include "core/memory.h"
+#include "job/position.h"
 #include "job/units.h"
 #include "sink/kafka/kafka_load.h"
 #include "snapshot/load_plan.h"
@@ -110,7 +111,23 @@ static void order_make(AloneLoad *load) {
             load->order[load->count++] = load->order[at];
 }
 
-static bool round_run(AloneLoad *load, Exported *exported, Error *e) {
+static KafkaWait wait_begin(Walk *walk) {
+    return kafka_wait_begin(&(KafkaWait){.ending = stops, .context = walk, .metrics = walk->job->metrics},
+                            WAIT_MS);
+}
+
+/* Before the first row of it is written: a source that has lost what it shows is not to be followed. Tables that are loaded again
+ * have the stream before them. */
+static bool snapshot_note(AloneLoad *load, KafkaClient *control, Error *e) {
+    KafkaWait wait = wait_begin(load->walk);
+    Position *at = &load->record.position;
+    if (!load->record.loading || !lsn_before(lsn_max(at->applied, at->loaded), load->exported->point))
+        return true;
+    at->loaded = load->exported->point;
+    return control_write(control, &load->record, &wait, e);
+}
+
+static bool round_run(AloneLoad *load, KafkaClient *control, Exported *exported, Error *e) {
     Walk *walk = load->walk;
     if (exported->exporter == NULL && !exported_for_load(walk, exported, e))
         return false;
@@ -124,7 +141,7 @@ static bool round_run(AloneLoad *load, Exported *exported, Error *e) {
                      .open = session_open,
                      .run = piece_run,
                      .close = session_close};
-    bool ok = pool_run(&pool, e);
+    bool ok = snapshot_note(load, control, e) && pool_run(&pool, e);
     exported_end(exported);
     return ok;
 }
@@ -167,7 +184,7 @@ static bool rounds_run(AloneLoad *load, Exported *exported, KafkaClient *control
             return fail(e, ERR_RETRY,
                         "%d tables could not be read: they are locked, or rewritten again and again",
                         load->count);
-        if (!round_run(load, exported, e))
+        if (!round_run(load, control, exported, e))
             return false;
         load->walk->progressed = true;
     }
@@ -189,14 +206,25 @@ static AloneLoad load_begin(Walk *walk, const ControlRecord *record) {
     return load;
 }
 
-static KafkaWait wait_begin(Walk *walk) {
-    return kafka_wait_begin(&(KafkaWait){.ending = stops, .context = walk, .metrics = walk->job->metrics},
-                            WAIT_MS);
-}
-
 static void load_free(AloneLoad *load) {
     free(load->done);
     free(load->order);
+}
+
+/* A load that another run began: the record as it is now that nobody else can write any more, and the source that it names. */
+static bool load_resume(AloneLoad *load, KafkaWait *wait, Error *e) {
+    const Config *cfg = load->walk->job->cfg;
+    ControlRecord now;
+    if (!control_read(cfg, true, wait, &now, e))
+        return false;
+    if (!now.loading || !lsn_equal(now.position.applied, load->record.position.applied))
+        return fail(e, ERR_RETRY, "another instance has worked on job \"%s\" meanwhile", cfg->name);
+    load->record = now;
+    if (!position_check(load->walk->source, cfg, load->walk->selection, &now.position, true,
+                        &load->record.position, e))
+        return false;
+    position_log(&now.position, &load->record.position);
+    return true;
 }
 
 bool load_alone(Walk *walk, const ControlRecord *record, Exported *exported, Error *e) {
@@ -206,7 +234,8 @@ bool load_alone(Walk *walk, const ControlRecord *record, Exported *exported, Err
     log_info("%s", phase_name(PHASE_FULL));
     KafkaClient *control =
         control_take(walk->job->cfg, record->position.system_id, record->workers, &wait, e);
-    bool ok = control != NULL && rounds_run(&load, exported, control, &wait, e);
+    bool ok = control != NULL && (exported->exporter != NULL || load_resume(&load, &wait, e)) &&
+              rounds_run(&load, exported, control, &wait, e);
     kafka_client_free(control);
     load_free(&load);
     if (ok)
@@ -215,7 +244,7 @@ bool load_alone(Walk *walk, const ControlRecord *record, Exported *exported, Err
     return ok;
 }
 
-bool load_alone_again(Walk *walk, const ControlRecord *record, bool *wanted, Exported *exported, Error *e) {
+bool load_alone_again(Walk *walk, ControlRecord *record, bool *wanted, Exported *exported, Error *e) {
     int count = walk->selection->count;
     AloneLoad load = load_begin(walk, record);
     KafkaWait wait = wait_begin(walk);
@@ -224,8 +253,10 @@ bool load_alone_again(Walk *walk, const ControlRecord *record, bool *wanted, Exp
     order_make(&load);
     KafkaClient *control =
         control_take(walk->job->cfg, record->position.system_id, record->workers, &wait, e);
-    bool ok = control != NULL && workers_note(&load, control, &wait, e) && round_run(&load, exported, e);
+    bool ok =
+        control != NULL && workers_note(&load, control, &wait, e) && round_run(&load, control, exported, e);
     kafka_client_free(control);
+    record->workers = load.record.workers;
     for (int number = 0; number < count; number++)
         wanted[number] = wanted[number] && !load.done[number];
     load_free(&load);

@@ -9,7 +9,7 @@
 /* As far as the record says that they are not there. Takes over `exported`. */
 bool load_alone(Walk *walk, const ControlRecord *record, Exported *exported, Error *e);
 /* Once more those that are wanted (by table of the selection), under `exported`, which it takes over; what cannot be read now
- * stays wanted. */
-bool load_alone_again(Walk *walk, const ControlRecord *record, bool *wanted, Exported *exported, Error *e);
+ * stays wanted. *record: as it is noted then. */
+bool load_alone_again(Walk *walk, ControlRecord *record, bool *wanted, Exported *exported, Error *e);
 
 #endif

@@ -39,6 +39,8 @@ void control_position_write(Writer *out, const Config *cfg, const ControlRecord 
         writer_format(out, ",\"again\":true,\"workers\":%d", record->workers);
     lsn_member(out, "applied", at->applied);
     lsn_member(out, "bound", at->bound);
+    if (!lsn_is_none(at->loaded))
+        lsn_member(out, "loaded", at->loaded);
     writer_u8(out, '}');
 }
 
@@ -66,6 +68,7 @@ static bool parse(json_t *root, const Config *cfg, ControlRecord *out) {
     return *end == '\0' && timeline > 0 && timeline <= UINT32_MAX &&
            lsn_read(root, "applied", &out->position.applied) &&
            lsn_read(root, "bound", &out->position.bound) &&
+           (json_object_get(root, "loaded") == NULL || lsn_read(root, "loaded", &out->position.loaded)) &&
            !lsn_before(out->position.bound, out->position.applied);
 }
 
@@ -428,7 +431,7 @@ KafkaClient *control_worker_take(const Config *cfg, uint64_t system_id, int work
     return id_take(cfg, id, wait, e);
 }
 
-static bool workers_settle(const Config *cfg, uint64_t system_id, int workers, KafkaWait *wait, Error *e) {
+bool control_workers_take(const Config *cfg, uint64_t system_id, int workers, KafkaWait *wait, Error *e) {
     for (int worker = 0; worker < workers; worker++) {
         KafkaClient *settled = control_worker_take(cfg, system_id, worker, wait, e);
         if (settled == NULL)
@@ -441,7 +444,8 @@ static bool workers_settle(const Config *cfg, uint64_t system_id, int workers, K
 KafkaClient *control_take(const Config *cfg, uint64_t system_id, int workers, KafkaWait *wait, Error *e) {
     char id[CONTROL_ID_SIZE];
     KafkaClient *producer = id_take(cfg, control_id(cfg, system_id, id), wait, e);
-    if (producer == NULL || (workers_settle(cfg, system_id, workers, wait, e) && topic_make(cfg, wait, e)))
+    if (producer == NULL ||
+        (control_workers_take(cfg, system_id, workers, wait, e) && topic_make(cfg, wait, e)))
         return producer;
     kafka_client_free(producer);
     return NULL;

@@ -1,6 +1,7 @@
 /* control_topic: where a job stands in Kafka. Its topic (kafka.control) has one partition and is compacted; jobs may share it.
  *
- *   key {"job":"shop"}                      the position: the newest record of this key counts
+ *   key {"job":"shop"}                      the position: the newest record of this key counts. `loaded`, where a load went on under
+ *                                           a later snapshot: rows of that may be in the topics
  *   key {"job":"shop","table":"public.t"}   while a load goes on: this table's rows are all there
  *   key {"job":"shop","again":true}         the tables that are to be loaded again (job/reload); of those, the ones that a
  *                                           record behind it says are there are done
@@ -64,6 +65,8 @@ const char *control_id(const Config *cfg, uint64_t system_id, char out[CONTROL_I
  * waiting, until the broker gives it up. The topic is there, and fit for a position.
  * By the owner of the slot only: two that take it from each other would do so for ever. */
 KafkaClient *control_take(const Config *cfg, uint64_t system_id, int workers, KafkaWait *wait, Error *e);
+/* Of a record that was read since then: its workers are fenced, too. */
+bool control_workers_take(const Config *cfg, uint64_t system_id, int workers, KafkaWait *wait, Error *e);
 /* Likewise of one of the workers of a load, from 0, which have ids of their own. */
 KafkaClient *control_worker_take(const Config *cfg, uint64_t system_id, int worker, KafkaWait *wait,
                                  Error *e);

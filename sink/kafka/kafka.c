@@ -31,10 +31,9 @@ enum {
     REST_MS = 100, /* between two groups, where nothing more is coming: each costs the brokers 15 ms of CPU */
     GROUP_MS = 1000, /* a group's age while changes keep coming: who is behind gains nothing by small ones */
     GROUP_RECORDS = 100000,
-    LIST_BYTES = 512 * 1024,  /* of a group's list: well below what a broker takes as one record */
-    NOTE_EVERY_MS = 1000,     /* the position over transactions without records */
-    UNDECIDED_MS = 5 * 60000, /* without a sign of a broker, in exactly-once mode */
-    ABORT_MS = 2000
+    LIST_BYTES = 512 * 1024, /* of a group's list: well below what a broker takes as one record */
+    NOTE_EVERY_MS = 1000,    /* the position over transactions without records */
+    UNDECIDED_MS = 5 * 60000 /* without a sign of a broker, in exactly-once mode */
 };
 
 struct Sink {
@@ -48,7 +47,6 @@ struct Sink {
     ControlRecord noted; /* as the control topic has it */
     bool had_record;
     bool transacting; /* `control` has an open transaction */
-    bool committing;  /* and its commit was asked for */
     bool inside;      /* a piece of a source transaction is written, its end is not */
     int64_t begun_ms, noted_ms, closed_ms;
     uint64_t group_records;
@@ -57,11 +55,8 @@ struct Sink {
     BeatStamps beat; /* the newest of the group; number 0: none */
 };
 
-/* An open transaction would keep readers from what comes behind it. One whose commit is undecided is left alone. */
 static void kafka_close(Sink *s) {
     kafka_records_free(s->records);
-    if (s->transacting && !s->committing)
-        kafka_abort(s->control, ABORT_MS);
     if (s->producer != s->control)
         kafka_client_free(s->producer);
     kafka_client_free(s->control);
@@ -147,10 +142,20 @@ static bool producers_open(Sink *s, Error *e) {
     return s->records != NULL && kafka_records_topics(s->records, &wait, e);
 }
 
+/* Between the look without the slot and this one another instance may have begun to load tables again: what its workers wrote
+ * behind the stream would take keys back. */
+static bool late_workers_take(Sink *s, int taken, Error *e) {
+    KafkaWait wait = kafka_wait_begin(&s->wait, RECOVER_MS);
+    return s->noted.workers <= taken ||
+           control_workers_take(&s->cfg, s->noted.position.system_id, s->noted.workers, &wait, e);
+}
+
 /* A first position is written at once: were the first group the first to do so, a kill before it would let this sink begin
  * where the sinks before it have come to meanwhile. */
 static bool kafka_recover(Sink *s, Position *out, Error *e) {
-    if (!producers_open(s, e) || !FAULT("kafka.before_position_read", e) || !look(s, true, out, e))
+    int taken = s->noted.workers;
+    if (!producers_open(s, e) || !FAULT("kafka.before_position_read", e) || !look(s, true, out, e) ||
+        !late_workers_take(s, taken, e))
         return false;
     s->written = s->durable = out->applied;
     return s->had_record || position_note(s, e);
@@ -206,10 +211,9 @@ static bool group_close(Sink *s, Error *e) {
         return false;
     if (!control_position_put(s->control, &s->noted, &s->wait, e) || !FAULT("kafka.before_commit", e))
         return false;
-    s->committing = true;
     if (!kafka_commit(s->control, &s->wait, e) || !FAULT("kafka.after_commit", e))
         return false;
-    s->transacting = s->committing = false;
+    s->transacting = false;
     s->group_records = 0;
     s->closed_ms = clock_ms();
     s->durable = s->written;

@@ -15,7 +15,8 @@ enum {
     SOCKET_MS = 20000,       /* at most what a transaction may take: librdkafka wants it so */
     TRANSACTION_MS = 900000, /* the brokers' default for the most that they allow (trap C3) */
     MESSAGE_BYTES = 1000000, /* librdkafka's default */
-    LAST_MS = 5000,          /* what is left to a wait when the job is to end */
+    ABORT_MS = 2000,
+    LAST_MS = 5000, /* what is left to a wait when the job is to end */
     ERROR_TEXT_SIZE = 512,
     END_TRANSACTION_KEY = 26, /* of Kafka's protocol */
     QUEUE_SHARE = 10,         /* of `memory` */
@@ -346,6 +347,8 @@ KafkaClient *kafka_client_new(const Config *cfg, KafkaUse use, const char *trans
 void kafka_client_free(KafkaClient *c) {
     if (c == NULL)
         return;
+    if (c->open && !c->undecided)
+        kafka_abort(c, ABORT_MS);
     rd_kafka_purge(c->handle,
                    RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
     rd_kafka_destroy_flags(c->handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
@@ -482,6 +485,7 @@ static bool answered(KafkaClient *c, rd_kafka_error_t *error, const char *what, 
         rd_kafka_error_destroy(error);
         return false;
     }
+    c->undecided = c->undecided && !rd_kafka_error_txn_requires_abort(error);
     rd_kafka_poll(c->handle, 0); /* a refusal says more */
     if (refused(c, e)) {
         rd_kafka_error_destroy(error);
@@ -496,8 +500,10 @@ bool kafka_transact(KafkaClient *c, KafkaWait *wait, Error *e) {
     bool again = true;
     while (again) {
         if (answered(c, rd_kafka_init_transactions(c->handle, SLICE_MS),
-                     "take over the job's transactional id", &again, e))
+                     "take over the job's transactional id", &again, e)) {
+            kafka_moved(wait);
             return true;
+        }
         rd_kafka_poll(c->handle, 10);
         if (again && !kafka_patient(c, wait, "taking over the job's transactional id", e))
             return false;
@@ -514,16 +520,29 @@ bool kafka_begin(KafkaClient *c, Error *e) {
     if (!kafka_is_settled(c, e))
         return false;
     rd_kafka_error_t *error = rd_kafka_begin_transaction(c->handle);
-    return error == NULL || kafka_error_failed(c, error, "begin a transaction", e);
+    c->open = error == NULL;
+    return c->open || kafka_error_failed(c, error, "begin a transaction", e);
+}
+
+/* Before a commit is asked for: as long as it is not, the transaction can be given up. */
+static bool all_written(KafkaClient *c, KafkaWait *wait, Error *e) {
+    while (rd_kafka_flush(c->handle, SLICE_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        if (refused(c, e) || !kafka_patient(c, wait, "writing records", e))
+            return false;
+    return !refused(c, e);
 }
 
 bool kafka_commit(KafkaClient *c, KafkaWait *wait, Error *e) {
     bool again = true;
+    if (!all_written(c, wait, e))
+        return false;
     atomic_store(&c->ends_unanswered, 0);
     atomic_store(&c->end_lost, false);
+    c->undecided = true;
     while (again) {
         if (answered(c, rd_kafka_commit_transaction(c->handle, SLICE_MS), "commit a transaction", &again,
                      e)) {
+            c->open = c->undecided = false;
             kafka_moved(wait);
             return true;
         }
@@ -539,4 +558,5 @@ void kafka_abort(KafkaClient *c, int most_ms) {
     rd_kafka_error_t *error = rd_kafka_abort_transaction(c->handle, most_ms);
     if (error != NULL)
         rd_kafka_error_destroy(error);
+    c->open = false;
 }

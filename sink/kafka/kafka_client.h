@@ -39,6 +39,8 @@ typedef struct KafkaClient {
     bool unknown;                /* a topic, likewise */
     char refused_topic[250];     /* by a cluster that does not know this topic; "": not for that */
     atomic_int ends_unanswered;  /* requests to end the last transaction; by threads of librdkafka */
+    bool open;                   /* a transaction was begun, and neither committed nor given up */
+    bool undecided;              /* its commit was asked for, and may come about */
     atomic_bool
         end_lost; /* it was asked for again while an earlier request had no answer, and may still come */
 } KafkaClient;
@@ -61,8 +63,9 @@ typedef struct KafkaWait {
 
 /* transactional_id: with KAFKA_TRANSACT. Connects to nobody yet. */
 KafkaClient *kafka_client_new(const Config *cfg, KafkaUse use, const char *transactional_id, Error *e);
-void kafka_client_free(
-    KafkaClient *c); /* what is on its way is dropped, an open transaction left to its end; NULL is fine */
+/* What is on its way is dropped, and an open transaction given up, for which it waits a little: it would keep readers from what
+ * comes behind it. One whose commit is undecided is left to whoever takes the id next. NULL is fine. */
+void kafka_client_free(KafkaClient *c);
 
 typedef struct KafkaRecord {
     rd_kafka_topic_t *topic;

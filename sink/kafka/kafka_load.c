@@ -27,7 +27,6 @@ struct KafkaLoader {
     const Table *table;
     Relation *rel;
     uint32_t tables; /* begun so far */
-    bool transacting;
     int64_t begun_ms, rows, chunk_rows;
 };
 
@@ -86,15 +85,11 @@ static bool chunk_begin(KafkaLoader *l, Error *e) {
     l->wait = kafka_wait_begin(&l->wait, PATIENCE_MS);
     l->begun_ms = clock_ms();
     l->chunk_rows = 0;
-    l->transacting = kafka_begin(l->producer, e);
-    return l->transacting;
+    return kafka_begin(l->producer, e);
 }
 
 static bool chunk_end(KafkaLoader *l, Error *e) {
-    if (!FAULT("kafka.load_commit", e) || !kafka_commit(l->producer, &l->wait, e))
-        return false;
-    l->transacting = false;
-    return true;
+    return FAULT("kafka.load_commit", e) && kafka_commit(l->producer, &l->wait, e);
 }
 
 bool kafka_loader_begin(KafkaLoader *l, const Table *table, Lsn snapshot, Error *e) {
@@ -121,9 +116,7 @@ bool kafka_loader_row(KafkaLoader *l, const Value *values, bool last, Error *e) 
         return false;
     l->rows++;
     l->chunk_rows++;
-    if (l->chunk_rows % LOOK_EVERY_ROWS != 0)
-        return true;
-    if (!kafka_serve(l->producer, 0, e))
+    if (l->chunk_rows % LOOK_EVERY_ROWS == 0 && !kafka_serve(l->producer, 0, e))
         return false;
     bool due = l->chunk_rows >= CHUNK_ROWS || clock_ms() - l->begun_ms >= CHUNK_MS;
     return !due || last || (chunk_end(l, e) && chunk_begin(l, e));
@@ -135,5 +128,5 @@ bool kafka_loader_end(KafkaLoader *l, Error *e) {
 }
 
 bool kafka_loader_leave(KafkaLoader *l, Error *e) {
-    return !l->transacting || chunk_end(l, e);
+    return !l->producer->open || chunk_end(l, e);
 }

@@ -7,6 +7,7 @@ import pytest
 
 from harness.poll import poll_until
 from harness.records import in_order, place, repeated, rows_of, same_rows
+from harness.topics import KafkaException
 
 TABLES = """CREATE TABLE a (id int PRIMARY KEY, n bigint, big text); ALTER TABLE a ALTER big SET STORAGE EXTERNAL;
 CREATE TABLE b (id int PRIMARY KEY, n bigint); CREATE TABLE c (id int PRIMARY KEY, n bigint);
@@ -248,6 +249,31 @@ def test_an_open_transaction_of_the_source_does_not_hold_the_stream(pair, broker
     assert len(places_of_rows(records_of(broker, topic_prefix, "a"))) == before + 1
     pair.check_equal()
     just_once(pair, broker, topic_prefix, "a")
+
+
+def test_workers_that_are_noted_since_an_instance_looked(pair, broker, topic_prefix):
+    """It gets the slot while another one's workers read tables, of which it has not heard: from then on they write nothing any more."""
+    pair.source.sql(TABLES)
+    pair.source.sql(f'ALTER DATABASE "{pair.name}" SET wal_sender_timeout = 60000')
+    job = make_job(pair, broker, topic_prefix, ALONE)
+    until_now(job)
+    job.start(fault="kafka.before_position_read:sleep:8000")
+    job.process.wait_reached("kafka.before_position_read")
+    control = f"{topic_prefix}.walferry"
+    newest = [r for r in broker.consume(control) if r.value and json.loads(r.key) == {"job": job.name}][-1]
+    position = json.loads(newest.value) | {"again": True, "workers": 2}
+    broker.produce(control, json.dumps(position), newest.key)
+    worker = broker.producer({"transactional.id": f"walferry.{position['system_identifier']}.{job.slot}.load.1"})
+    worker.init_transactions(20)
+    worker.begin_transaction()
+    worker.produce(f"{topic_prefix}.public.a", b"{}", b"of a table that is loaded again")
+    worker.flush(20)
+    job.wait_for("running")
+    assert "trying again" not in job.process.err, job.process.err
+    with pytest.raises(KafkaException, match="(?i)fenced|epoch"):
+        worker.commit_transaction(20)
+    assert job.process.terminate() == 0, job.process.err
+    just_once(pair, broker, topic_prefix, "abc")
 
 
 def test_status_says_that_the_stream_waits_and_what_the_source_keeps(pair, broker, topic_prefix):

@@ -89,6 +89,40 @@ def test_records_flow_again_soon_after_a_broker_is_back(make_pair, make_broker, 
     once(broker, "shop", job, pair, delivery)
 
 
+def loading(pair, broker, rows_per_s, **kafka):
+    """A job in the middle of a load."""
+    pair.source.sql(TABLE)
+    insert(pair, 1, 3000)
+    job = pair.job(file_only=True, phases=["full", "incremental"], throttle={"load": {"rows_per_s": rows_per_s}}, kafka={
+        "brokers": broker.client()["bootstrap.servers"], "prefix": "shop"} | kafka)
+    job.start()
+    broker.wait_records("shop.public.t", 10)
+    return job
+
+
+def test_a_broker_that_is_killed_while_a_table_is_loaded(make_pair, make_broker):
+    """F85: the load waits for it, or begins anew by itself."""
+    pair, broker = make_pair(), make_broker()
+    job = loading(pair, broker, 300)
+    broker.kill()
+    broker.start()
+    job.call("set", "throttle.load.rows_per_s", "0")
+    job.wait_for("running")
+    assert job.process.terminate() == 0, job.process.err
+    same_rows(broker.consume("shop.public.t"), pair.source, "t", ("id", "v"))
+
+
+def test_a_topic_that_goes_while_its_table_is_loaded(make_pair, make_broker):
+    """F89: the rows are all there when the load is over, or it says which topic it is."""
+    pair, broker = make_pair(), make_broker()
+    job = loading(pair, broker, 100)
+    broker.delete_topic("shop.public.t")
+    job.call("set", "throttle.load.rows_per_s", "0")
+    assert job.process.wait(90) == 2 and "shop.public.t" in job.process.err, job.process.err
+    until_now(job)
+    same_rows(broker.consume("shop.public.t"), pair.source, "t", ("id", "v"))
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A tmpfs of 48 MiB."""

@@ -7,6 +7,7 @@ import pytest
 
 from harness.poll import poll_until
 from harness.records import headers, in_order, place, repeated, rows_of, same_rows
+from harness.standby import disk_keep, disk_set_back
 
 TABLES = "CREATE TABLE a (id int PRIMARY KEY, v text); CREATE TABLE b (id int PRIMARY KEY, v text); CREATE TABLE e (id int PRIMARY KEY)"
 ROWS = ("INSERT INTO a SELECT i, 'a' || i FROM generate_series(1, 3000) i;"
@@ -187,6 +188,53 @@ def test_a_second_instance_waits_for_the_load(pair, broker, topic_prefix):
     assert first.terminate() == 0
     assert not repeated(records_of(broker, topic_prefix, "a"))
     followed(broker, topic_prefix, pair)
+
+
+def test_an_instance_that_slept_while_another_finished_the_load(pair, broker, topic_prefix):
+    """What it has read of the position before is not what it goes on with: nothing is written there that takes it back."""
+    pair.source.sql(TABLES)
+    pair.source.sql(ROWS)
+    job = load_job(pair, broker, topic_prefix, load={"workers": 1})
+    job.start(fault="kafka.load_commit:kill@2")
+    job.process.popen.wait()
+    sleeper = job.start(fault="kafka.load_read:sleep:15000")
+    job.process.wait_reached("kafka.load_read")
+    elsewhere = {"XDG_RUNTIME_DIR": str(pair.directory)}
+    until_now(job, env=elsewhere)
+    pair.source.sql("UPDATE a SET v = 'new' WHERE id = 1; DELETE FROM b WHERE id < 10")
+    until_now(job, env=elsewhere)
+    assert sleeper.alive() and "loading" not in sleeper.err
+    job.process = sleeper
+    job.wait_for("running")
+    assert sleeper.terminate() == 0, sleeper.err
+    assert not repeated(records_of(broker, topic_prefix, "a")) and not repeated(records_of(broker, topic_prefix, "b"))
+    followed(broker, topic_prefix, pair)
+
+
+def test_trap_A9_a_source_that_has_lost_what_the_load_has_read(make_pair, broker, topic_prefix):
+    """The load went on under a later snapshot; the source that is promoted forks before it, and behind the position."""
+    pair = make_pair()
+    pair.source.sql(TABLES)
+    pair.source.sql(ROWS)
+    job = load_job(pair, broker, topic_prefix, load={"workers": 1}, source={"heartbeat": 0})
+    job.start(fault="kafka.load_commit:kill@2")
+    job.process.popen.wait()
+    server = pair.source.server
+    server.stop()
+    behind = disk_keep(server)
+    server.start()
+    pair.source.sql("INSERT INTO a VALUES (9999, 'lost')")
+    job.start(fault="kafka.before_position_read:kill")
+    job.process.popen.wait()
+    assert job.process.reached("kafka.before_position_read"), job.process.err
+    server.stop()
+    disk_set_back(server, behind)
+    server.configure({"restore_command": "/bin/false"})
+    (server.data / "recovery.signal").touch()
+    server.start()
+    poll_until(lambda: not pair.source.one("SELECT pg_is_in_recovery()"), "it is promoted")
+    done = job.run("--until", "now")
+    assert done.exit == 3 and "timeline" in done.err, done.err
 
 
 def test_stopped_in_the_load_it_goes_on(pair, broker, topic_prefix):

@@ -24,7 +24,7 @@ static void a_position_is_read_as_it_was_written(void **unused) {
     const ControlRecord records[] = {
         {.position = {{0x16B3748}, {0x16B3800}, UINT64_MAX, UINT32_MAX, {0}}},
         {.intent = true, .position = {{0}, {0}, 1, 1, {0}}},
-        {.again = true, .workers = 3, .position = {{0x10}, {0x20}, 5, 2, {0}}},
+        {.again = true, .workers = 3, .position = {{0x10}, {0x20}, 5, 2, {0x18}}},
         {.loading = true, .workers = 8, .position = {{UINT64_MAX}, {UINT64_MAX}, 7, 3, {0}}},
     };
     Config cfg = config();
@@ -130,12 +130,31 @@ static void a_leader_that_comes_later_is_found(void **unused) {
     cluster_close(&c);
 }
 
+enum { WORKERS = 10, ANSWERS_AFTER_MS = 100, NOTHING_MOVES_MS = 3000 };
+
+/* Each takes some answers of the brokers, and all together more time than a single step may. */
+static void many_workers_are_settled_one_after_another(void **unused) {
+    (void)unused;
+    Cluster c;
+    Error e;
+    cluster_open(&c, control);
+    c.cfg.kafka.control = control;
+    rd_kafka_mock_broker_set_rtt(c.mock, -1, ANSWERS_AFTER_MS);
+    KafkaWait wait = kafka_wait_begin(&(KafkaWait){.metrics = NULL}, NOTHING_MOVES_MS);
+    KafkaClient *producer = control_take(&c.cfg, 77, WORKERS, &wait, &e);
+    if (producer == NULL)
+        fail_test("%s", e.text);
+    kafka_client_free(producer);
+    cluster_close(&c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_position_is_read_as_it_was_written),
         cmocka_unit_test(what_is_damaged_is_refused),
         cmocka_unit_test(what_is_of_another_job_is_refused),
         cmocka_unit_test(a_leader_that_comes_later_is_found),
+        cmocka_unit_test(many_workers_are_settled_one_after_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
