@@ -34,4 +34,13 @@ bool registry_register(Registry *r, const char *subject, RegistryType type, Slic
  * one timeout. */
 bool registry_look(Registry *r, const char *subject, Error *e);
 
+typedef struct RegistrySchema {
+    RegistryType type;
+    char *text; /* of malloc */
+} RegistrySchema;
+
+/* The schema that has this id. Nothing of it is kept. Blocks and fails as registry_register; ERR_CONFIG also where the registry
+ * does not know the id, and where the schema is spread over several. */
+bool registry_schema(Registry *r, int32_t id, RegistrySchema *out, Error *e);
+
 #endif

@@ -50,5 +50,7 @@ bool registry_judge(const RegistryAddress *from, const char *subject, const Regi
 /* Whether it is a registry that lets us in: one that does not know the subject is. */
 bool registry_judge_look(const RegistryAddress *from, const char *subject, const RegistryAnswer *answer,
                          Error *e);
+bool registry_judge_schema(const RegistryAddress *from, int32_t id, const RegistryAnswer *answer,
+                           RegistrySchema *out, Error *e);
 
 #endif
