@@ -1,20 +1,15 @@
 #include "proto/avro_decode.h"
 
 #include <avro.h>
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
-#include "proto/json_value.h"
+#include "proto/decoded.h"
 
 enum {
     DEPTH_MAX = 100,
-    SPARE_ITEMS = 1000, /* items may be empty: so many more than bytes */
-    VARINT_BITS = 64,
-    FLOAT_DIGITS_LEAST = 6,
-    FLOAT_DIGITS_MOST = 9
+    SPARE_ITEMS = 1000 /* items may be empty: so many more than bytes */
 };
 
 struct AvroDecoder {
@@ -56,59 +51,16 @@ static json_t *wrong(Decoding *d, const char *why) {
 }
 
 static int64_t long_take(Decoding *d) {
-    uint64_t value = 0;
-    for (int shift = 0; shift < VARINT_BITS; shift += 7) {
-        uint8_t byte = reader_u8(&d->in);
-        value |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte < 0x80)
-            return (int64_t)(value >> 1) ^ -(int64_t)(value & 1);
-    }
-    wrong(d, "a number has more than 64 bits");
-    return 0;
+    uint64_t value;
+    if (!decoded_varint(&d->in, &value))
+        wrong(d, "a number has more than 64 bits");
+    return decoded_zigzag(value);
 }
 
 static json_t *int_take(Decoding *d) {
     int64_t value = long_take(d);
     return value >= INT32_MIN && value <= INT32_MAX ? json_integer(value)
                                                     : wrong(d, "an int has more than 32 bits");
-}
-
-static uint64_t little_take(Decoding *d, int width) {
-    uint64_t bits = 0;
-    for (int byte = 0; byte < width; byte++)
-        bits |= (uint64_t)reader_u8(&d->in) << 8 * byte;
-    return bits;
-}
-
-static json_t *real_new(double value) {
-    if (isnan(value))
-        return json_string("NaN");
-    if (isinf(value))
-        return json_string(value > 0 ? "Infinity" : "-Infinity");
-    return json_real(value);
-}
-
-/* With as few digits as tell it from others: 1.1 is not 1.10000002384185791. */
-static json_t *float_take(Decoding *d) {
-    uint32_t bits = (uint32_t)little_take(d, sizeof bits);
-    float value;
-    char text[32];
-    memcpy(&value, &bits, sizeof value);
-    if (!isfinite(value))
-        return real_new((double)value);
-    for (int digits = FLOAT_DIGITS_LEAST; digits <= FLOAT_DIGITS_MOST; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, (double)value);
-        if (strtof(text, NULL) == value)
-            break;
-    }
-    return json_real(strtod(text, NULL));
-}
-
-static json_t *double_take(Decoding *d) {
-    uint64_t bits = little_take(d, sizeof bits);
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return real_new(value);
 }
 
 /* ---- texts ---- */
@@ -120,17 +72,9 @@ static Slice bytes_take(Decoding *d, int64_t length) {
     return (Slice){NULL, 0};
 }
 
-static json_t *text_new(Decoding *d, Slice text) {
-    json_t *out = json_stringn(text.len == 0 ? "" : text.at, text.len);
+static json_t *string_take(Decoding *d) {
+    json_t *out = decoded_string(bytes_take(d, long_take(d)));
     return out != NULL ? out : wrong(d, "a string is not UTF-8");
-}
-
-static json_t *base64_new(Slice bytes) {
-    Writer text = writer_new(SIZE_MAX);
-    json_base64_write(&text, bytes);
-    json_t *out = json_stringn_nocheck(text.at + 1, text.len - 2);
-    writer_free(&text);
-    return out;
 }
 
 static json_t *enum_take(Decoding *d, avro_schema_t schema) {
@@ -221,11 +165,11 @@ static json_t *any_take(Decoding *d, avro_schema_t schema) {
     case AVRO_BOOLEAN: return json_boolean(reader_u8(&d->in) != 0);
     case AVRO_INT32: return int_take(d);
     case AVRO_INT64: return json_integer(long_take(d));
-    case AVRO_FLOAT: return float_take(d);
-    case AVRO_DOUBLE: return double_take(d);
-    case AVRO_STRING: return text_new(d, bytes_take(d, long_take(d)));
-    case AVRO_BYTES: return base64_new(bytes_take(d, long_take(d)));
-    case AVRO_FIXED: return base64_new(bytes_take(d, avro_schema_fixed_size(schema)));
+    case AVRO_FLOAT: return decoded_float(&d->in);
+    case AVRO_DOUBLE: return decoded_double(&d->in);
+    case AVRO_STRING: return string_take(d);
+    case AVRO_BYTES: return decoded_bytes(bytes_take(d, long_take(d)));
+    case AVRO_FIXED: return decoded_bytes(bytes_take(d, avro_schema_fixed_size(schema)));
     case AVRO_ENUM: return enum_take(d, schema);
     case AVRO_UNION: return union_take(d, schema);
     case AVRO_RECORD: return record_take(d, schema);

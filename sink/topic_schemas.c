@@ -6,6 +6,7 @@
 
 #include "core/hash.h"
 #include "proto/avro_decode.h"
+#include "proto/protobuf_decode.h"
 #include "proto/registry.h"
 #include "sink/control_topic.h"
 #include "sink/kafka_schemas.h"
@@ -16,8 +17,9 @@ enum { PATIENCE_MS = 60000, CONTROLS = 2, SINGLE_OBJECT = 0xc301 };
 typedef struct Known {
     uint64_t number; /* its id, or its fingerprint */
     RegistryType type;
-    char *text;           /* of Avro that no record had yet; else NULL */
-    AvroDecoder *decoder; /* of Avro, from the first record on */
+    char *text; /* until the first record of it; of JSON it stays */
+    AvroDecoder *avro;
+    ProtobufDecoder *protobuf;
     UT_hash_handle hh;
 } Known;
 
@@ -41,7 +43,8 @@ static void all_free(Known **all) {
     Known *known, *next;
     HASH_ITER (hh, *all, known, next) {
         HASH_DEL(*all, known);
-        avro_decoder_free(known->decoder);
+        avro_decoder_free(known->avro);
+        protobuf_decoder_free(known->protobuf);
         free(known->text);
         free(known);
     }
@@ -76,15 +79,29 @@ static Known *known_put(Known **all, uint64_t number, RegistryType type, char *t
     return known;
 }
 
+static void text_drop(Known *known) {
+    free(known->text);
+    known->text = NULL;
+}
+
 static json_t *avro_take(Known *known, Slice body, Error *e) {
-    if (known->decoder == NULL) {
-        known->decoder = avro_decoder_new(slice_text(known->text), e);
-        if (known->decoder == NULL)
+    if (known->avro == NULL) {
+        known->avro = avro_decoder_new(slice_text(known->text), e);
+        if (known->avro == NULL)
             return NULL;
-        free(known->text);
-        known->text = NULL;
+        text_drop(known);
     }
-    return avro_decode(known->decoder, body, e);
+    return avro_decode(known->avro, body, e);
+}
+
+static json_t *protobuf_take(Known *known, Slice body, Error *e) {
+    if (known->protobuf == NULL) {
+        known->protobuf = protobuf_decoder_new(slice_text(known->text), e);
+        if (known->protobuf == NULL)
+            return NULL;
+        text_drop(known);
+    }
+    return protobuf_decode(known->protobuf, body, e);
 }
 
 /* ---- at the registry ---- */
@@ -125,10 +142,8 @@ static json_t *registered_take(TopicSchemas *s, int32_t id, Slice body, Error *e
     switch (known->type) {
     case REGISTRY_AVRO: return avro_take(known, body, e);
     case REGISTRY_JSON: return json_take(body, e);
-    case REGISTRY_PROTOBUF: break;
+    case REGISTRY_PROTOBUF: return protobuf_take(known, body, e);
     }
-    fail(e, ERR_CONFIG, "schema %" PRId32 " of the registry is Protobuf's, which is not compared", id);
-    fail_hint(e, "compare topics in JSON or Avro: kafka.format, and the converters of Connect");
     return NULL;
 }
 

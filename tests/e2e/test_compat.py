@@ -195,21 +195,22 @@ def test_what_is_refused(sides, pair):
     assert without.exit == 2 and "kafka.brokers" in without.err, without.said
 
 
-# ---- Avro ----
+# ---- Avro and Protobuf ----
 
 TABLES = ["public.t", "public.tagged"]
 
 
-class AvroJobs:
-    """Two jobs that write the same source into Avro, under two prefixes."""
+class Jobs:
+    """Two jobs that write the same source in one form, under two prefixes."""
 
-    def __init__(self, pair, broker, prefix, registry=None, controls=(), **kafka):
+    def __init__(self, pair, broker, prefix, registry=None, form="avro", controls=(), **kafka):
         self.broker, self.prefixes, self.registry = broker, [f"{prefix}.ours", f"{prefix}.theirs"], registry
         pair.source.sql("CREATE TABLE t (id int PRIMARY KEY, price numeric(10,2), f real, b bytea, ts timestamptz, tags text[]);"
-                        " CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE tagged (m mood, v text); ALTER TABLE tagged REPLICA IDENTITY FULL")
+                        " CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE tagged (m mood, v text);"
+                        " ALTER TABLE tagged REPLICA IDENTITY FULL")
         self.source = pair.source
         named = {"registry": {"url": registry.url}} if registry else {}
-        self.jobs = [kafka_job(pair, broker, each, "avro", f"{pair.name}_{side}", **named, **kafka,
+        self.jobs = [kafka_job(pair, broker, each, form, f"{pair.name}_{side}", **named, **kafka,
                                **({"control": controls[side]} if controls else {}))
                      for side, each in enumerate(self.prefixes)]
         self.run()
@@ -246,9 +247,9 @@ class AvroJobs:
 
 
 @pytest.mark.asan
-@pytest.mark.parametrize("envelope", ["debezium", "flat"])
-def test_avro_of_a_registry(pair, broker, topic_prefix, registry, envelope):
-    jobs = AvroJobs(pair, broker, topic_prefix, registry, envelope=envelope)
+@pytest.mark.parametrize("form, envelope", [("avro", "debezium"), ("avro", "flat"), ("protobuf", "debezium")])
+def test_schemas_of_a_registry(pair, broker, topic_prefix, registry, form, envelope):
+    jobs = Jobs(pair, broker, topic_prefix, registry, form, envelope=envelope)
     jobs.fill()
     jobs.assert_equal()
     asked = [request.path for request in registry.requests if request.path.startswith("/schemas/ids/")]
@@ -258,17 +259,18 @@ def test_avro_of_a_registry(pair, broker, topic_prefix, registry, envelope):
     jobs.source.sql("INSERT INTO t (id, price, w) VALUES (1000, 77.75, 5)")
     jobs.run()
     assert all(topic["equal"] for topic in jobs.compat().values())
-    price = bytes([4]) + (7775).to_bytes(2, "big")
-    jobs.again("public.t", lambda body: body.replace(price, bytes([4]) + (7776).to_bytes(2, "big")))
+    length = bytes([4 if form == "avro" else 2])
+    jobs.again("public.t", lambda body: body.replace(length + (7775).to_bytes(2, "big"), length + (7776).to_bytes(2, "big")))
     topics = jobs.compat()
     path = "value.after.price" if envelope == "debezium" else "value.price"
-    assert [(each["key"], each["path"], each["ours"]["value"], each["theirs"]["value"]) for each in topics["public.t"]["differences"]] == [
+    found = topics["public.t"]["differences"]
+    assert [(each["key"], each["path"], each["ours"]["value"], each["theirs"]["value"]) for each in found] == [
         ('{"id":1000}', path, '"Hl8="', '"HmA="')]
     assert topics["public.tagged"]["equal"]
 
 
 def test_avro_without_a_registry(pair, broker, topic_prefix):
-    jobs = AvroJobs(pair, broker, topic_prefix)
+    jobs = Jobs(pair, broker, topic_prefix)
     jobs.fill()
     jobs.assert_equal()
     jobs.again("public.tagged", lambda body: body.replace(b"\2x", b"\2y"))
@@ -278,7 +280,7 @@ def test_avro_without_a_registry(pair, broker, topic_prefix):
 
 def test_avro_and_another_control_topic(pair, broker, topic_prefix):
     controls = [f"{topic_prefix}.a", f"{topic_prefix}.theirs.b"]
-    jobs = AvroJobs(pair, broker, topic_prefix, controls=controls)
+    jobs = Jobs(pair, broker, topic_prefix, controls=controls)
     jobs.fill()
     done = jobs.jobs[0].call("compat", "--with", jobs.prefixes[1], "--topics", "public.t")
     assert done.exit == 2 and f'is neither in topic "{controls[0]}" nor in "{jobs.prefixes[1]}.walferry"' in done.err, done.said
@@ -287,10 +289,13 @@ def test_avro_and_another_control_topic(pair, broker, topic_prefix):
     assert "b" not in jobs.compat("--with-control", controls[1])
 
 
-def test_avro_that_cannot_be_read(sides, registry):
+def test_each_record_says_its_form(sides, registry):
     sides.job.rewrite({"kafka": {"registry": {"url": registry.url}}})
     row = {"type": "record", "name": "Row", "fields": [{"name": "id", "type": "int"}, {"name": "v", "type": ["null", "string"]}]}
-    avro, proto = (registry.register(*each) for each in [("a", json.dumps(row)), ("b", 'syntax = "proto3"; message M {}', "PROTOBUF")])
+    message = 'syntax = "proto3"; message M { int32 id = 1; optional string v = 2; }'
+    avro, proto, imported = (registry.register(*each) for each in [
+        ("a", json.dumps(row)), ("b", message, "PROTOBUF"),
+        ("d", message + 'import "o.proto";', "PROTOBUF", [{"name": "o.proto", "subject": "o", "version": 1}])])
     plain = registry.register("c", "{}", "JSON")
 
     def body(id, rest):
@@ -298,7 +303,9 @@ def test_avro_that_cannot_be_read(sides, registry):
     good = body(avro, b"\2\2\2x")
     for number, (bytes_, exit, why) in enumerate([
             (good, 0, ""), (body(plain, b'{"v": "x", "id": 1}'), 0, ""), ({"id": 1, "v": "x"}, 0, ""),
-            (body(avro, b"\2\2\4xy"), 1, "value.v"), (body(proto, b"\0"), 2, "Protobuf's, which is not compared"),
+            (body(avro, b"\2\2\4xy"), 1, "value.v"), (body(proto, b"\0\x08\1\x12\1x"), 0, ""),
+            (body(proto, b"\2\0\x08\1"), 1, "value.v"), (body(proto, b"\0\x1a\0"), 5, "a field is not in its schema"),
+            (body(imported, b"\0"), 2, "refers to others"),
             (body(99, b""), 2, "knows no schema 99"), (good[:-1], 5, "a length goes beyond the end (byte 3 of 3)"),
             (good + b"x", 5, "goes on behind its end"), (body(avro, b"\2\6x"), 5, "a union has no such branch"),
             (body(plain, b"{"), 5, "the bytes are not JSON"), (b"\0\0", 5, "name no schema"), (b"\xc3\1abc", 5, "name no schema"),
