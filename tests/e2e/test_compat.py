@@ -247,6 +247,7 @@ class Jobs:
 
 
 @pytest.mark.asan
+@pytest.mark.deadline(300)
 @pytest.mark.parametrize("form, envelope", [("avro", "debezium"), ("avro", "flat"), ("protobuf", "debezium")])
 def test_schemas_of_a_registry(pair, broker, topic_prefix, registry, form, envelope):
     jobs = Jobs(pair, broker, topic_prefix, registry, form, envelope=envelope)
@@ -269,6 +270,7 @@ def test_schemas_of_a_registry(pair, broker, topic_prefix, registry, form, envel
     assert topics["public.tagged"]["equal"]
 
 
+@pytest.mark.deadline(300)
 def test_avro_without_a_registry(pair, broker, topic_prefix):
     jobs = Jobs(pair, broker, topic_prefix)
     jobs.fill()
@@ -278,6 +280,7 @@ def test_avro_without_a_registry(pair, broker, topic_prefix):
     assert [(each["path"], each["ours"]["value"], each["theirs"]["value"]) for each in found] == [("value.after.v", '"x"', '"y"')]
 
 
+@pytest.mark.deadline(300)
 def test_avro_and_another_control_topic(pair, broker, topic_prefix):
     controls = [f"{topic_prefix}.a", f"{topic_prefix}.theirs.b"]
     jobs = Jobs(pair, broker, topic_prefix, controls=controls)
@@ -289,6 +292,7 @@ def test_avro_and_another_control_topic(pair, broker, topic_prefix):
     assert "b" not in jobs.compat("--with-control", controls[1])
 
 
+@pytest.mark.deadline(300)
 def test_each_record_says_its_form(sides, registry):
     sides.job.rewrite({"kafka": {"registry": {"url": registry.url}}})
     row = {"type": "record", "name": "Row", "fields": [{"name": "id", "type": "int"}, {"name": "v", "type": ["null", "string"]}]}
