@@ -23,7 +23,7 @@ typedef struct Arguments {
     int table_count;
     const char *output; /* NULL: not given */
     Until until;
-    const char *from_debezium, *debezium_slot, *debezium_connector, *with;
+    const char *from_debezium, *debezium_slot, *debezium_connector, *with, *with_control;
     int64_t all; /* how many of each are shown */
     int64_t wait_ms;
     bool json, dry_run, watch, clear, help;

@@ -176,7 +176,7 @@ static void result_text(const Show *show) {
 
 static bool compare(Show *show, const Config *cfg, Error *e) {
     const Arguments *arguments = show->arguments;
-    CompatWish wish = {arguments->with, arguments->tables, arguments->table_count};
+    CompatWish wish = {arguments->with, arguments->with_control, arguments->tables, arguments->table_count};
     CompatListener listener = {show, found, progress, end};
     show->prefixes[OURS] = cfg->kafka.prefix;
     show->prefixes[THEIRS] = arguments->with;

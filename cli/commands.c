@@ -63,7 +63,8 @@ const Command commands[] = {
      .run = cmd_snapshot},
     {.name = "compat",
      .words = "[JOB.yaml]",
-     .help = "compares the records of a job's topics with those under another prefix, field by field",
+     .help = "compares the records of a job's topics with those under another prefix, field by field, in any "
+             "format",
      .words_max = 1,
      .flags = JOB_FLAGS | FLAG_JSON | FLAG_COMPAT,
      .run = cmd_compat},

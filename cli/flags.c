@@ -110,6 +110,12 @@ static bool take_with(Arguments *arguments, char *value, Error *e) {
     return true;
 }
 
+static bool take_with_control(Arguments *arguments, char *value, Error *e) {
+    (void)e;
+    arguments->with_control = value;
+    return true;
+}
+
 static bool take_all(Arguments *arguments, char *value, Error *e) {
     char *end = NULL;
     arguments->all = strtoll(value, &end, 10);
@@ -175,6 +181,10 @@ const Flag flags[] = {
      take_tables},
     {FLAG_COMPAT, "--with", "PREFIX", "the prefix of the topics to compare with, at the same brokers",
      take_with},
+    {FLAG_COMPAT, "--with-control", "TOPIC",
+     "the control topic of the walferry that wrote under that prefix, in Avro without a registry; default: "
+     "PREFIX.walferry",
+     take_with_control},
     {FLAG_COMPAT, "--topics", "TOPICS", "only these, without their prefix, with commas between; repeatable",
      take_tables},
     {FLAG_COMPAT, "--all", "N", "show up to so many differences of each topic, not only the first", take_all},

@@ -15,6 +15,7 @@ walferry_package(lz4 liblz4 liblz4-dev)
 walferry_package(rdkafka "rdkafka >= 2.0" librdkafka-dev)
 walferry_package(xxhash libxxhash libxxhash-dev)
 walferry_package(libcurl "libcurl >= 7.85" libcurl4-openssl-dev)
+walferry_package(avro avro-c libavro-dev)
 
 find_path(UTHASH_INCLUDE uthash.h)
 if(NOT UTHASH_INCLUDE)
@@ -22,5 +23,4 @@ if(NOT UTHASH_INCLUDE)
 endif()
 if(WALFERRY_TESTS)
   walferry_package(cmocka cmocka libcmocka-dev)
-  walferry_package(avro avro-c libavro-dev) # reads back what proto/avro writes
 endif()

@@ -44,6 +44,7 @@ packages_look() {
     need libxxhash-dev library_usable libxxhash libxxhash-dev
     need librdkafka-dev library_usable rdkafka librdkafka-dev
     need libcurl4-openssl-dev library_usable libcurl libcurl4-openssl-dev
+    need libavro-dev library_usable avro-c libavro-dev
     need uthash-dev test -e /usr/include/uthash.h
     need postgresql server_usable
     need postgresql-client command -v psql

@@ -6,6 +6,7 @@
 
 #include "core/memory.h"
 #include "sink/kafka/topic_reader.h"
+#include "sink/kafka/topic_schemas.h"
 #include "sink/kafka/topics.h"
 
 enum { PATIENCE_MS = 60000, TELL_EVERY = 1000, HEADERS_MAX = 64 };
@@ -24,6 +25,9 @@ typedef struct Compat {
     const char *prefixes[SIDES];
     KafkaClient *client;
     KafkaWait wait;
+    char control[2 * (TOPIC_NAME_MAX + 1)]; /* of the other side */
+    TopicSchemas *schemas;
+    CompareDecoder decoder;
     Couple *couples;
     int count, room;
 } Compat;
@@ -36,8 +40,8 @@ static const char *behind_prefix(const char *name, const char *prefix) {
 }
 
 static bool is_ours_alone(const Compat *c, const char *name, const char *rest) {
-    return strcmp(name, c->cfg->kafka.control) == 0 || strcmp(rest, "walferry") == 0 ||
-           strcmp(rest, "dead-letter") == 0;
+    return strcmp(name, c->cfg->kafka.control) == 0 || strcmp(name, c->control) == 0 ||
+           strcmp(rest, "walferry") == 0 || strcmp(rest, "dead-letter") == 0;
 }
 
 static bool is_wished(const Compat *c, const char *rest) {
@@ -210,8 +214,8 @@ static bool couple_compare(Compat *c, int number, Error *e) {
     const CompatListener *listener = c->listener;
     Work w = {.c = c,
               .topic = {.name = couple->name, .number = number + 1, .count = c->count, .missing = -1}};
-    w.pairs =
-        compat_pairs_new(c->prefixes, (size_t)c->cfg->memory_bytes / 2, listener->found, listener->context);
+    w.pairs = compat_pairs_new(c->prefixes, &c->decoder, (size_t)c->cfg->memory_bytes / 2, listener->found,
+                               listener->context);
     bool ok = readers_open(&w, couple, e);
     if (ok && couple->there[OURS] && couple->there[THEIRS])
         ok = records_compare(&w, e);
@@ -239,6 +243,11 @@ bool compat_run(const Config *cfg, const CompatWish *wish, const CompatListener 
     if (strcmp(wish->with, cfg->kafka.prefix) == 0)
         return fail(e, ERR_CONFIG, "\"--with %s\" is the job's own prefix", wish->with);
     Compat c = {.cfg = cfg, .wish = wish, .listener = listener, .prefixes = {cfg->kafka.prefix, wish->with}};
+    snprintf(c.control, sizeof c.control, "%s%s",
+             wish->with_control != NULL ? wish->with_control : wish->with,
+             wish->with_control != NULL ? "" : ".walferry");
+    c.schemas = topic_schemas_new(cfg, c.control);
+    c.decoder = (CompareDecoder){c.schemas, topic_schemas_decode};
     c.wait = kafka_wait_begin(&(KafkaWait){.metrics = NULL}, PATIENCE_MS);
     c.client = kafka_client_new(cfg, KAFKA_READ, NULL, e);
     bool ok = c.client != NULL && topics_find(&c, e);
@@ -248,6 +257,7 @@ bool compat_run(const Config *cfg, const CompatWish *wish, const CompatListener 
         for (int side = 0; side < SIDES; side++)
             topic_ends_free(&c.couples[number].ends[side]);
     kafka_client_free(c.client);
+    topic_schemas_free(c.schemas);
     free(c.couples);
     return ok;
 }

@@ -1,6 +1,6 @@
 /* compat: what a job wrote into its topics against what somebody else, such as Debezium, wrote under another prefix of the same
  * cluster: topic by topic, by the rest of their names; from the beginning of each to its end as of the start. Left out are
- * walferry's own topics (the control topic, dead letters). Writes nothing.
+ * walferry's own topics (the control topics, dead letters). Writes nothing.
  *
  * Memory: the records that wait for their partners, at most half of `memory`, and for each partition of the two topics in work at
  * most an eighth of it, which librdkafka has fetched. */
@@ -12,6 +12,7 @@
 
 typedef struct CompatWish {
     const char *with;          /* the other prefix */
+    const char *with_control;  /* the control topic of the job that writes there; NULL: <with>.walferry */
     const char *const *topics; /* without their prefixes */
     int topic_count;           /* 0: all */
 } CompatWish;

@@ -28,6 +28,7 @@ typedef struct Group {
 
 struct CompatPairs {
     const char *const *prefixes;
+    const CompareDecoder *decoder;
     size_t bytes_max, bytes;
     CompatFound *found;
     void *context;
@@ -38,10 +39,11 @@ struct CompatPairs {
     Writer name;
 };
 
-CompatPairs *compat_pairs_new(const char *const prefixes[SIDES], size_t bytes_max, CompatFound *found,
-                              void *context) {
+CompatPairs *compat_pairs_new(const char *const prefixes[SIDES], const CompareDecoder *decoder,
+                              size_t bytes_max, CompatFound *found, void *context) {
     CompatPairs *p = memory_new(sizeof *p);
-    *p = (CompatPairs){.prefixes = prefixes, .bytes_max = bytes_max, .found = found, .context = context};
+    *p = (CompatPairs){
+        .prefixes = prefixes, .decoder = decoder, .bytes_max = bytes_max, .found = found, .context = context};
     p->bucket_count = BUCKETS_FIRST;
     p->buckets = memory_array(p->bucket_count, sizeof *p->buckets);
     p->name = writer_new(KEY_BYTES_MAX);
@@ -228,8 +230,8 @@ static int side_alone(const CompareParsed parsed[SIDES]) {
 static bool firsts_pair(CompatPairs *p, Group *group, Error *e) {
     Waiting *firsts[SIDES] = {group->first[OURS], group->first[THEIRS]};
     CompareParsed parsed[SIDES] = {{.key = NULL}, {.key = NULL}};
-    bool ok = compare_parse(&firsts[OURS]->record, &parsed[OURS], e) &&
-              compare_parse(&firsts[THEIRS]->record, &parsed[THEIRS], e);
+    bool ok = compare_parse(&firsts[OURS]->record, p->decoder, &parsed[OURS], e) &&
+              compare_parse(&firsts[THEIRS]->record, p->decoder, &parsed[THEIRS], e);
     int alone = ok ? side_alone(parsed) : -1;
     if (alone >= 0)
         alone_tell(p, group, alone);
@@ -277,7 +279,7 @@ static bool keyless_pair(CompatPairs *p, Group *group, int side, const ComparePa
     for (Waiting **each = &group->first[other]; *each != NULL && !*paired;) {
         CompareParsed parsed[SIDES] = {{.key = NULL}, {.key = NULL}};
         parsed[side] = *newest;
-        if (!compare_parse(&(*each)->record, &parsed[other], e))
+        if (!compare_parse(&(*each)->record, p->decoder, &parsed[other], e))
             return false;
         *paired = same_row(newest, &parsed[other]);
         if (*paired && side == OURS)
@@ -361,8 +363,8 @@ bool compat_pairs_take(CompatPairs *p, int side, CompatPlace at, const CompareRe
     if (record->key.at == NULL && record->value.at == NULL)
         return true;
     p->counts.records[side]++;
-    if (!compare_parse(record, &parsed, e))
-        return false;
+    if (!compare_parse(record, p->decoder, &parsed, e))
+        return fail_context(e, "partition %" PRId32 ", offset %" PRId64, at.partition, at.offset);
     bool ok = take_parsed(p, side, at, record, &parsed, e);
     compare_parsed_free(&parsed);
     return ok;

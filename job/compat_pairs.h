@@ -35,11 +35,11 @@ typedef struct CompatCounts {
 
 typedef struct CompatPairs CompatPairs;
 
-/* prefixes: of the topics; lent until the end. */
-CompatPairs *compat_pairs_new(const char *const prefixes[SIDES], size_t bytes_max, CompatFound *found,
-                              void *context);
+/* prefixes: of the topics; lent until the end, as is the decoder. */
+CompatPairs *compat_pairs_new(const char *const prefixes[SIDES], const CompareDecoder *decoder,
+                              size_t bytes_max, CompatFound *found, void *context);
 void compat_pairs_free(CompatPairs *pairs);
-/* The next record of this side. ERR_CONFIG: too many wait, or the record is in a form that is not read. */
+/* The next record of this side. ERR_CONFIG: too many wait; or as of the decoder. */
 bool compat_pairs_take(CompatPairs *pairs, int side, CompatPlace at, const CompareRecord *record, Error *e);
 /* Nothing comes of this side any more: what waits for it has no partner, nor will what comes have one. */
 bool compat_pairs_end(CompatPairs *pairs, int side, Error *e);

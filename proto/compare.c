@@ -35,6 +35,12 @@ static json_t *text_take(Slice text) {
     return out == NULL ? bytes_take(text) : out;
 }
 
+static bool part_take(Slice bytes, const CompareDecoder *decoder, json_t **out, Error *e) {
+    bool binary = is_binary(bytes);
+    *out = binary ? decoder->decode(decoder->context, bytes, e) : text_take(bytes);
+    return !binary || *out != NULL;
+}
+
 static bool is_left_out_header(const char *name) {
     return strncmp(name, "walferry.", 9) == 0 || strncmp(name, "__debezium.context.", 19) == 0;
 }
@@ -52,14 +58,15 @@ static json_t *headers_take(const CompareRecord *record) {
     return out;
 }
 
-bool compare_parse(const CompareRecord *record, CompareParsed *out, Error *e) {
+bool compare_parse(const CompareRecord *record, const CompareDecoder *decoder, CompareParsed *out, Error *e) {
     *out = (CompareParsed){.key = NULL};
-    if (is_binary(record->key) || is_binary(record->value)) {
-        fail(e, ERR_CONFIG, "the records are Avro or Protobuf, which are not compared");
-        return fail_hint(e, "compare topics in JSON: kafka.format: json, and Connect's JsonConverter");
+    if (!part_take(record->key, decoder, &out->key, e))
+        return fail_context(e, "the key");
+    if (!part_take(record->value, decoder, &out->value, e)) {
+        json_decref(out->key);
+        *out = (CompareParsed){.key = NULL};
+        return fail_context(e, "the value");
     }
-    out->key = text_take(record->key);
-    out->value = text_take(record->value);
     out->headers = headers_take(record);
     return true;
 }

@@ -1,5 +1,6 @@
 /* compare: whether two records of Kafka say the same, field by field: how one connector wrote a change, and how another did. JSON,
- * each with its schema inside or without; what is no JSON is one text. Pure.
+ * each with its schema inside or without; bodies whose schema stands elsewhere, as a decoder reads them; what is neither is one
+ * text. Knows no registry. Pure, but for the decoder.
  *
  * Left out, because it says who wrote and when, not what:
  *   of an event         source.version, source.name, ts_ms, ts_us, ts_ns
@@ -37,8 +38,15 @@ typedef struct CompareParsed {
     json_t *key, *value, *headers; /* key, value NULL: none */
 } CompareParsed;
 
-/* ERR_CONFIG: the record is in a form that is not read. */
-bool compare_parse(const CompareRecord *record, CompareParsed *out, Error *e);
+/* Reads keys and values that begin with a zero byte (and the id of their schema at a registry), or with C3 01 (and its
+ * fingerprint). NULL and e: it cannot. */
+typedef struct CompareDecoder {
+    void *context;
+    json_t *(*decode)(void *context, Slice bytes, Error *e);
+} CompareDecoder;
+
+/* False and e as of the decoder; nothing is left to free. */
+bool compare_parse(const CompareRecord *record, const CompareDecoder *decoder, CompareParsed *out, Error *e);
 void compare_parsed_free(CompareParsed *parsed);
 /* The key without its schema, so that equal keys have equal texts. */
 void compare_key_write(const CompareParsed *parsed, Writer *out);

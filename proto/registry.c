@@ -1,6 +1,8 @@
 #include "proto/registry.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -89,9 +91,19 @@ static void id_keep(Registry *r, XXH128_hash_t key, int32_t id) {
 typedef struct Request {
     const char *subject;
     char *path;
-    Writer body; /* empty: it only looks */
+    Writer body; /* empty: it only looks, or asks for a schema */
+    int32_t id;
+    RegistrySchema *schema; /* that of the id is wanted; else NULL */
     int64_t deadline_ms;
 } Request;
+
+static bool judge(const RegistryAddress *to, const Request *request, const RegistryAnswer *answer,
+                  int32_t *id, Error *e) {
+    if (request->schema != NULL)
+        return registry_answer_judge_schema(to, request->id, answer, request->schema, e);
+    return request->body.len > 0 ? registry_answer_judge(to, request->subject, answer, id, e)
+                                 : registry_answer_judge_look(to, request->subject, answer, e);
+}
 
 static bool try_one(Registry *r, const RegistryAddress *to, const Request *request, int32_t *id, Error *e) {
     int64_t most_ms = r->timeout_ms / r->http.count, left_ms = request->deadline_ms - clock_ms();
@@ -101,10 +113,10 @@ static bool try_one(Registry *r, const RegistryAddress *to, const Request *reque
         return fail(e, ERR_STOPPED, "stopped");
     if (most_ms <= 0)
         return false;
-    RegistryAnswer answer = {.body = writer_new(REGISTRY_ANSWER_BYTES_MAX)};
+    RegistryAnswer answer = {
+        .body = writer_new(request->schema == NULL ? REGISTRY_ANSWER_BYTES_MAX : 2 * SCHEMA_BYTES_MAX)};
     registry_http_ask(&r->http, to, request->path, writer_slice(&request->body), most_ms, &answer);
-    bool good = request->body.len > 0 ? registry_answer_judge(to, request->subject, &answer, id, e)
-                                      : registry_answer_judge_look(to, request->subject, &answer, e);
+    bool good = judge(to, request, &answer, id, e);
     writer_free(&answer.body);
     return good;
 }
@@ -134,6 +146,16 @@ static void pause_before(const Registry *r, int round) {
         clock_sleep_ms(PAUSE_STEP_MS);
 }
 
+static bool rounds_of(Registry *r, const Request *request, int32_t *id, Error *e) {
+    fail(e, ERR_RETRY, "no schema registry was asked in time");
+    bool good = round_of(r, request, id, e);
+    for (int round = 1; !good && e->kind == ERR_RETRY && round < ROUNDS; round++) {
+        pause_before(r, round);
+        good = round_of(r, request, id, e);
+    }
+    return good;
+}
+
 static void body_write(Writer *body, RegistryType type, Slice schema) {
     static const char *const types[] = {
         [REGISTRY_AVRO] = "", /* older registries know no other type, and not its name */
@@ -161,12 +183,7 @@ bool registry_register(Registry *r, const char *subject, RegistryType type, Slic
                        .body = writer_new(SIZE_MAX),
                        .deadline_ms = clock_ms() + (int64_t)ROUNDS * r->timeout_ms};
     body_write(&request.body, type, schema);
-    fail(e, ERR_RETRY, "no schema registry was asked in time");
-    bool good = round_of(r, &request, id, e);
-    for (int round = 1; !good && e->kind == ERR_RETRY && round < ROUNDS; round++) {
-        pause_before(r, round);
-        good = round_of(r, &request, id, e);
-    }
+    bool good = rounds_of(r, &request, id, e);
     if (good)
         id_keep(r, key, *id);
     free(request.path);
@@ -183,6 +200,20 @@ bool registry_look(Registry *r, const char *subject, Error *e) {
     fail(e, ERR_RETRY, "no schema registry was asked in time");
     bool good = round_of(r, &request, &id, e);
     free(request.path);
+    writer_free(&request.body);
+    return good;
+}
+
+bool registry_schema(Registry *r, int32_t id, RegistrySchema *out, Error *e) {
+    char path[40];
+    int32_t unused;
+    snprintf(path, sizeof path, "/schemas/ids/%" PRId32, id);
+    Request request = {.path = path,
+                       .body = writer_new(1),
+                       .id = id,
+                       .schema = out,
+                       .deadline_ms = clock_ms() + (int64_t)ROUNDS * r->timeout_ms};
+    bool good = rounds_of(r, &request, &unused, e);
     writer_free(&request.body);
     return good;
 }

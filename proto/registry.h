@@ -7,10 +7,9 @@
 
 #include "core/bytes.h"
 #include "core/error.h"
+#include "proto/registry_schema.h"
 
 typedef struct Registry Registry;
-
-typedef enum RegistryType { REGISTRY_AVRO, REGISTRY_JSON, REGISTRY_PROTOBUF } RegistryType;
 
 typedef struct RegistryOptions {
     const char *urls;              /* one or several with commas between, of the same registry */
@@ -33,5 +32,9 @@ bool registry_register(Registry *r, const char *subject, RegistryType type, Slic
 /* Whether one answers and lets us in, by a question about a subject that need not be there. Makes nothing, and blocks for
  * one timeout. */
 bool registry_look(Registry *r, const char *subject, Error *e);
+
+/* The schema that has this id. Nothing of it is kept. Blocks and fails as registry_register; ERR_CONFIG also where the registry
+ * does not know the id, and where the schema is spread over several. */
+bool registry_schema(Registry *r, int32_t id, RegistrySchema *out, Error *e);
 
 #endif

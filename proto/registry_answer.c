@@ -2,11 +2,20 @@
  * HTTP status). */
 #include "proto/registry_answer.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { REASON_BYTES_MAX = 300, NO_SUBJECT = 40401, NO_VERSION = 40402, NOT_PERMITTED = 42205 };
+#include "core/memory.h"
+
+enum {
+    REASON_BYTES_MAX = 300,
+    NO_SUBJECT = 40401,
+    NO_VERSION = 40402,
+    NO_SCHEMA = 40403,
+    NOT_PERMITTED = 42205
+};
 
 /* In one line, without what would be two characters cut in the middle. */
 static void line_copy(char *out, size_t size, const char *text) {
@@ -76,8 +85,8 @@ static bool transfer_failed(const RegistryAddress *from, const RegistryAnswer *a
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CIPHER: return refused_by_us(from, why, e);
     case CURLE_WRITE_ERROR:
-        return fail(e, ERR_PROTOCOL, "schema registry \"%s\": its answer is larger than %d bytes", from->url,
-                    REGISTRY_ANSWER_BYTES_MAX);
+        return fail(e, ERR_PROTOCOL, "schema registry \"%s\": its answer is larger than %zu bytes", from->url,
+                    answer->body.limit);
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_OUT_OF_MEMORY: /* said of headers beyond curl's limit, too */
@@ -146,4 +155,48 @@ bool registry_answer_judge_look(const RegistryAddress *from, const char *subject
             return true;
     }
     return registry_answer_judge(from, subject, answer, &id, e);
+}
+
+/* ---- a schema by its id ---- */
+
+static bool type_read(const json_t *root, RegistryType *out) {
+    const json_t *said = json_object_get(root, "schemaType");
+    const char *type = said == NULL ? "AVRO" : json_string_value(said);
+    static const char *const types[] = {
+        [REGISTRY_AVRO] = "AVRO", [REGISTRY_JSON] = "JSON", [REGISTRY_PROTOBUF] = "PROTOBUF"};
+    for (size_t at = 0; type != NULL && at < sizeof types / sizeof *types; at++)
+        if (strcmp(type, types[at]) == 0) {
+            *out = (RegistryType)at;
+            return true;
+        }
+    return false;
+}
+
+static bool schema_read(const RegistryAddress *from, int32_t id, const RegistryAnswer *answer,
+                        RegistrySchema *out, Error *e) {
+    json_t *root = json_loadb(answer->body.len == 0 ? "" : answer->body.at, answer->body.len, 0, NULL);
+    const char *text = json_string_value(json_object_get(root, "schema"));
+    bool whole = json_array_size(json_object_get(root, "references")) == 0;
+    bool good = text != NULL && type_read(root, &out->type);
+    if (!good)
+        fail(e, ERR_PROTOCOL, "schema registry \"%s\": its answer has no schema", from->url);
+    else if (!whole)
+        good = fail(e, ERR_CONFIG, "schema %" PRId32 " of the registry refers to others, which are not read",
+                    id);
+    else
+        out->text = memory_text(text);
+    json_decref(root);
+    return good;
+}
+
+bool registry_answer_judge_schema(const RegistryAddress *from, int32_t id, const RegistryAnswer *answer,
+                                  RegistrySchema *out, Error *e) {
+    int32_t unused;
+    if (answer->code == CURLE_OK && answer->status == 404 && reason_read(answer, from).code == NO_SCHEMA) {
+        fail(e, ERR_CONFIG, "schema registry \"%s\" knows no schema %" PRId32, from->url, id);
+        return fail_hint(e, "is kafka.registry.url the registry of these records?");
+    }
+    if (answer->code == CURLE_OK && answer->status >= 200 && answer->status < 300)
+        return schema_read(from, id, answer, out, e);
+    return registry_answer_judge(from, "", answer, &unused, e);
 }

@@ -3,6 +3,7 @@
 #define WALFERRY_PROTO_REGISTRY_ANSWER_H
 
 #include "proto/registry_http.h"
+#include "proto/registry_schema.h"
 
 /* The id of the schema that was sent. False and e: as registry_register says. */
 bool registry_answer_judge(const RegistryAddress *from, const char *subject, const RegistryAnswer *answer,
@@ -10,5 +11,8 @@ bool registry_answer_judge(const RegistryAddress *from, const char *subject, con
 /* Whether it is a registry that lets us in: one that does not know the subject is. */
 bool registry_answer_judge_look(const RegistryAddress *from, const char *subject,
                                 const RegistryAnswer *answer, Error *e);
+/* The schema of that id. */
+bool registry_answer_judge_schema(const RegistryAddress *from, int32_t id, const RegistryAnswer *answer,
+                                  RegistrySchema *out, Error *e);
 
 #endif

@@ -186,6 +186,20 @@ bool control_schema_put(KafkaClient *producer, uint64_t fingerprint, const char 
     return ok;
 }
 
+bool control_schema_parse(Slice key, Slice value, uint64_t *fingerprint, char **schema) {
+    json_error_t error;
+    char *end = NULL;
+    json_t *name = key.at == NULL ? NULL : json_loadb(key.at, key.len, 0, &error);
+    const char *digits = json_string_value(json_object_get(name, "schema"));
+    json_t *text = digits == NULL || value.at == NULL ? NULL : json_loadb(value.at, value.len, 0, &error);
+    *schema =
+        text == NULL ? NULL : json_dumps(json_object_get(text, "schema"), JSON_COMPACT | JSON_ENCODE_ANY);
+    *fingerprint = *schema == NULL ? 0 : strtoull(digits, &end, 16);
+    json_decref(name);
+    json_decref(text);
+    return *schema != NULL;
+}
+
 /* ---- reading ---- */
 
 typedef struct Reading {

@@ -48,6 +48,8 @@ bool control_table_forget(KafkaClient *producer, const char *table, KafkaWait *w
 /* Also by a producer without transactions. `schema`: its JSON. Stays when the job is no more: its topics do, too. */
 bool control_schema_put(KafkaClient *producer, uint64_t fingerprint, const char *topic, bool key,
                         Slice schema, KafkaWait *wait, Error *e);
+/* False: the record is none of a schema. *schema: of malloc. */
+bool control_schema_parse(Slice key, Slice value, uint64_t *fingerprint, char **schema);
 typedef void ControlTable(void *context, const char *table);
 bool control_tables(const Config *cfg, Lsn born, KafkaWait *wait, ControlTable *visit, void *context,
                     Error *e);

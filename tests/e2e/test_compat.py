@@ -9,6 +9,7 @@ import pytest
 
 from harness.place import clean_environment, walferry_binary
 from harness.topics import CLIENT
+from test_confluent import kafka_job, run
 
 
 class Sides:
@@ -182,7 +183,7 @@ def test_what_is_refused(sides, pair):
     sides.create("public.t")
     sides.put(sides.ours, "public.t", [(None, b"\0\0\0\0\1x")])
     sides.put(sides.theirs, "public.t", [(None, {"a": 1})])
-    for arguments, with_, why in [([], None, "Avro or Protobuf"), ([], "nobody", 'no topics "nobody.*"'),
+    for arguments, with_, why in [([], None, "and the job names none"), ([], "nobody", 'no topics "nobody.*"'),
                                   ([], sides.ours, "own prefix"), (["--topics", "public.u"], None, 'neither prefix has a topic "public.u"')]:
         done = sides.compat(*arguments, with_=with_)
         assert done.exit == 2 and why in done.err, done.said
@@ -192,6 +193,136 @@ def test_what_is_refused(sides, pair):
     assert alone.exit == 2 and "needs --with" in alone.err
     without = pair.job(file_only=True, file={"path": "x"}).call("compat", "--with", "x")
     assert without.exit == 2 and "kafka.brokers" in without.err, without.said
+
+
+# ---- Avro and Protobuf ----
+
+TABLES = ["public.t", "public.tagged"]
+
+
+class Jobs:
+    """Two jobs that write the same source in one form, under two prefixes."""
+
+    def __init__(self, pair, broker, prefix, registry=None, form="avro", controls=(), **kafka):
+        self.broker, self.prefixes, self.registry = broker, [f"{prefix}.ours", f"{prefix}.theirs"], registry
+        pair.source.sql("CREATE TABLE t (id int PRIMARY KEY, price numeric(10,2), f real, b bytea, ts timestamptz, tags text[]);"
+                        " CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE tagged (m mood, v text);"
+                        " ALTER TABLE tagged REPLICA IDENTITY FULL")
+        self.source = pair.source
+        named = {"registry": {"url": registry.url}} if registry else {}
+        self.jobs = [kafka_job(pair, broker, each, form, f"{pair.name}_{side}", **named, **kafka,
+                               **({"control": controls[side]} if controls else {}))
+                     for side, each in enumerate(self.prefixes)]
+        self.run()
+
+    def run(self):
+        for job in self.jobs:
+            run(job)
+
+    def fill(self):
+        self.source.sql("INSERT INTO t SELECT i, i + 0.25, i / 7.0, decode('00ff', 'hex'), '2024-02-29', ARRAY['a', NULL]"
+                        " FROM generate_series(1, 200) i; UPDATE t SET f = 'NaN' WHERE id = 7; DELETE FROM t WHERE id = 8;"
+                        " INSERT INTO tagged VALUES ('ok', NULL), (NULL, 'x')")
+        self.run()
+
+    def again(self, topic, change):
+        """Writes the last record of theirs once more, changed; the same of ours as it is."""
+        producer = self.broker.producer()
+        for prefix, function in zip(self.prefixes, (lambda body: body, change)):
+            last = [record for record in self.broker.consume(f"{prefix}.{topic}") if record.value][-1]
+            producer.produce(f"{prefix}.{topic}", function(last.value), last.key, last.partition)
+        assert producer.flush(20) == 0
+
+    def compat(self, *arguments):
+        done = self.jobs[0].call("compat", "--json", "--all", 100, "--with", self.prefixes[1], *arguments)
+        assert done.exit in (0, 1), done.said
+        return {topic["topic"]: topic for topic in done.json()["topics"]}
+
+    def assert_equal(self, *arguments):
+        topics = self.compat(*arguments)
+        for name, topic in topics.items():
+            assert topic["equal"], (name, topic)
+        assert [topics[name]["ours"]["records"] for name in TABLES] == [203, 2]
+        assert topics["public.t"]["fields"] > 203 * 10
+
+
+@pytest.mark.asan
+@pytest.mark.deadline(300)
+@pytest.mark.parametrize("form, envelope", [("avro", "debezium"), ("avro", "flat"), ("protobuf", "debezium")])
+def test_schemas_of_a_registry(pair, broker, topic_prefix, registry, form, envelope):
+    jobs = Jobs(pair, broker, topic_prefix, registry, form, envelope=envelope)
+    jobs.fill()
+    jobs.assert_equal()
+    asked = [request.path for request in registry.requests if request.path.startswith("/schemas/ids/")]
+    assert asked and len(asked) == len(set(asked)), "each id once"
+    # another schema says the same
+    jobs.source.sql("ALTER TABLE t ADD COLUMN w int")
+    jobs.source.sql("INSERT INTO t (id, price, w) VALUES (1000, 77.75, 5)")
+    jobs.run()
+    assert all(topic["equal"] for topic in jobs.compat().values())
+    length = bytes([4 if form == "avro" else 2])
+    jobs.again("public.t", lambda body: body.replace(length + (7775).to_bytes(2, "big"), length + (7776).to_bytes(2, "big")))
+    topics = jobs.compat()
+    path = "value.after.price" if envelope == "debezium" else "value.price"
+    found = topics["public.t"]["differences"]
+    assert [(each["key"], each["path"], each["ours"]["value"], each["theirs"]["value"]) for each in found] == [
+        ('{"id":1000}', path, '"Hl8="', '"HmA="')]
+    assert topics["public.tagged"]["equal"]
+
+
+@pytest.mark.deadline(300)
+def test_avro_without_a_registry(pair, broker, topic_prefix):
+    jobs = Jobs(pair, broker, topic_prefix)
+    jobs.fill()
+    jobs.assert_equal()
+    jobs.again("public.tagged", lambda body: body.replace(b"\2x", b"\2y"))
+    found = jobs.compat()["public.tagged"]["differences"]
+    assert [(each["path"], each["ours"]["value"], each["theirs"]["value"]) for each in found] == [("value.after.v", '"x"', '"y"')]
+
+
+@pytest.mark.deadline(300)
+def test_avro_and_another_control_topic(pair, broker, topic_prefix):
+    controls = [f"{topic_prefix}.a", f"{topic_prefix}.theirs.b"]
+    jobs = Jobs(pair, broker, topic_prefix, controls=controls)
+    jobs.fill()
+    done = jobs.jobs[0].call("compat", "--with", jobs.prefixes[1], "--topics", "public.t")
+    assert done.exit == 2 and f'is neither in topic "{controls[0]}" nor in "{jobs.prefixes[1]}.walferry"' in done.err, done.said
+    assert "--with-control" in done.err
+    jobs.assert_equal("--with-control", controls[1])
+    assert "b" not in jobs.compat("--with-control", controls[1])
+
+
+@pytest.mark.deadline(300)
+def test_each_record_says_its_form(sides, registry):
+    sides.job.rewrite({"kafka": {"registry": {"url": registry.url}}})
+    row = {"type": "record", "name": "Row", "fields": [{"name": "id", "type": "int"}, {"name": "v", "type": ["null", "string"]}]}
+    message = 'syntax = "proto3"; message M { int32 id = 1; optional string v = 2; }'
+    avro, proto, imported = (registry.register(*each) for each in [
+        ("a", json.dumps(row)), ("b", message, "PROTOBUF"),
+        ("d", message + 'import "o.proto";', "PROTOBUF", [{"name": "o.proto", "subject": "o", "version": 1}])])
+    plain = registry.register("c", "{}", "JSON")
+
+    def body(id, rest):
+        return b"\0" + id.to_bytes(4, "big") + rest
+    good = body(avro, b"\2\2\2x")
+    for number, (bytes_, exit, why) in enumerate([
+            (good, 0, ""), (body(plain, b'{"v": "x", "id": 1}'), 0, ""), ({"id": 1, "v": "x"}, 0, ""),
+            (body(avro, b"\2\2\4xy"), 1, "value.v"), (body(proto, b"\0\x08\1\x12\1x"), 0, ""),
+            (body(proto, b"\2\0\x08\1"), 1, "value.v"), (body(proto, b"\0\x1a\0"), 5, "a field is not in its schema"),
+            (body(imported, b"\0"), 2, "refers to others"),
+            (body(99, b""), 2, "knows no schema 99"), (good[:-1], 5, "a length goes beyond the end (byte 3 of 3)"),
+            (good + b"x", 5, "goes on behind its end"), (body(avro, b"\2\6x"), 5, "a union has no such branch"),
+            (body(plain, b"{"), 5, "the bytes are not JSON"), (b"\0\0", 5, "name no schema"), (b"\xc3\1abc", 5, "name no schema"),
+            (b"\xc3\1abcdefgh", 2, "is neither in topic")]):
+        topic = f"t{number}"
+        sides.create(topic)
+        sides.put(sides.ours, topic, [({"id": 1}, good)])
+        sides.put(sides.theirs, topic, [({"id": 1}, bytes_)])
+        done = sides.compat("--topics", topic)
+        assert done.exit == exit and why in done.said, (number, done.said)
+        if exit > 1:
+            assert f'topic "{sides.theirs}.{topic}": partition 0, offset 0: the value: ' in done.err
+            assert len(done.err.splitlines()) <= 2, done.err
 
 
 def test_memory_is_bounded(sides):

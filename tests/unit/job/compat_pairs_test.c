@@ -62,7 +62,7 @@ static void assert_found(Scene *s, const char *expected, int64_t ours, int64_t t
 
 #define SCENE(name)                                                                                          \
     Scene name = {.next = {0, 0}};                                                                           \
-    name.pairs = compat_pairs_new(PREFIXES, 1 << 20, found, &name)
+    name.pairs = compat_pairs_new(PREFIXES, NULL, 1 << 20, found, &name)
 
 static void each_key_has_its_own_order(void **unused) {
     (void)unused;
@@ -152,7 +152,7 @@ static void nobody_waits_for_a_side_that_has_ended(void **unused) {
 static void what_waits_is_bounded(void **unused) {
     (void)unused;
     Scene s = {.next = {0, 0}};
-    s.pairs = compat_pairs_new(PREFIXES, 10000, found, &s);
+    s.pairs = compat_pairs_new(PREFIXES, NULL, 10000, found, &s);
     Error e = {0};
     int count = 0;
     char key[30];
@@ -166,7 +166,7 @@ static void what_waits_is_bounded(void **unused) {
     compat_pairs_free(s.pairs);
     /* without a key, but of one LSN, they can be settled */
     s = (Scene){.next = {0, 0}};
-    s.pairs = compat_pairs_new(PREFIXES, 10000, found, &s);
+    s.pairs = compat_pairs_new(PREFIXES, NULL, 10000, found, &s);
     for (int lsn = 1; lsn < 1000; lsn++) {
         change(&s, OURS, NULL, "c", lsn, "\"a\"");
         change(&s, THEIRS, NULL, "c", lsn, lsn < 990 ? "\"a\"" : "\"b\"");
@@ -182,6 +182,24 @@ static void what_waits_is_bounded(void **unused) {
     compat_pairs_free(s.pairs);
 }
 
+static json_t *decode_nothing(void *context, Slice bytes, Error *e) {
+    (void)context;
+    (void)bytes;
+    fail(e, ERR_CONFIG, "no schema");
+    return NULL;
+}
+
+static void a_record_that_cannot_be_read_is_named(void **unused) {
+    (void)unused;
+    Scene s = {.next = {41, 0}};
+    static const CompareDecoder decoder = {NULL, decode_nothing};
+    s.pairs = compat_pairs_new(PREFIXES, &decoder, 10000, found, &s);
+    Error e = {0};
+    assert_false(take(&s, OURS, "1", "\xc3\x01", &e));
+    assert_string_equal(e.text, "partition 0, offset 41: the value: no schema");
+    compat_pairs_free(s.pairs);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_key_has_its_own_order),
@@ -191,6 +209,7 @@ int main(void) {
         cmocka_unit_test(without_keys_the_same_rows_belong_together),
         cmocka_unit_test(nobody_waits_for_a_side_that_has_ended),
         cmocka_unit_test(what_waits_is_bounded),
+        cmocka_unit_test(a_record_that_cannot_be_read_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

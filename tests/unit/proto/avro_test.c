@@ -58,6 +58,64 @@ static AvroReader reader_of(const FormatTable *table, bool key) {
     return reader;
 }
 
+static void assert_decoded(const json_t *is, const json_t *json);
+
+/* A map whose keys are no strings is a list of pairs there. */
+static void assert_decoded_list(const json_t *is, const json_t *json) {
+    assert_int_equal(json_array_size(is), json_array_size(json));
+    for (size_t at = 0; at < json_array_size(json); at++) {
+        const json_t *item = json_array_get(is, at), *wanted = json_array_get(json, at);
+        if (json_is_object(item) && json_is_array(wanted)) {
+            assert_decoded(json_object_get(item, "key"), json_array_get(wanted, 0));
+            assert_decoded(json_object_get(item, "value"), json_array_get(wanted, 1));
+        } else
+            assert_decoded(item, wanted);
+    }
+}
+
+static void assert_decoded_object(const json_t *is, const json_t *json) {
+    Arena *arena = arena_new();
+    const char *name, *given;
+    json_t *member, *wanted;
+    json_object_foreach((json_t *)(uintptr_t)is, name, member) {
+        const json_t *match = NULL;
+        json_object_foreach((json_t *)(uintptr_t)json, given, wanted) {
+            if (strcmp(avro_field_name(arena, given), name) == 0)
+                match = wanted;
+        }
+        if (match == NULL)
+            assert_true(json_is_null(member));
+        else
+            assert_decoded(member, match);
+    }
+    arena_free(arena);
+}
+
+/* As JSON says it, but for the names that Avro cannot have. */
+static void assert_decoded(const json_t *is, const json_t *json) {
+    if (json_is_object(json))
+        assert_decoded_object(is, json);
+    else if (json_is_array(json))
+        assert_decoded_list(is, json);
+    else if (json_is_real(is))
+        assert_true(json_number_value(is) == json_number_value(json));
+    else
+        assert_true(json_equal(is, json));
+}
+
+static void decode_span(const AvroReader *reader, Slice body, const json_t *wanted) {
+    Error e;
+    json_t *is = avro_decode(reader->decoder, (Slice){body.at + 5, body.len - 5}, &e);
+    if (is == NULL)
+        fail_test("%s", e.text);
+    assert_decoded(is, wanted);
+    json_decref(is);
+    for (size_t len = 0; len + 5 < body.len; len++) {
+        assert_null(avro_decode(reader->decoder, (Slice){body.at + 5, len}, &e));
+        assert_int_equal(e.kind, ERR_DATA);
+    }
+}
+
 static void compare_span(AvroReader *reader, uint32_t id, const Fixture *f, Span avro, Span json) {
     assert_int_equal(avro.exists, json.exists);
     if (!avro.exists)
@@ -66,6 +124,7 @@ static void compare_span(AvroReader *reader, uint32_t id, const Fixture *f, Span
     json_t *wanted = json_loadb(text.at, text.len, JSON_DECODE_ANY, NULL);
     assert_non_null(wanted);
     assert_same(avro_body_read(reader, records_view(&f->avro, avro), id), wanted);
+    decode_span(reader, records_view(&f->avro, avro), wanted);
     json_decref(wanted);
 }
 

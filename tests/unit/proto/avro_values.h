@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/avro_decode.h"
 #include "proto/avro_schema.h"
 #include "proto/json_value.h"
 #include "testing.h"
@@ -17,6 +18,7 @@ typedef struct AvroReader {
     avro_schema_t schema;
     avro_value_iface_t *class;
     avro_value_t value;
+    AvroDecoder *decoder; /* the product's */
 } AvroReader;
 
 static inline AvroReader avro_reader_make(Slice text) {
@@ -25,11 +27,14 @@ static inline AvroReader avro_reader_make(Slice text) {
         fail_test("%s in %.*s", avro_strerror(), (int)text.len, text.at);
     r.class = avro_generic_class_from_schema(r.schema);
     avro_generic_value_new(r.class, &r.value);
+    Error e;
+    r.decoder = avro_decoder_new(text, &e);
     return r;
 }
 
 static inline void avro_reader_drop(AvroReader *r) {
     avro_value_decref(&r->value);
+    avro_decoder_free(r->decoder);
     avro_value_iface_decref(r->class);
     avro_schema_decref(r->schema);
 }

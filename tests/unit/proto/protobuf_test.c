@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proto/avro_schema.h"
 #include "proto/every_type.h"
 #include "proto/format.h"
+#include "proto/protobuf_decode.h"
 #include "testing.h"
 
 enum { KEY_ID = 7, VALUE_ID = 0x01020304, HEAD_BYTES = 6 };
@@ -300,11 +302,135 @@ static void too_long_is_a_limit(void **state) {
     fail_test("1000 bytes are not enough");
 }
 
+/* ---- read back by ourselves ---- */
+
+static void assert_decoded(const json_t *is, const json_t *json);
+
+static bool holds_null(const json_t *list) {
+    for (size_t at = 0; at < json_array_size(list); at++)
+        if (json_is_null(json_array_get(list, at)))
+            return true;
+    return false;
+}
+
+/* A list is in a message of its own, and is not said where a null is in it; a map with numbers for keys is a list of pairs in JSON. */
+static void assert_decoded_list(const json_t *is, const json_t *json) {
+    const json_t *items = json_object_get(is, "item");
+    if (holds_null(json)) {
+        assert_int_equal(json_array_size(items), 0);
+        return;
+    }
+    assert_int_equal(items != NULL ? json_array_size(items) : json_object_size(is), json_array_size(json));
+    for (size_t at = 0; at < json_array_size(json); at++) {
+        const json_t *wanted = json_array_get(json, at);
+        char key[30];
+        snprintf(key, sizeof key, "%lld", (long long)json_integer_value(json_array_get(wanted, 0)));
+        if (items == NULL)
+            assert_decoded(json_object_get(is, key), json_array_get(wanted, 1));
+        else
+            assert_decoded(json_array_get(items, at), wanted);
+    }
+}
+
+static bool is_nothing(const json_t *is) {
+    return json_is_null(is) || json_number_value(is) == 0 || json_object_size(is) == 0;
+}
+
+static void assert_decoded_object(const json_t *is, const json_t *json) {
+    Arena *arena = arena_new();
+    const char *name, *given;
+    json_t *member, *wanted;
+    json_object_foreach((json_t *)(uintptr_t)is, name, member) {
+        const json_t *match = NULL;
+        json_object_foreach((json_t *)(uintptr_t)json, given, wanted) {
+            if (strcmp(avro_field_name(arena, given), name) == 0)
+                match = wanted;
+        }
+        if (match != NULL)
+            assert_decoded(member, match);
+        else
+            assert_true(is_nothing(member));
+    }
+    json_object_foreach((json_t *)(uintptr_t)json, given, wanted)
+        assert_non_null(json_object_get(is, avro_field_name(arena, given)));
+    arena_free(arena);
+}
+
+static void assert_decoded(const json_t *is, const json_t *json) {
+    if (json_is_array(json))
+        assert_decoded_list(is, json);
+    else if (json_is_object(json))
+        assert_decoded_object(is, json);
+    else if (json_is_number(is))
+        assert_true(json_number_value(is) == json_number_value(json));
+    else if (json_is_object(is))
+        assert_true(json_is_null(json) && is_nothing(is)); /* a map: nothing is as empty */
+    else if (!json_equal(is, json))
+        fail_test("%s instead of %s", json_dumps(is, JSON_ENCODE_ANY), json_dumps(json, JSON_ENCODE_ANY));
+}
+
+static void decode_span(const FormatTable *made, bool key, Slice body, Slice json) {
+    Error e;
+    Writer schema = writer_new(1 << 20);
+    (key ? format_key_schema : format_value_schema)(made, &schema);
+    ProtobufDecoder *decoder = protobuf_decoder_new(writer_slice(&schema), &e);
+    if (decoder == NULL)
+        fail_test("%s", e.text);
+    json_t *is = protobuf_decode(decoder, (Slice){body.at + 5, body.len - 5}, &e);
+    if (is == NULL)
+        fail_test("%s", e.text);
+    json_t *wanted = json_loadb(json.at, json.len, JSON_DECODE_ANY, NULL);
+    assert_decoded(is, wanted);
+    json_decref(is);
+    json_decref(wanted);
+    for (size_t len = 0; len + 5 < body.len; len++) { /* many a shorter one is whole, too */
+        is = protobuf_decode(decoder, (Slice){body.at + 5, len}, &e);
+        assert_true(is != NULL || e.kind == ERR_DATA);
+        json_decref(is);
+    }
+    writer_free(&schema);
+    protobuf_decoder_free(decoder);
+}
+
+static void decode_all(Fixture *f, Records *json) {
+    assert_int_equal(f->out.count, json->count);
+    for (int at = 0; at < json->count; at++) {
+        const Record *is = &f->out.list[at], *wanted = &json->list[at];
+        if (is->key.exists)
+            decode_span(f->made, true, records_view(&f->out, is->key), records_view(json, wanted->key));
+        if (is->value.exists)
+            decode_span(f->made, false, records_view(&f->out, is->value), records_view(json, wanted->value));
+    }
+}
+
+static void we_read_what_json_says(void **state) {
+    static const char *const rows[] = {ROW_TEXT, NULLS, SPECIAL, UNCHANGED};
+    Fixture *f = *state;
+    Records json = records_new(1 << 20);
+    for (int envelope = 0; envelope < 3; envelope++)
+        for (size_t at = 0; at < sizeof rows / sizeof *rows; at++) {
+            const Event event = {
+                .op = EVENT_CREATE, .place = &PLACE, .after = values_make(f->arena, f->table, rows[at])};
+            f->format.envelope = (FormatEnvelope)envelope;
+            encode(f, EVENT_CREATE, NULL, rows[at]);
+            Format format = f->format;
+            format.name = FORMAT_JSON;
+            const FormatTable *table = format_table_new(f->arena, &format, f->table, &f->e);
+            assert_true(format_event(table, &event, f->arena, &json, &f->e));
+            decode_all(f, &json);
+        }
+    records_free(&json);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_make, fixture_free)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        TEST(a_row_of_every_type), TEST(lists_with_null_are_special),          TEST(every_envelope_and_row),
-        TEST(the_schema),          TEST(messages_heartbeats_and_transactions), TEST(too_long_is_a_limit)};
+    const struct CMUnitTest tests[] = {TEST(a_row_of_every_type),
+                                       TEST(lists_with_null_are_special),
+                                       TEST(every_envelope_and_row),
+                                       TEST(we_read_what_json_says),
+                                       TEST(the_schema),
+                                       TEST(messages_heartbeats_and_transactions),
+                                       TEST(too_long_is_a_limit)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -333,6 +333,62 @@ static void looking_between_schemas(void **state) {
     assert_string_equal(body_of(f, 2), "{\"schema\": \"{}\"}");
 }
 
+static void a_schema_is_found_by_its_id(void **state) {
+    static const struct {
+        HttpAnswer answer;
+        const char *text; /* or the error's */
+        ErrorKind kind;
+        RegistryType type;
+    } rows[] = {
+        {{.status = 200, .body = "{\"schema\":\"\\\"int\\\"\"}"}, "\"int\"", ERR_NONE, REGISTRY_AVRO},
+        {{.status = 200, .body = "{\"schema\":\"{}\",\"schemaType\":\"AVRO\",\"references\":[]}"},
+         "{}",
+         ERR_NONE,
+         REGISTRY_AVRO},
+        {{.status = 200, .body = "{\"schema\":\"x\",\"schemaType\":\"PROTOBUF\"}"},
+         "x",
+         ERR_NONE,
+         REGISTRY_PROTOBUF},
+        {{.status = 200, .body = "{\"schema\":\"x\",\"schemaType\":\"JSON\"}"}, "x", ERR_NONE, REGISTRY_JSON},
+        {{.status = 200, .body = "{\"schema\":\"x\",\"schemaType\":\"XML\"}"},
+         "has no schema",
+         ERR_PROTOCOL,
+         0},
+        {{.status = 200, .body = "{\"id\":1}"}, "has no schema", ERR_PROTOCOL, 0},
+        {{.status = 200, .body = "<html>"}, "has no schema", ERR_PROTOCOL, 0},
+        {{.status = 200, .body = "{\"schema\":\"x\",\"references\":[{\"name\":\"y\"}]}"},
+         "refers to others",
+         ERR_CONFIG,
+         0},
+        {{.status = 404, .body = "{\"error_code\":40403,\"message\":\"Schema not found\"}"},
+         "knows no schema 2147483647",
+         ERR_CONFIG,
+         0},
+        {{.status = 404, .body = "<html>"}, "does not answer as a schema registry does", ERR_CONFIG, 0},
+        {{.status = 401}, "refuses the login", ERR_CONFIG, 0},
+    };
+    Fixture *f = *state;
+    for (size_t row = 0; row < sizeof rows / sizeof *rows; row++) {
+        const HttpAnswer answers[] = {{.status = 503}, rows[row].answer, {0}};
+        RegistrySchema schema = {.text = NULL};
+        serve(f, answers);
+        connect_to(f, f->http.url);
+        error_clear(&f->e);
+        bool good = registry_schema(f->registry, INT32_MAX, &schema, &f->e);
+        if (good != (rows[row].kind == ERR_NONE) ||
+            strstr(good ? schema.text : f->e.text, rows[row].text) == NULL)
+            fail_test("row %zu: %s", row, f->e.text);
+        assert_int_equal(good ? (int)schema.type : (int)f->e.kind,
+                         good ? (int)rows[row].type : (int)rows[row].kind);
+        free(schema.text);
+        settle(f);
+        assert_int_equal(f->http.count, 2); /* once again, behind what passes */
+        assert_said(f, 1, "GET /schemas/ids/2147483647 HTTP/1.1\r\n", true);
+        http_free(&f->http);
+        f->http.count = 0;
+    }
+}
+
 static void redirects_are_not_followed(void **state) {
     Fixture *f = *state;
     FakeHttp other;
@@ -566,6 +622,7 @@ int main(void) {
         TEST(long_reasons_are_cut_between_characters),
         TEST(looking_makes_nothing),
         TEST(looking_between_schemas),
+        TEST(a_schema_is_found_by_its_id),
         TEST(redirects_are_not_followed),
         TEST(what_passes_is_tried_again),
         TEST(another_address_answers_and_is_remembered),
