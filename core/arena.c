@@ -8,7 +8,7 @@
 #include "core/memory.h"
 
 /* Chunks begin small, because there may be tens of thousands of arenas, and double. */
-enum { CHUNK_BYTES_LEAST = 512, CHUNK_BYTES = 16 * 1024, ADOPTED_PER_NODE = 62 };
+enum { CHUNK_BYTES_LEAST = 256, CHUNK_BYTES = 16 * 1024, ADOPTED_PER_NODE = 62 };
 
 typedef struct Chunk {
     struct Chunk *next;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/hash.h"
 #include "core/memory.h"
 #include "core/selection_tree.h"
 
@@ -113,12 +114,24 @@ static const char TYPES_SQL[] =
 
 static const char BEGIN_SQL[] = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
+/* Of columns and their types: tens of thousands of tables have the same few. */
+typedef struct Text {
+    const char *text;
+    UT_hash_handle hh;
+} Text;
+
 typedef struct Catalogs {
     PGresult *tables, *columns, *indexes, *types, *parents;
     int column, index; /* next rows that are not given to a table yet */
+    Text *texts;
 } Catalogs;
 
 static void catalogs_clear(Catalogs *c) {
+    Text *text, *next;
+    HASH_ITER (hh, c->texts, text, next) {
+        HASH_DEL(c->texts, text);
+        free(text);
+    }
     PQclear(c->tables);
     PQclear(c->columns);
     PQclear(c->indexes);
@@ -142,6 +155,19 @@ static uint32_t cell_oid(const PGresult *rows, int row, int column) {
 
 static const char *cell_copy(Arena *arena, const PGresult *rows, int row, int column) {
     return arena_text(arena, slice_text(pg_cell(rows, row, column)));
+}
+
+/* In `arena`, once for all columns. */
+static const char *cell_shared(Arena *arena, Catalogs *c, int row, int column) {
+    const char *cell = pg_cell(c->columns, row, column);
+    Text *text;
+    HASH_FIND_STR(c->texts, cell, text);
+    if (text == NULL) {
+        text = memory_new(sizeof *text);
+        text->text = cell_copy(arena, c->columns, row, column);
+        HASH_ADD_KEYPTR(hh, c->texts, text->text, strlen(text->text), text);
+    }
+    return text->text;
 }
 
 static bool type_is_known(const PGresult *types, uint32_t type) {
@@ -212,11 +238,11 @@ static void columns_read(Arena *arena, Table *t, TableColumn *columns, Catalogs 
         bool in_key = keys.used != NULL && keys_hold(keys.used, number);
         uint32_t type = cell_oid(rows, row, C_TYPE);
         columns[t->column_count++] = (TableColumn){
-            .name = cell_copy(arena, rows, row, C_NAME),
+            .name = cell_shared(arena, c, row, C_NAME),
             .number = (int)number,
-            .type_text = cell_copy(arena, rows, row, C_TYPE_TEXT),
-            .type_schema = cell_copy(arena, rows, row, C_TYPE_SCHEMA),
-            .type_name = cell_copy(arena, rows, row, C_TYPE_NAME),
+            .type_text = cell_shared(arena, c, row, C_TYPE_TEXT),
+            .type_schema = cell_shared(arena, c, row, C_TYPE_SCHEMA),
+            .type_name = cell_shared(arena, c, row, C_TYPE_NAME),
             .type = type,
             .modifier = (int32_t)pg_cell_int(rows, row, C_MODIFIER),
             .not_null = pg_cell_bool(rows, row, C_NOT_NULL),

@@ -126,10 +126,6 @@ FormatTable *format_table_new(Arena *arena, const Format *format, const EventTab
 
 /* ---- schemas ---- */
 
-const EventTable *format_event_table(const FormatTable *table) {
-    return table->table;
-}
-
 bool format_has_key(const FormatTable *table) {
     return table->key != NULL;
 }
@@ -154,6 +150,14 @@ uint64_t format_value_fingerprint(const FormatTable *table) {
 void format_table_ids(FormatTable *table, uint32_t key_id, uint32_t value_id) {
     table->key_id = key_id;
     table->value_id = value_id;
+}
+
+uint32_t format_key_id(const FormatTable *table) {
+    return table->key_id;
+}
+
+uint32_t format_value_id(const FormatTable *table) {
+    return table->value_id;
 }
 
 /* ---- records of their own ---- */

@@ -59,8 +59,6 @@ FormatTable *format_heartbeats_new(Arena *arena, const Format *format);
 FormatTable *format_transactions_new(Arena *arena, const Format *format);
 FormatTable *format_shapes_new(Arena *arena, const Format *format);
 
-const EventTable *
-format_event_table(const FormatTable *table); /* what it was made of; NULL: not of a table */
 bool format_has_key(const FormatTable *table);
 /* The text to register, or, of JSON, what stands in "schema". */
 void format_key_schema(const FormatTable *table, Writer *out);
@@ -70,6 +68,8 @@ uint64_t format_key_fingerprint(const FormatTable *table);
 uint64_t format_value_fingerprint(const FormatTable *table);
 /* What the registry answered, before the first event. */
 void format_table_ids(FormatTable *table, uint32_t key_id, uint32_t value_id);
+uint32_t format_key_id(const FormatTable *table);
+uint32_t format_value_id(const FormatTable *table);
 
 /* `scratch` is for values on their way: it grows with what is converted, and may be thrown away behind any event. False:
  * ERR_DATA (a value, or a key that did not come along), ERR_LIMIT (`out` is full); `out` then is not to be used. */

@@ -310,17 +310,61 @@ static bool has_defaults(const TypeFacts *type) {
     return type->sort == 'e';
 }
 
+/* What most columns have: tens of thousands of tables share it. */
+#define BOTH(...)                                                                                            \
+    {__VA_ARGS__}, {                                                                                         \
+        __VA_ARGS__, .optional = true                                                                        \
+    }
+static const Kind COMMON[] = {
+    BOTH(.type = CONNECT_STRING, .form = FORM_TEXT),
+    BOTH(.type = CONNECT_INT64, .form = FORM_INTEGER),
+    BOTH(.type = CONNECT_INT32, .form = FORM_INTEGER),
+    BOTH(.type = CONNECT_INT16, .form = FORM_INTEGER),
+    BOTH(.type = CONNECT_BOOLEAN, .form = FORM_BOOLEAN),
+    BOTH(.type = CONNECT_FLOAT64, .form = FORM_FLOAT),
+    BOTH(.type = CONNECT_BYTES, .form = FORM_BYTES),
+    BOTH(.type = CONNECT_STRING, .form = FORM_TEXT, .name = DATA "Json", .version = 1),
+    BOTH(.type = CONNECT_STRING, .form = FORM_TEXT, .name = DATA "Uuid", .version = 1),
+    BOTH(.type = CONNECT_INT32, .form = FORM_DATE, .name = TIME "Date", .version = 1),
+    BOTH(.type = CONNECT_INT64, .form = FORM_TIMESTAMP, .name = TIME "MicroTimestamp", .version = 1,
+         .digits = DIGITS_MOST),
+    BOTH(.type = CONNECT_STRING, .form = FORM_TIMESTAMPTZ, .name = TIME "ZonedTimestamp", .version = 1,
+         .digits = DIGITS_MOST),
+};
+
+static bool names_equal(const char *a, const char *b) {
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* NULL: none of them says the same. */
+static const Kind *find_common(const Kind *kind) {
+    if (kind->fallback != NULL || kind->parameter_count > 0)
+        return NULL;
+    for (size_t at = 0; at < sizeof COMMON / sizeof *COMMON; at++) {
+        const Kind *common = &COMMON[at];
+        if (common->type == kind->type && common->form == kind->form && common->optional == kind->optional &&
+            common->digits == kind->digits && names_equal(common->name, kind->name))
+            return common;
+    }
+    return NULL;
+}
+
 const Kind *kind_of(Arena *arena, const ColumnFacts *facts, KindOptions options) {
-    Kind *kind = arena_alloc(arena, sizeof *kind);
-    if (!type_kind(arena, facts->type, facts->modifier, kind)) {
+    Kind kind;
+    if (!type_kind(arena, facts->type, facts->modifier, &kind)) {
         if (!options.unknown)
             return NULL;
-        *kind = (Kind){.type = CONNECT_BYTES, .form = FORM_RAW};
+        kind = (Kind){.type = CONNECT_BYTES, .form = FORM_RAW};
     }
-    kind->optional = kind->optional || !facts->not_null;
+    kind.optional = kind.optional || !facts->not_null;
     if (facts->default_expression != NULL && has_defaults(facts->type))
-        kind->fallback = kind_default(arena, kind, facts->default_expression);
-    return kind;
+        kind.fallback = kind_default(arena, &kind, facts->default_expression);
+    const Kind *common = find_common(&kind);
+    if (common != NULL)
+        return common;
+    Kind *made = arena_alloc(arena, sizeof *made);
+    *made = kind;
+    return made;
 }
 
 const Kind *kind_optional(Arena *arena, const Kind *kind, bool optional) {

@@ -109,7 +109,7 @@ typedef struct KindOptions {
     bool unknown; /* columns of other types as the bytes of their text; else they are left out */
 } KindOptions;
 
-/* Made in `arena`; NULL: the column is left out. Strings of `facts` are copied. */
+/* Made in `arena`, or one that all share; NULL: the column is left out. Strings of `facts` are copied. */
 const Kind *kind_of(Arena *arena, const ColumnFacts *facts, KindOptions options);
 /* The same, required or not. */
 const Kind *kind_optional(Arena *arena, const Kind *kind, bool optional);

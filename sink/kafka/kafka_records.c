@@ -16,20 +16,27 @@
 #include "sink/kafka/known_topics.h"
 #include "sink/kafka/source_facts.h"
 #include "sink/kafka/source_values.h"
+#include "sink/kafka/table_forms.h"
 #include "sink/kafka/told_shapes.h"
 #include "sink/kafka/topics.h"
 
-enum { RECORD_LIMIT = 0x3fffffff, RECORD_OVERHEAD = 128, SCRATCH_BYTES = 1 << 20, FORGET_EVERY = 64 };
+enum {
+    RECORD_LIMIT = 0x3fffffff,
+    RECORD_OVERHEAD = 128,
+    SCRATCH_BYTES = 1 << 20,
+    FORMS_BYTES = 8 << 20,
+    FORGET_EVERY = 64
+};
 
 /* What is made of a relation version. */
 typedef struct Made {
     uint32_t number; /* of the version */
     const Relation *rel;
     unsigned repeats; /* of it, when the source's catalogs were asked */
-    Arena *arena;
+    Arena *arena;     /* of the facts */
     KnownTopic *topic;
     const EventTable *facts;
-    FormatTable *table;
+    TableForm form;
     bool told;           /* its shape, where the job tells shapes */
     BlockTable *counted; /* NULL without blocks */
     UT_hash_handle hh;
@@ -44,6 +51,7 @@ struct KafkaRecords {
     Format format;
     KafkaSchemas *schemas;
     KnownTopics *topics;
+    TableForms *forms;
     Made *made;
     uint32_t made_count;
     Arena *scratch, *lasting;
@@ -84,6 +92,7 @@ KafkaRecords *kafka_records_new(const SinkOptions *options, KafkaClient *produce
     r->origin =
         (EventOrigin){WALFERRY_VERSION, cfg->kafka.prefix, arena_text(r->lasting, slice_text(database))};
     r->format = format_of(cfg, &r->origin);
+    r->forms = table_forms_new(&r->format, FORMS_BYTES);
     if (cfg->kafka.transactions == TRANSACTIONS_DEBEZIUM)
         r->blocks = kafka_blocks_new();
     r->schemas = kafka_schemas_new(options, &r->format, producer, e);
@@ -93,12 +102,17 @@ KafkaRecords *kafka_records_new(const SinkOptions *options, KafkaClient *produce
     return NULL;
 }
 
-static void made_free(KafkaRecords *r, Made *made) {
-    HASH_DEL(r->made, made);
-    relation_forget(made->rel);
+static void made_drop(KafkaRecords *r, Made *made) {
+    table_form_forget(r->forms, &made->form);
     arena_free(made->arena);
     free(made);
+}
+
+static void made_free(KafkaRecords *r, Made *made) {
+    HASH_DEL(r->made, made);
     r->made_count--;
+    relation_forget(made->rel);
+    made_drop(r, made);
 }
 
 void kafka_records_free(KafkaRecords *r) {
@@ -108,6 +122,7 @@ void kafka_records_free(KafkaRecords *r) {
     told_shapes_free(r->told);
     HASH_ITER (hh, r->made, made, next_made)
         made_free(r, made);
+    table_forms_free(r->forms);
     known_topics_free(r->topics);
     kafka_schemas_free(r->schemas);
     source_facts_free(r->facts);
@@ -137,23 +152,28 @@ static void made_forget_over(KafkaRecords *r) {
 }
 
 /* With what a route adds to the key. */
-static FormatTable *form_new(KafkaRecords *r, Arena *arena, const Relation *rel, const char *topic,
-                             const EventTable **facts, Error *e) {
-    char plain[TOPIC_NAME_MAX + 1];
-    const Route *route = topic_route(r->options.cfg, rel->schema, rel->name, plain);
+static const EventTable *facts_of(KafkaRecords *r, Arena *arena, const Relation *rel, const char *topic,
+                                  const Route *route, const char *plain, Error *e) {
     const EventTable *known = source_facts_table(r->facts, arena, rel, topic, (KindOptions){false}, e);
-    if (known == NULL)
-        return NULL;
+    if (known == NULL || route == NULL || route->key_field == NULL)
+        return known;
     EventTable *table = arena_alloc(arena, sizeof *table);
     *table = *known;
-    *facts = table;
-    if (route != NULL && route->key_field != NULL) {
-        table->key_field = route->key_field;
-        table->key_value = arena_text(arena, slice_text(plain));
-    }
-    FormatTable *form = format_table_new(arena, &r->format, table, e);
+    table->key_field = route->key_field;
+    table->key_value = arena_text(arena, slice_text(plain));
+    return table;
+}
+
+/* With a form whose schemas are told. */
+static bool made_fill(KafkaRecords *r, Made *made, Error *e) {
+    char plain[TOPIC_NAME_MAX + 1];
+    const Relation *rel = made->rel;
+    const Route *route = topic_route(r->options.cfg, rel->schema, rel->name, plain);
+    const char *topic = made->topic->name;
+    made->facts = facts_of(r, made->arena, rel, topic, route, plain, e);
+    FormatTable *form = made->facts == NULL ? NULL : table_form_make(r->forms, &made->form, made->facts, e);
     if (form == NULL || kafka_schemas_tell(r->schemas, form, topic, e))
-        return form;
+        return form != NULL;
     if (route != NULL && e->kind == ERR_DATA)
         fail_hint(
             e,
@@ -161,43 +181,39 @@ static FormatTable *form_new(KafkaRecords *r, Arena *arena, const Relation *rel,
             "\"%s.%s\": give them topics of their own in kafka.topics.route, or loosen the subject's "
             "compatibility in the registry",
             rel->schema, rel->name);
+    return false;
+}
+
+static Made *made_new(KafkaRecords *r, const Relation *rel, unsigned repeats, KnownTopic *topic, Error *e) {
+    Made *made = memory_new(sizeof *made);
+    *made =
+        (Made){.number = rel->number, .rel = rel, .repeats = repeats, .arena = arena_new(), .topic = topic};
+    if (made_fill(r, made, e))
+        return made;
+    made_drop(r, made);
     return NULL;
 }
 
 /* The server announces a relation again behind any ALTER TABLE: what the announcement does not say (NOT NULL, defaults, the
  * key, an enum's labels) is asked again then. */
 static Made *made_of(KafkaRecords *r, const Relation *rel, KafkaWait *wait, Error *e) {
-    Made *made;
+    Made *before, *made;
     char name[TOPIC_NAME_MAX + 1];
     unsigned repeats = relation_repeats(rel);
-    HASH_FIND(hh, r->made, &rel->number, sizeof rel->number, made);
-    if (made != NULL && made->repeats == repeats)
-        return made;
+    HASH_FIND(hh, r->made, &rel->number, sizeof rel->number, before);
+    if (before != NULL && before->repeats == repeats)
+        return before;
     topic_of_table(r->options.cfg, rel->schema, rel->name, name);
     KnownTopic *topic =
         topic_is_tables(r->options.cfg, name, e) ? known_topic(r->topics, name, wait, e) : NULL;
-    if (topic == NULL)
+    made = topic == NULL ? NULL : made_new(r, rel, repeats, topic, e);
+    if (made == NULL)
         return NULL;
-    Arena *arena = arena_new();
-    const EventTable *facts;
-    FormatTable *form = form_new(r, arena, rel, topic->name, &facts, e);
-    if (form == NULL) {
-        arena_free(arena);
-        return NULL;
-    }
-    if (made != NULL)
-        made_free(r, made);
-    made = memory_new(sizeof *made);
-    *made = (Made){.number = rel->number,
-                   .rel = rel,
-                   .repeats = repeats,
-                   .arena = arena,
-                   .topic = topic,
-                   .facts = facts,
-                   .table = form};
+    relation_remember(rel);
+    if (before != NULL)
+        made_free(r, before);
     if (r->blocks != NULL)
         made->counted = kafka_blocks_table(r->blocks, rel->schema, rel->name);
-    relation_remember(rel);
     HASH_ADD(hh, r->made, number, sizeof made->number, made);
     if (++r->made_count % FORGET_EVERY == 0)
         made_forget_over(r);
@@ -298,10 +314,11 @@ static bool letter_write(KafkaRecords *r, const Made *made, const Event *event, 
     return ok;
 }
 
-static bool event_write(KafkaRecords *r, const Made *made, const Event *event, GroupList *list,
-                        KafkaWait *wait, Error *e) {
+static bool event_write(KafkaRecords *r, Made *made, const Event *event, GroupList *list, KafkaWait *wait,
+                        Error *e) {
     Error why;
-    if (format_event(made->table, event, r->scratch, &r->records, &why) && records_fit(r, made->topic, &why))
+    const FormatTable *form = table_form_use(r->forms, &made->form);
+    if (format_event(form, event, r->scratch, &r->records, &why) && records_fit(r, made->topic, &why))
         return (records_send(r, made->topic, list, wait, e) && block_count(r, made->counted)) ||
                not_said(made->rel, event->place, e);
     not_said(made->rel, event->place, &why);
@@ -327,7 +344,7 @@ static bool shape_may_lack(const KafkaRecords *r, const Error *why) {
  * begins anew. No change of data, and in no list of transactions. */
 static bool shape_tell(KafkaRecords *r, Made *made, const EventPlace *place, KafkaWait *wait, Error *e) {
     char name[TOPIC_NAME_MAX + 1];
-    EventShape shape = {.place = place, .table = format_event_table(made->table)};
+    EventShape shape = {.place = place, .table = made->facts};
     if (made->told || !r->options.cfg->kafka.schema_changes)
         return true;
     made->told = true;

@@ -163,7 +163,9 @@ static EventType column_type(Arena *arena, const Facts *facts, uint16_t at) {
     if (type == NULL)
         return out;
     out.name = text_kept(arena, type->name);
-    const char **labels = arena_alloc(arena, ((size_t)type->label_count + 1) * sizeof *labels);
+    if (type->label_count == 0)
+        return out;
+    const char **labels = arena_alloc(arena, (size_t)type->label_count * sizeof *labels);
     for (int label = 0; label < type->label_count; label++)
         labels[label] = text_kept(arena, type->labels[label]);
     out.label_count = type->label_count;
@@ -300,20 +302,21 @@ static void key_choose(Arena *arena, const Facts *facts, EventTable *table) {
 
 /* ---- the table ---- */
 
-static const EventTable *table_make(Arena *arena, const Facts *facts, const char *topic,
+static const EventTable *table_make(Arena *arena, const Facts *facts, const char *topic, bool with_types,
                                     KindOptions options) {
     const Relation *rel = facts->rel;
     EventTable *table = arena_alloc(arena, sizeof *table);
     EventColumn *columns = arena_alloc(arena, (rel->column_count + 1u) * sizeof *columns);
-    EventType *types = arena_alloc(arena, (rel->column_count + 1u) * sizeof *types);
+    EventType *types = with_types ? arena_alloc(arena, (rel->column_count + 1u) * sizeof *types) : NULL;
     for (uint16_t column = 0; column < rel->column_count; column++) {
-        columns[column] = (EventColumn){arena_text(arena, slice_text(rel->columns[column].name)),
-                                        column_kind(arena, facts, column, options)};
-        types[column] = column_type(arena, facts, column);
+        columns[column] =
+            (EventColumn){rel->columns[column].name, column_kind(arena, facts, column, options)};
+        if (types != NULL)
+            types[column] = column_type(arena, facts, column);
     }
-    *table = (EventTable){.topic = arena_text(arena, slice_text(topic)),
-                          .schema = arena_text(arena, slice_text(rel->schema)),
-                          .name = arena_text(arena, slice_text(rel->name)),
+    *table = (EventTable){.topic = topic,
+                          .schema = rel->schema,
+                          .name = rel->name,
                           .column_count = rel->column_count,
                           .columns = columns,
                           .types = types,
@@ -336,7 +339,7 @@ const EventTable *source_facts_table(SourceFacts *f, Arena *arena, const Relatio
     Facts facts = {.rel = rel};
     const EventTable *table = NULL;
     if (facts_ask(f, scratch, &facts, e))
-        table = table_make(arena, &facts, topic, options);
+        table = table_make(arena, &facts, topic, f->cfg->kafka.schema_changes, options);
     else
         failed(rel, e);
     PQclear(facts.rows);

@@ -15,8 +15,8 @@ typedef struct SourceFacts SourceFacts;
 SourceFacts *source_facts_new(const Config *cfg); /* lends cfg; connects to nothing yet */
 void source_facts_free(SourceFacts *f);           /* NULL is fine */
 
-/* Made in `arena`, texts of `rel` and the topic's name included; NULL and e when the source does not answer: ERR_RETRY
- * but for what a login may be refused for. Blocks for at most the time of a login and of two statements.
+/* Made in `arena`; `topic` and the texts of `rel` are lent. With types where the job tells shapes. NULL and e when the source
+ * does not answer: ERR_RETRY but for what a login may be refused for. Blocks for at most the time of a login and of two statements.
  * Key: the primary key; else, of the indexes that are unique, valid, immediate, whole, without expressions and over plain
  * NOT NULL columns, the oldest; where the version lacks a column of it, or the topics leave one out, or the identity is an
  * index without a column of it (a DELETE would have no key), what the Relation flags as identity d or i; else none. */

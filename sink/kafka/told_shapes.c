@@ -1,14 +1,14 @@
 #include "sink/kafka/told_shapes.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/hash.h"
 #include "core/memory.h"
+#include "proto/avro_fingerprint.h"
 
 typedef struct Told {
     uint32_t oid;
-    char *shape;
+    uint64_t shape; /* its text's */
     UT_hash_handle hh;
 } Told;
 
@@ -26,7 +26,6 @@ void told_shapes_free(ToldShapes *t) {
         return;
     HASH_ITER (hh, t->all, told, next) {
         HASH_DEL(t->all, told);
-        free(told->shape);
         free(told);
     }
     free(t);
@@ -38,14 +37,14 @@ bool told_shapes_same(ToldShapes *t, uint32_t oid, const EventTable *table, bool
     event_shape_text(table, &shape);
     HASH_FIND(hh, t->all, &oid, sizeof oid, told);
     *altered = told != NULL;
-    bool same = told != NULL && strcmp(told->shape, writer_string(&shape)) == 0;
+    uint64_t fingerprint = avro_fingerprint(writer_slice(&shape));
+    bool same = told != NULL && told->shape == fingerprint;
     if (told == NULL) {
         told = memory_new(sizeof *told);
         told->oid = oid;
         HASH_ADD(hh, t->all, oid, sizeof told->oid, told);
     }
-    free(told->shape);
-    told->shape = memory_text(writer_string(&shape));
+    told->shape = fingerprint;
     writer_free(&shape);
     return same;
 }
