@@ -113,7 +113,8 @@ bool supervise(Job *job, Error *e) {
     for (;;) {
         Walk walk = {.job = job};
         bool ok = phases_walk(&walk, e);
-        if (ok && reload_is_wanted(job) && !atomic_load(&job->stop))
+        /* The stream ends for the tables; what waited for Kafka or a registry may have given up for that, too. */
+        if ((ok || e->kind == ERR_STOPPED) && reload_is_wanted(job) && !atomic_load(&job->stop))
             continue;
         if (ok)
             return true;

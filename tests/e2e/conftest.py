@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from harness.bank import Bank, Watcher  # noqa: E402
 from harness.oracle import check_equal, wait_equal  # noqa: E402
 from harness.place import Place, memory_folder, path_with_versions, walferry_binary  # noqa: E402
+from harness.poll import PATIENCE  # noqa: E402
 from harness.proxy import Proxy  # noqa: E402
 from harness.server import Server  # noqa: E402
 from harness.walferry import Job  # noqa: E402
@@ -65,7 +66,7 @@ def place(request):
 @pytest.fixture(autouse=True)
 def deadline(request):
     marker = request.node.get_closest_marker("deadline")
-    seconds = marker.args[0] if marker else DEADLINE_S
+    seconds = int((marker.args[0] if marker else DEADLINE_S) * PATIENCE)
 
     def expired(_signal, _frame):
         raise TimeoutError(f"the test took more than {seconds} s")

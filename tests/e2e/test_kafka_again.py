@@ -276,6 +276,28 @@ def test_workers_that_are_noted_since_an_instance_looked(pair, broker, topic_pre
     just_once(pair, broker, topic_prefix, "abc")
 
 
+def test_a_broker_that_is_slow_when_it_is_asked_does_not_end_the_job(pair, make_broker):
+    """What waits for Kafka gives up soon when the stream is to end; here that ends for the load, not the job."""
+    broker = make_broker()
+    pair.source.sql(TABLES)
+    job = make_job(pair, broker, "p", BESIDE)
+    job.start()
+    job.wait_for("running")
+    broker.pause()
+    try:
+        pair.source.sql("UPDATE a SET n = nextval('clock') WHERE id = 1")
+        time.sleep(1)
+        asking = job.start("--tables", "public.a", command="snapshot")
+        time.sleep(8)
+    finally:
+        broker.resume()
+    assert asking.wait(60) == 0, asking.err
+    poll_until(lambda: "of 1 table" in job.process.err, "it is loaded", 60)
+    assert job.process.terminate() == 0, job.process.err
+    until_now(job)
+    just_once(pair, broker, "p", "a")
+
+
 def test_status_says_that_the_stream_waits_and_what_the_source_keeps(pair, broker, topic_prefix):
     pair.source.sql(TABLES)
     job = make_job(pair, broker, topic_prefix, BESIDE)

@@ -1,5 +1,9 @@
 """Waiting for something without sleeping for a guessed time."""
+import os
 import time
+
+# How many times longer than usual a test waits: what a sanitizer watches is slow.
+PATIENCE = float(os.environ.get("WALFERRY_PATIENCE", 1))
 
 
 class NotInTime(AssertionError):
@@ -8,6 +12,7 @@ class NotInTime(AssertionError):
 
 def poll_until(check, what, timeout=30.0, every=0.05, forgiving=()):
     """Calls check() until its answer is true and returns it. Exceptions of the kinds in `forgiving` mean "not yet"."""
+    timeout *= PATIENCE
     end = time.monotonic() + timeout
     while True:
         seen = None

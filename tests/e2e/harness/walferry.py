@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import yaml
 
 from .place import clean_environment, walferry_binary
-from .poll import NotInTime, poll_until
+from .poll import PATIENCE, NotInTime, poll_until
 from .server import lsn_number
 
 PHASES = ["checking", "schema", "full", "catching-up", "running", "cutting-over", "completed"]
@@ -80,9 +80,9 @@ class Process:
 
     def wait(self, timeout=60):
         try:
-            return self.popen.wait(timeout)
+            return self.popen.wait(timeout * PATIENCE)
         except subprocess.TimeoutExpired:
-            raise NotInTime(f"walferry did not end within {timeout} s:\n{self.err[-3000:]}") from None
+            raise NotInTime(f"walferry did not end within {timeout * PATIENCE:g} s:\n{self.err[-3000:]}") from None
 
     @property
     def out(self):
@@ -156,7 +156,7 @@ class Job:
 
     def status(self):
         answer = subprocess.run([str(walferry_binary()), "status", str(self.file), "--json"], cwd=self.directory,
-                                env=self._environment(None, None, None), capture_output=True, text=True, timeout=30)
+                                env=self._environment(None, None, None), capture_output=True, text=True, timeout=30 * PATIENCE)
         assert answer.returncode == 0, f"status ended with {answer.returncode}: {answer.stderr}"
         return json.loads(answer.stdout)
 

@@ -8,7 +8,8 @@
 typedef struct Fixture {
     FakeHttp http;
     Registry *registry;
-    bool started, ends;
+    bool started;
+    atomic_bool ends;
     int32_t id;
     Error e;
 } Fixture;
@@ -44,7 +45,7 @@ static int fixture_free(void **state) {
 }
 
 static bool ending(void *context) {
-    return ((const Fixture *)context)->ends;
+    return atomic_load(&((Fixture *)context)->ends);
 }
 
 static void connect_for(Fixture *f, const char *urls, int timeout_ms) {
@@ -266,6 +267,7 @@ static void an_answer_of_a_megabyte_is_taken(void **state) {
     serve(f, answers);
     connect_to(f, f->http.url);
     assert_put(f, "t-key", REGISTRY_AVRO, "{}", 7);
+    settle(f);
     writer_free(&body);
 }
 
@@ -283,6 +285,7 @@ static void long_reasons_are_cut_between_characters(void **state) {
     json_t *text = json_string(f->e.text); /* NULL: not UTF-8 */
     assert_non_null(text);
     json_decref(text);
+    settle(f);
     writer_free(&body);
 }
 
@@ -471,7 +474,7 @@ static void nobody_answers_for_a_bounded_time(void **state) {
 
 static void *end_later(void *context) {
     clock_sleep_ms(300);
-    ((Fixture *)context)->ends = true;
+    atomic_store(&((Fixture *)context)->ends, true);
     return NULL;
 }
 
