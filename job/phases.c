@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/fault.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "decoder/ddl_trigger.h"
@@ -169,6 +170,8 @@ static bool walk_on(Walk *walk, Exported *exported, Dump *dump, Error *e) {
     bool born = record->exists && record->birth == BIRTH_DONE;
     bool complete = born && record->phase > PHASE_FULL;
     plan_tell(walk);
+    if (!FAULT("walk.begun", e))
+        return false;
     if (born && (!again_look(walk, e) || !recorded_show(walk, e) || !messages_begin(walk, e)))
         return false;
     complete = complete && !walk->again;

@@ -11,7 +11,8 @@ void pipeline_fail(Pipeline *p, const Error *e) {
 }
 
 bool pipeline_ending(const Pipeline *p) {
-    return atomic_load(&p->failed) || atomic_load(&p->job->stop) || reload_is_wanted(p->job);
+    return atomic_load(&p->failed) || atomic_load(&p->job->stop) ||
+           (p->gives_way && reload_is_wanted(p->job));
 }
 
 void pipeline_sinks_ended(Pipeline *p, int count) {

@@ -33,6 +33,7 @@ typedef struct Pipeline {
     const Selection *selection;
     Lsn until;         /* none: no end */
     bool until_is_now; /* `until` is to be found by a beat of our own */
+    bool gives_way;    /* to tables that are to be loaded again: only where the walk comes to them next */
     /* Prepared transactions are asked for at their PREPARE; not before all tables are of one moment: whether a row of
      * theirs is due depends on when they commit. */
     bool two_phase;

@@ -65,6 +65,7 @@ bool walk_follow(Walk *walk, Error *e) {
         atomic_store(&walk->job->metrics->tables[table].stage, TABLE_STREAMING);
     Pipeline p = {.until = until->kind == UNTIL_LSN ? until->lsn : LSN_NONE,
                   .until_is_now = until->kind == UNTIL_NOW,
+                  .gives_way = true,
                   .two_phase = walk->job->cfg->source.two_phase};
     bool ok = stream(walk, &p, &reached, e);
     if (until->kind == UNTIL_NOW && !p.until_is_now) /* found: it stays where it is over further sessions */

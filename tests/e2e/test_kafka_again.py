@@ -298,6 +298,23 @@ def test_a_broker_that_is_slow_when_it_is_asked_does_not_end_the_job(pair, make_
     just_once(pair, broker, "p", "a")
 
 
+def test_asked_for_while_another_table_is_set_aside(pair, broker, topic_prefix):
+    """The target's load of the one comes first, and has to stream for itself to its end."""
+    pair.source.sql(TABLES)
+    job = make_job(pair, broker, topic_prefix, BESIDE, ddl="pause-table")
+    job.start(fault="walk.begun:sleep:3000@2")
+    job.wait_for("running")
+    pair.source.sql("ALTER TABLE c ADD w int; INSERT INTO c VALUES (1000, 1, 2)")
+    job.process.wait_reached("walk.begun")
+    asked(job, "a")
+    poll_until(lambda: "of 1 table" in job.process.err.partition("asked for by")[2], "it is loaded again", 30)
+    assert job.process.err.count('"public.c" is loaded again') <= 1, job.process.err
+    assert job.process.terminate() == 0, job.process.err
+    until_now(job)
+    pair.check_equal()
+    just_once(pair, broker, topic_prefix, "a")
+
+
 def test_status_says_that_the_stream_waits_and_what_the_source_keeps(pair, broker, topic_prefix):
     pair.source.sql(TABLES)
     job = make_job(pair, broker, topic_prefix, BESIDE)
