@@ -69,6 +69,17 @@ static bool slot_made(Walk *walk, ControlRecord *record, Exported *exported, Err
     return true;
 }
 
+/* Begun anew, the job would leave out what stands between the connector's position and a slot of now. */
+static bool takeover_goes_on(const Walk *walk, const ControlRecord *record, Error *e) {
+    const Config *cfg = walk->job->cfg;
+    if (!record->intent || lsn_is_none(record->position.applied) || walk->job->from_debezium != NULL)
+        return true;
+    fail(e, ERR_CONFIG, "job \"%s\" was taking over from a Debezium connector, and did not come to its end",
+         cfg->name);
+    return fail_hint(
+        e, "start with --from-debezium once more; or, for a job that begins now, run walferry cleanup");
+}
+
 /* What another's open transaction hid is seen by now. */
 static bool kafka_birth(Walk *walk, KafkaClient *producer, const ServerIdentity *server, bool *already,
                         ControlRecord *record, Exported *exported, KafkaWait *wait, Error *e) {
@@ -78,7 +89,7 @@ static bool kafka_birth(Walk *walk, KafkaClient *producer, const ServerIdentity 
     *already = record->exists && !record->intent;
     if (*already)
         return true;
-    if (!birth_source_slot_clear(walk, record->exists, e))
+    if (!takeover_goes_on(walk, record, e) || !birth_source_slot_clear(walk, record->exists, e))
         return false;
     bool takes_over = walk->job->from_debezium != NULL;
     Lsn applied = LSN_NONE;

@@ -34,10 +34,6 @@ typedef struct AloneSession {
     KafkaLoader *loader;
 } AloneSession;
 
-static bool stops(void *walk) {
-    return atomic_load(&((Walk *)walk)->job->stop);
-}
-
 static void session_close(void *context) {
     AloneSession *session = context;
     kafka_loader_free(session->loader);
@@ -111,15 +107,10 @@ static void order_make(AloneLoad *load) {
             load->order[load->count++] = load->order[at];
 }
 
-static KafkaWait wait_begin(Walk *walk) {
-    return kafka_wait_begin(&(KafkaWait){.ending = stops, .context = walk, .metrics = walk->job->metrics},
-                            WAIT_MS);
-}
-
 /* Before the first row of it is written: a source that has lost what it shows is not to be followed. Tables that are loaded again
  * have the stream before them. */
 static bool snapshot_note(AloneLoad *load, KafkaClient *control, Error *e) {
-    KafkaWait wait = wait_begin(load->walk);
+    KafkaWait wait = walk_wait_kafka(load->walk, WAIT_MS);
     Position *at = &load->record.position;
     if (!load->record.loading || !lsn_before(lsn_max(at->applied, at->loaded), load->exported->point))
         return true;
@@ -198,7 +189,7 @@ static AloneLoad load_begin(Walk *walk, const ControlRecord *record) {
     load.options = (SinkOptions){.cfg = walk->job->cfg,
                                  .selection = walk->selection,
                                  .metrics = walk->job->metrics,
-                                 .ending = stops,
+                                 .ending = walk_stops,
                                  .context = walk};
     load.done = memory_array((size_t)walk->selection->count + 1, sizeof *load.done);
     load.order = memory_array((size_t)walk->selection->count + 1, sizeof *load.order);
@@ -230,7 +221,7 @@ static bool load_resume(AloneLoad *load, KafkaWait *wait, Error *e) {
 bool load_alone(Walk *walk, const ControlRecord *record, Exported *exported, Error *e) {
     const Metrics *m = walk->job->metrics;
     AloneLoad load = load_begin(walk, record);
-    KafkaWait wait = wait_begin(walk);
+    KafkaWait wait = walk_wait_kafka(walk, WAIT_MS);
     log_info("%s", phase_name(PHASE_FULL));
     KafkaClient *control =
         control_take(walk->job->cfg, record->position.system_id, record->workers, &wait, e);
@@ -247,7 +238,7 @@ bool load_alone(Walk *walk, const ControlRecord *record, Exported *exported, Err
 bool load_alone_again(Walk *walk, ControlRecord *record, bool *wanted, Exported *exported, Error *e) {
     int count = walk->selection->count;
     AloneLoad load = load_begin(walk, record);
-    KafkaWait wait = wait_begin(walk);
+    KafkaWait wait = walk_wait_kafka(walk, WAIT_MS);
     for (int number = 0; number < count; number++)
         load.done[number] = !wanted[number];
     order_make(&load);

@@ -18,7 +18,8 @@ static const char WAYS_OUT_AHEAD[] =
     "walferry cleanup, then start with a new load";
 static const char WAYS_OUT_SERVER[] =
     "name in source.dsn the server that this job has read from, or one that was promoted from it, and start "
-    "again; or run walferry cleanup, then start with a new load";
+    "again; if that is another job, give this one a name of its own; or run walferry cleanup, then start "
+    "with a new load";
 
 /* Nobody shall have to look for what is safe. */
 static bool say_safe(Lsn applied, const char *ways_out, Error *e) {

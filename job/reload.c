@@ -35,19 +35,10 @@ static bool is_among(const json_t *names, const char *table) {
     return false;
 }
 
-static bool stops(void *walk) {
-    return atomic_load(&((Walk *)walk)->job->stop);
-}
-
-static KafkaWait wait_begin(Walk *walk) {
-    return kafka_wait_begin(&(KafkaWait){.ending = stops, .context = walk, .metrics = walk->job->metrics},
-                            WAIT_MS);
-}
-
 /* One transaction: `left` is what is to be loaded from here on (empty: nothing), and what was said of `before` goes. */
 static bool note_write(Walk *walk, ControlRecord *record, const json_t *before, const json_t *left,
                        Error *e) {
-    KafkaWait wait = wait_begin(walk);
+    KafkaWait wait = walk_wait_kafka(walk, WAIT_MS);
     KafkaClient *control =
         control_take(walk->job->cfg, record->position.system_id, record->workers, &wait, e);
     record->again = json_array_size(left) > 0;
@@ -62,7 +53,7 @@ static bool note_write(Walk *walk, ControlRecord *record, const json_t *before, 
 }
 
 static bool list_read(Walk *walk, const ControlRecord *record, json_t **before, json_t **left, Error *e) {
-    KafkaWait wait = wait_begin(walk);
+    KafkaWait wait = walk_wait_kafka(walk, WAIT_MS);
     *before = *left = NULL;
     if (record->again)
         return control_again(walk->job->cfg, &wait, before, left, e);
@@ -112,7 +103,7 @@ static bool asked_note(Walk *walk, ControlRecord *record, Error *e) {
 /* The end of our own stream may take the server a moment. */
 static bool nobody_runs(Walk *walk, Error *e) {
     for (int64_t until_ms = clock_ms() + END_MS; !walk_nobody_runs(walk, e); clock_sleep_ms(END_LOOK_MS))
-        if (e->kind != ERR_RETRY || e->connection || clock_ms() >= until_ms || stops(walk))
+        if (e->kind != ERR_RETRY || e->connection || clock_ms() >= until_ms || walk_stops(walk))
             return false;
     error_clear(e);
     return true;
@@ -245,13 +236,13 @@ static bool round_load(Round *round, int rest, Error *e) {
 }
 
 static bool record_read(Round *round, Error *e) {
-    KafkaWait wait = wait_begin(round->walk);
+    KafkaWait wait = walk_wait_kafka(round->walk, WAIT_MS);
     return control_read(round->walk->job->cfg, true, &wait, &round->record, e);
 }
 
 /* Where a run that was killed may have left transactions open. */
 static bool record_settle(Round *round, Error *e) {
-    KafkaWait wait = wait_begin(round->walk);
+    KafkaWait wait = walk_wait_kafka(round->walk, WAIT_MS);
     KafkaClient *control = control_take(round->walk->job->cfg, round->record.position.system_id,
                                         round->record.workers, &wait, e);
     bool ok = control != NULL && record_read(round, e);
@@ -321,7 +312,7 @@ bool reload_run(Walk *walk, bool *ends, Error *e) {
         (atomic_load(&job->reload_later_ms) != 0 && !reload_is_wanted(job)))
         return true;
     bool near = reload_is_wanted(job) && (Phase)atomic_load(&job->metrics->phase) == PHASE_RUNNING;
-    KafkaWait wait = wait_begin(walk);
+    KafkaWait wait = walk_wait_kafka(walk, WAIT_MS);
     if (!control_read(job->cfg, false, &wait, &round.record, e))
         return false;
     if (!round.record.exists || !(round.record.again || reload_is_wanted(job)))

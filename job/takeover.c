@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/config_expand.h"
+#include "core/fault.h"
 #include "core/log.h"
 #include "decoder/slot.h"
 #include "proto/debezium_offsets.h"
@@ -123,7 +124,7 @@ bool takeover_look(Walk *walk, Lsn *applied, Error *e) {
 bool takeover_slot(Walk *walk, Lsn applied, Lsn *bound, Error *e) {
     SlotView slot;
     const char *const params[] = {walk->job->debezium_slot, walk->job->cfg->slot};
-    if (!slot_fits(walk, &slot, e))
+    if (!FAULT("takeover.before_slot", e) || !slot_fits(walk, &slot, e))
         return false;
     PGresult *copied = pg_query(walk->source, SQL_COPY, 2, params, e);
     PQclear(copied);

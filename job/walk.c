@@ -61,13 +61,13 @@ bool walk_nobody_runs(Walk *walk, Error *e) {
                                 walk->job->cfg->slot, (long long)slot.active_pid);
 }
 
-static bool stops(void *walk) {
+bool walk_stops(void *walk) {
     return atomic_load(&((Walk *)walk)->job->stop);
 }
 
 KafkaWait walk_wait_kafka(Walk *walk, int64_t wait_ms) {
-    return kafka_wait_begin(&(KafkaWait){.ending = stops, .context = walk, .metrics = walk->job->metrics},
-                            wait_ms);
+    return kafka_wait_begin(
+        &(KafkaWait){.ending = walk_stops, .context = walk, .metrics = walk->job->metrics}, wait_ms);
 }
 
 void walk_name_tables(Walk *walk) {

@@ -33,6 +33,8 @@ bool walk_lock(Walk *walk, Error *e);
  * slot; else ERR_RETRY. */
 bool walk_nobody_runs(Walk *walk, Error *e);
 
+/* The job is to end; a Walk, as whoever waits takes it. */
+bool walk_stops(void *walk);
 /* For how long Kafka may keep the walk waiting; the end that somebody asks for ends it, too. */
 KafkaWait walk_wait_kafka(Walk *walk, int64_t wait_ms);
 

@@ -49,6 +49,9 @@ def test_takeover_by_the_offsets_file(pair, broker, topic_prefix):
     job = takeover_job(pair, broker, topic_prefix)
     cannot_be_taken_over(pair, job, debezium, topic_prefix)
     pair.source.sql("INSERT INTO t SELECT i, 'between' FROM generate_series(100, 149) i")
+    job.start("--from-debezium", debezium.offsets_path, fault="takeover.before_slot:kill").wait()
+    anew = job.run("--until", "now")
+    assert anew.exit == 2 and "--from-debezium once more" in anew.err, "a slot of now would leave out what is between"
     done = job.run("--until", "now", "--from-debezium", debezium.offsets_path)
     assert done.exit == 0 and "made as a copy" in done.err, done.err
     pair.source.sql("DELETE FROM t WHERE id < 10; INSERT INTO t VALUES (1000, 'behind')")
