@@ -262,6 +262,7 @@ def test_promoted_standby_without_the_slot(make_pair, version):
     job = running_at(pair, dsn_of_both(pair, standby))
     more_traffic(bank, 30)
     bank.pause_writers()
+    job.drain(pair.source)  # a server that stops is not held up for the rest
     pair.source.server.stop()
     promote(pair, standby)
     assert job.process.wait(60) == 3

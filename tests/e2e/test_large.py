@@ -71,7 +71,7 @@ def test_one_transaction_of_a_million_rows_is_killed_half_way_and_begins_again(m
     half = pair.source.one("SELECT pg_relation_size('t') / 2")
     poll_until(lambda: pair.target.one("SELECT pg_relation_size('t')") > half, "half of it is applied", 120)
     watch.stop()
-    assert watch.most_bytes > 20 * MIB, "it was spilled"
+    assert watch.most_bytes > 5 * MIB, "what is not applied yet was spilled"
     job.process.kill9()
     session.commit()
     session.close()

@@ -192,7 +192,7 @@ def test_random_work_with_changing_tables_goes_on_from_every_stop(make_pair, way
     pair.check_equal()
 
 
-# A server fails to decode it while it is open, for ever; which minors do not is a matter of luck. Where the commit is read
+# A server fails to decode it while it is open, for ever; which minors mostly do not is a matter of luck. Where the commit is read
 # before the next session has come so far, that one gets through without being asked for whole.
 UNDECODABLE = ["BEGIN", rows(1), "SAVEPOINT a", ADD, rows(10000, columns=WIDE), "ROLLBACK TO a", rows(20000), ADD,
                rows(30000, columns=WIDE)]
@@ -215,7 +215,7 @@ def test_transaction_that_the_source_can_only_decode_whole(make_pair, version):
     connection.close()
     arrived_again(pair, job, 4500)
     failed = job.process.err.count("could not map file")
-    assert (failed > 0) == (version not in LUCKY), job.process.err
+    assert failed > 0 or version in LUCKY, job.process.err
     assert failed <= 3 and ("asking for whole transactions" in job.process.err) >= (failed > 1), job.process.err
     pair.source.sql("UPDATE d SET w = 'seen' WHERE id = 1")
     run(pair.source, ["BEGIN", rows(40000, columns=WIDE), "COMMIT"])
