@@ -26,6 +26,7 @@
 #define SQLSTATE_WRONG_OBJECT_TYPE                "42809"
 #define SQLSTATE_UNDEFINED_TABLE                  "42P01"
 #define SQLSTATE_DUPLICATE_TABLE                  "42P07"
+#define SQLSTATE_OUT_OF_MEMORY                    "53200"
 #define SQLSTATE_TOO_MANY_CONNECTIONS             "53300"
 #define SQLSTATE_CONFIGURATION_LIMIT_EXCEEDED     "53400"
 #define SQLSTATE_PROGRAM_LIMIT_EXCEEDED           "54000"

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/sqlstate.h"
 #include "job/check_keep.h"
 #include "job/check_text.h"
 #include "snapshot/existing.h"
@@ -188,7 +189,7 @@ static bool replica_look(Looking *l, Error *e) {
     Error ignored;
     bool may = pg_run(l->c->target, MAY_REPLICA_SQL, e);
     pg_run(l->c->target, "ROLLBACK", &ignored);
-    if (may || strcmp(e->sqlstate, "42501") != 0)
+    if (may || !sqlstate_is(e, SQLSTATE_INSUFFICIENT_PRIVILEGE))
         return may;
     finding_fix(l->out,
                 "GRANT SET ON PARAMETER session_replication_role to the target's user (15 and newer), or "

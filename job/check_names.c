@@ -5,10 +5,9 @@
 #include <string.h>
 
 #include "core/options.h"
+#include "core/sqlstate.h"
 #include "decoder/publication.h"
 #include "job/check_text.h"
-
-#define LOCK_NOT_AVAILABLE "55P03"
 
 enum { NAME_MAX_BYTES = 1 << 12, LIST_MAX_BYTES = 1 << 24, SERVER_15 = 150000 };
 
@@ -120,7 +119,7 @@ static bool select_look(Check *c, const Table *t, Finding *out) {
 }
 
 static void refusal_tell(const Table *t, const Error *refused, Finding *out) {
-    if (strcmp(refused->sqlstate, LOCK_NOT_AVAILABLE) == 0) {
+    if (sqlstate_is(refused, SQLSTATE_LOCK_NOT_AVAILABLE)) {
         finding_fix(out, "check again when nobody holds a lock on \"%s\" (VACUUM, CREATE INDEX, ALTER TABLE)",
                     t->full_name);
         finding_fail(out, "the row filter of table \"%s\" could not be tried: the table is locked",

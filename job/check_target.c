@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/sqlstate.h"
 #include "job/check_code.h"
 #include "job/check_existing.h"
 #include "job/check_text.h"
@@ -507,7 +508,7 @@ bool check_replica_role(Check *c, Finding *out, Error *e) {
     pg_run(c->target, "ROLLBACK", &ignored);
     if (may)
         return finding_pass(out, "session_replication_role can be set: triggers and foreign keys keep still");
-    if (strcmp(e->sqlstate, "42501") != 0)
+    if (!sqlstate_is(e, SQLSTATE_INSUFFICIENT_PRIVILEGE))
         return false;
     return consequences_tell(c, out, e);
 }

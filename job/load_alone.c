@@ -5,15 +5,13 @@
 
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/sqlstate.h"
 #include "job/position.h"
 #include "job/units.h"
 #include "sink/kafka/kafka_load.h"
 #include "snapshot/load_plan.h"
 #include "snapshot/pool.h"
 #include "snapshot/read.h"
-
-/* Somebody's lock on one table must not throw away what was read of the others. */
-#define LOCK_NOT_AVAILABLE "55P03"
 
 enum { CONNECT_MS = 10000, ROUNDS_MAX = 10, WAIT_MS = 30000 };
 
@@ -61,12 +59,12 @@ static bool row_give(void *loader, const Value *values, bool last, Error *e) {
     return kafka_loader_row(loader, values, last, e);
 }
 
-/* Under another snapshot it can be read. */
+/* Under another snapshot it can be read: somebody's lock on one table must not throw away what was read of the others. */
 static bool waits(const Table *table, CopyResult result, const Error *e) {
     if (result == COPY_REWRITTEN)
         log_warn("table \"%s\" was rewritten since the snapshot was taken; it is read again under a new one",
                  table->full_name);
-    bool locked = result == COPY_FAILED && strcmp(e->sqlstate, LOCK_NOT_AVAILABLE) == 0;
+    bool locked = result == COPY_FAILED && sqlstate_is(e, SQLSTATE_LOCK_NOT_AVAILABLE);
     if (locked)
         log_warn("table \"%s\" is locked by somebody else; it is read again later", table->full_name);
     return locked || result == COPY_REWRITTEN;

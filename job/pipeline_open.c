@@ -11,6 +11,7 @@
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
+#include "core/sqlstate.h"
 #include "decoder/publication.h"
 #include "decoder/slot.h"
 #include "job/pipeline_recover.h"
@@ -69,7 +70,7 @@ static bool slot_take(Pipeline *p, const StreamOptions *options, ServerIdentity 
         p->stream = stream_try(p, options, server, e);
         if (p->stream != NULL)
             return true;
-        if (strcmp(e->sqlstate, "55006") != 0)
+        if (!sqlstate_is(e, SQLSTATE_OBJECT_IN_USE))
             return position_lost(p->applied[0], e);
         if (atomic_load(&p->job->stop))
             return fail(e, ERR_STOPPED, "stopping");

@@ -6,6 +6,7 @@
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
+#include "core/sqlstate.h"
 #include "job/position.h"
 
 enum {
@@ -196,7 +197,7 @@ void *pipeline_source(void *pipeline) {
     bool asked_to_end = read_loop(p, &teller, &e) || (e.kind == ERR_STOPPED && !atomic_load(&p->failed));
     position_lost((Lsn){atomic_load(&p->job->metrics->applied_lsn)}, &e);
     if (!asked_to_end && e.kind != ERR_STOPPED) {
-        p->undecodable = strcmp(e.sqlstate, "XX000") == 0;
+        p->undecodable = sqlstate_is(&e, SQLSTATE_INTERNAL_ERROR);
         p->stream_lost = e.connection && !atomic_load(&p->source_down);
         pipeline_fail(p, &e);
     }

@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/sqlstate.h"
 #include "sink/kafka/source_types.h"
 
 #define KEY_OF(index) "(" index ".indkey::int2[])[0:" index ".indnkeyatts - 1]"
@@ -327,7 +328,7 @@ static const EventTable *table_make(Arena *arena, const Facts *facts, const char
 
 static void failed(const Relation *rel, Error *e) {
     fail_context(e, "the catalogs' facts of table \"%s.%s\"", rel->schema, rel->name);
-    if (strcmp(e->sqlstate, "55P03") == 0)
+    if (sqlstate_is(e, SQLSTATE_LOCK_NOT_AVAILABLE))
         fail_hint(e, "a session at the source holds an exclusive lock on the table: see its pg_locks");
 }
 

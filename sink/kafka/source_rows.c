@@ -5,6 +5,7 @@
 
 #include "core/clock.h"
 #include "core/memory.h"
+#include "core/sqlstate.h"
 
 /* A question is small, and does not stand in a queue behind the users' locks for long. */
 static const char SESSION_SQL[] = "SET statement_timeout = '30s'; SET lock_timeout = '5s'; SET jit = off;"
@@ -284,7 +285,7 @@ Value source_rows_value(const RowsAnswer *answer, int row, uint16_t column) {
 static bool was_altered(const PGresult *rows, const Error *e) {
     if (rows != NULL)
         return !pg_cell_bool(rows, 0, R_SAME);
-    return strncmp(e->sqlstate, "42", 2) == 0 && strcmp(e->sqlstate, "42501") != 0;
+    return strncmp(e->sqlstate, "42", 2) == 0 && !sqlstate_is(e, SQLSTATE_INSUFFICIENT_PRIVILEGE);
 }
 
 static bool round_run(SourceRows *s, const RowsQuestion *q, Lists *lists, RowsAnswer *out, bool *again,
@@ -320,9 +321,9 @@ static bool rounds_run(SourceRows *s, const RowsQuestion *q, Lists *lists, RowsA
 
 static void failed(const RowsQuestion *q, Error *e) {
     fail_context(e, "kafka.toast: complete: values of table \"%s.%s\"", q->rel->schema, q->rel->name);
-    if (strcmp(e->sqlstate, "55P03") == 0)
+    if (sqlstate_is(e, SQLSTATE_LOCK_NOT_AVAILABLE))
         fail_hint(e, "a session at the source holds an exclusive lock on the table: see its pg_locks");
-    else if (strcmp(e->sqlstate, "42501") == 0)
+    else if (sqlstate_is(e, SQLSTATE_INSUFFICIENT_PRIVILEGE))
         fail_hint(e, "GRANT SELECT on the table to the source's user");
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/sqlstate.h"
 #include "sink/postgres/apply_plan.h"
 #include "sink/postgres/catchup.h"
 #include "sink/postgres/conflict.h"
@@ -53,7 +54,7 @@ static void check_rows(ApplySession *s, const LiveNote *note, const PGresult *re
 static void truncate_refused(const LiveNote *note, const PGresult *result, Error *e) {
     const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
     refusal_describe(note->of, note->about, e);
-    if (strcmp(e->sqlstate, "0A000") == 0 && detail != NULL)
+    if (sqlstate_is(e, SQLSTATE_FEATURE_NOT_SUPPORTED) && detail != NULL)
         fail_hint(e, "at the target: %s Drop the foreign key there, or make the table part of the job",
                   detail);
 }

@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "core/fault.h"
+#include "core/sqlstate.h"
 #include "sink/postgres/apply_answer.h"
 #include "sink/postgres/apply_prepared.h"
 #include "sink/postgres/catchup.h"
@@ -31,7 +32,7 @@ enum { TRIM_EVERY = 1000 /* commits */ };
 
 /* The progress row is compare-and-set: a row that is there already was written by somebody else. */
 static void check_progress(const PGresult *result, Error *e) {
-    if (e->kind != ERR_NONE && strcmp(e->sqlstate, "23505") == 0)
+    if (e->kind != ERR_NONE && sqlstate_is(e, SQLSTATE_UNIQUE_VIOLATION))
         fail(e, ERR_RETRY, "another instance has moved this job's progress");
     else if (e->kind == ERR_NONE && pg_affected(result) != 1)
         fail(e, ERR_RETRY, "the progress was not written");

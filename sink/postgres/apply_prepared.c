@@ -9,6 +9,7 @@
 #include "core/fault.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/sqlstate.h"
 
 static const char SQL_LIST[] =
     "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()"
@@ -25,10 +26,7 @@ static const char SQL_NOTED[] = "SELECT xid, lsn FROM @.prepared WHERE job = $1"
 static const char SQL_OUTCOME[] =
     "SELECT pg_catalog.txid_status(here) FROM @.prepared WHERE job = $1 AND xid = $2";
 
-#define OURS         "walferry_%s_"
-#define NOT_THERE    "42704"
-#define SWITCHED_OFF "55000"
-#define TOO_MANY     "53200"
+#define OURS "walferry_%s_"
 
 static void name_write(char out[PREPARED_NAME_SIZE], const char *job, uint32_t xid, Lsn end) {
     int length = snprintf(out, PREPARED_NAME_SIZE, OURS "%" PRIu32 "_" LSN_FMT, job, xid, LSN_ARGS(end));
@@ -58,7 +56,7 @@ static bool command_run(Pg *pg, const char *command, const char *name, Error *e)
 }
 
 bool prepared_roll_back(Pg *pg, const char *name, Error *e) {
-    return command_run(pg, "ROLLBACK PREPARED", name, e) || strcmp(e->sqlstate, NOT_THERE) == 0;
+    return command_run(pg, "ROLLBACK PREPARED", name, e) || sqlstate_is(e, SQLSTATE_UNDEFINED_OBJECT);
 }
 
 bool prepared_each(Pg *pg, const char *job, bool (*visit)(void *context, Pg *pg, const char *name, Error *e),
@@ -132,9 +130,9 @@ bool prepared_make(Sink *s, const Transaction *tx, Error *e) {
         prepared_note(s, tx->xid, tx->end);
         return FAULT("apply.after_prepare", e);
     }
-    if (strcmp(e->sqlstate, SWITCHED_OFF) == 0)
+    if (sqlstate_is(e, SQLSTATE_OBJECT_NOT_IN_PREREQUISITE_STATE))
         e->kind = ERR_CONFIG;
-    if (strcmp(e->sqlstate, SWITCHED_OFF) == 0 || strcmp(e->sqlstate, TOO_MANY) == 0)
+    if (sqlstate_is(e, SQLSTATE_OBJECT_NOT_IN_PREREQUISITE_STATE) || sqlstate_is(e, SQLSTATE_OUT_OF_MEMORY))
         fail_hint(e, "raise max_prepared_transactions at the target, and restart it");
     return false;
 }
@@ -179,7 +177,7 @@ bool prepared_finish(Sink *s, const Transaction *tx, Error *e) {
     name_write(name, s->options.cfg->name, tx->xid, known->end);
     *known = s->prepared[--s->prepared_count];
     if (!command_between(s, commits ? "COMMIT PREPARED" : "ROLLBACK PREPARED", name, e))
-        return strcmp(e->sqlstate, NOT_THERE) == 0 && finished_alike(s, tx, commits, e);
+        return sqlstate_is(e, SQLSTATE_UNDEFINED_OBJECT) && finished_alike(s, tx, commits, e);
     return FAULT("apply.after_finish", e);
 }
 

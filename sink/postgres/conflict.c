@@ -9,6 +9,7 @@
 #include "core/fault.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/sqlstate.h"
 #include "sink/postgres/apply_plan.h"
 #include "sink/postgres/apply_row.h"
 #include "sink/postgres/refusal.h"
@@ -195,7 +196,7 @@ static Error bare(const ApplySession *s, const Error *e) {
 /* Behind the savepoint's roll-back. */
 static bool let_source_win(ApplySession *s, Plan *plan, const Transaction *tx, const Change *change,
                            const Refusal *refusal, const Error *why, Error *e) {
-    bool unique = refusal->rows < 0 && strcmp(why->sqlstate, "23505") == 0;
+    bool unique = refusal->rows < 0 && sqlstate_is(why, SQLSTATE_UNIQUE_VIOLATION);
     bool update = change->kind == CHANGE_UPDATE && refusal->rows >= 0;
     if (!refusal->happened)
         return leave_out(s, plan, tx, change, why, e);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/binary_type.h"
+#include "core/sqlstate.h"
 
 enum { KEY_TEXT_BYTES = 200, VALUE_TEXT_BYTES = 60, VALUE_SHOWN_MAX = 1 << 20 };
 
@@ -59,7 +60,7 @@ void refusal_describe(const Transaction *tx, const Change *change, Error *e) {
     writer_free(&key);
     if (e->hint[0] != '\0')
         return;
-    if (strcmp(e->sqlstate, "42501") == 0)
+    if (sqlstate_is(e, SQLSTATE_INSUFFICIENT_PRIVILEGE))
         fail_hint(e,
                   "at the target: GRANT USAGE ON SCHEMA, and SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON the "
                   "table, to this user; then start again, which goes on from here");

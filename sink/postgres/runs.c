@@ -10,6 +10,7 @@
 #include "core/hash.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/sqlstate.h"
 #include "sink/postgres/alone.h"
 #include "sink/postgres/apply_commit.h"
 #include "sink/postgres/catchup.h"
@@ -19,7 +20,6 @@ enum {
     LEARNT_RUNS = 8, /* a table's rows are bound for so many runs, */
     LEARNT_RUNS_MAX = 1024
 };
-#define SQLSTATE_DEADLOCK "40P01"
 
 typedef enum LaneState { LANE_PARTLY, LANE_WHOLE, LANE_BACK } LaneState;
 
@@ -227,7 +227,7 @@ static bool younger_send(Lane *lane, Error *e) {
 
 /* What the run did not do by itself: it was hurried, or it and a younger one waited for each other. */
 static bool is_worth_its_turn(const Sink *s, const Lane *lane, const Error *e) {
-    bool deadlock = strcmp(e->sqlstate, SQLSTATE_DEADLOCK) == 0;
+    bool deadlock = sqlstate_is(e, SQLSTATE_DEADLOCK_DETECTED);
     if (lane->unsendable || !lsn_before(s->applied, lane->group.end))
         return false;
     return (e->kind == ERR_DATA && lane->session->hurried) ||
@@ -246,7 +246,7 @@ static bool younger_roll_back(Sink *s, Error *e) {
 
 static bool oldest_again(Sink *s, Lane *lane, Error *e) {
     Runs *runs = s->runs;
-    bool all = strcmp(e->sqlstate, SQLSTATE_DEADLOCK) == 0;
+    bool all = sqlstate_is(e, SQLSTATE_DEADLOCK_DETECTED);
     log_debug("a run of %" PRIu32 " transactions that was sent before its turn is sent again: %s",
               lane->group.transactions, e->text);
     atomic_fetch_add(&s->options.metrics->runs_again, 1);
